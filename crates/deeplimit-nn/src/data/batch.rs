@@ -1,0 +1,182 @@
+//! From samples to batches: the order of an epoch, its chunks, and one batch's normalised values.
+
+use std::num::NonZeroUsize;
+
+use super::random::{Purpose, permutation};
+use super::{DataError, Draw, Inputs, Normalisation, Samples, Shape, Targets};
+
+/// The targets of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BatchTargets {
+    /// Class labels.
+    Labels(Vec<u32>),
+    /// Numbers, normalised.
+    Values(Vec<f32>),
+}
+
+/// Normalised inputs and their targets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The shape of one input.
+    pub shape: Shape,
+    /// The inputs, row-major `[batch, channels, height, width]`.
+    pub inputs: Vec<f32>,
+    /// The targets, `[batch]`.
+    pub targets: BatchTargets,
+}
+
+impl Batch {
+    /// The number of samples.
+    pub fn len(&self) -> usize {
+        match &self.targets {
+            BatchTargets::Labels(labels) => labels.len(),
+            BatchTargets::Values(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The order in which an epoch visits `len` samples: a permutation decided by the seed and the
+/// epoch alone, so that a run killed at any step resumes exactly.
+///
+/// # Panics
+///
+/// If `len` exceeds 2³² − 1, which [`Samples`] never does.
+///
+/// # Example
+///
+/// ```
+/// use deeplimit_nn::data::epoch_order;
+///
+/// let order = epoch_order(5, 1, 0); // 5 samples, seed 1, epoch 0
+/// assert_eq!(order, epoch_order(5, 1, 0));
+/// assert_ne!(order, epoch_order(5, 1, 1));
+/// ```
+pub fn epoch_order(len: usize, seed: u64, epoch: u64) -> Vec<u32> {
+    permutation(Purpose::Order, seed, epoch, len)
+}
+
+/// Cuts an order into batches of `size`; a smaller last one is left out if `drop_last`.
+pub fn chunks(order: &[u32], size: NonZeroUsize, drop_last: bool) -> std::slice::Chunks<'_, u32> {
+    let whole = order.len() - order.len() % size;
+    order[..if drop_last { whole } else { order.len() }].chunks(size.get())
+}
+
+/// Gathers, normalises and, with a draw, augments the samples of one batch.
+///
+/// # Errors
+///
+/// [`DataError::BadIndex`] for an index beyond the samples, [`DataError::BadNormalisation`] and
+/// [`DataError::BadAugment`] where those do not fit the samples.
+///
+/// # Example
+///
+/// ```
+/// use deeplimit_nn::data::{Augment, Draw, Options, batch, epoch_order, load};
+///
+/// let digits = load(&Options::default())?;
+/// let order = epoch_order(digits.train.len(), 1, 0);
+/// let draw = Draw { augment: Augment { crop: 1, flip: false }, seed: 1, epoch: 0 };
+/// let batch = batch(&digits.train, &order[..32], &digits.normalisation, Some(draw))?;
+/// assert_eq!(batch.inputs.len(), 32 * 8 * 8);
+/// # Ok::<(), deeplimit_nn::data::DataError>(())
+/// ```
+pub fn batch(
+    samples: &Samples,
+    indices: &[u32],
+    normalisation: &Normalisation,
+    draw: Option<Draw>,
+) -> Result<Batch, DataError> {
+    let (shape, len) = (samples.shape(), samples.len());
+    normalisation.check(samples)?;
+    if let Some(&index) = indices.iter().find(|&&index| index as usize >= len) {
+        return Err(DataError::BadIndex { index, len });
+    }
+    let draw = draw.filter(|draw| !draw.augment.is_off());
+    if let Some(draw) = draw {
+        draw.augment.check(shape)?;
+    }
+
+    let size = shape.elements();
+    let mut inputs = vec![0.0; indices.len() * size]; // [batch, channels, height, width]
+    let mut scratch = vec![0.0; size];
+    let values = Values::new(samples.inputs(), normalisation);
+    for (&index, out) in indices.iter().zip(inputs.chunks_exact_mut(size)) {
+        match draw {
+            None => values.write(index as usize, shape, out),
+            Some(draw) => {
+                values.write(index as usize, shape, &mut scratch);
+                draw.of(index).apply(&scratch, shape, out);
+            }
+        }
+    }
+    Ok(Batch { shape, inputs, targets: targets(samples.targets(), indices, normalisation) })
+}
+
+fn targets(targets: &Targets, indices: &[u32], normalisation: &Normalisation) -> BatchTargets {
+    match targets {
+        Targets::Classes { labels, .. } => {
+            BatchTargets::Labels(indices.iter().map(|&index| labels[index as usize]).collect())
+        }
+        Targets::Values(values) => {
+            let picked = indices.iter().map(|&index| values[index as usize]);
+            BatchTargets::Values(match normalisation.target {
+                Some(scale) => picked.map(|value| scale.apply(value)).collect(),
+                None => picked.collect(),
+            })
+        }
+    }
+}
+
+/// Normalised values of one sample after the other.
+enum Values<'a> {
+    /// Bytes, with the normalised value of every byte for each channel.
+    Bytes { bytes: &'a [u8], table: Vec<[f32; 256]> },
+    Floats { values: &'a [f32], normalisation: &'a Normalisation },
+}
+
+impl<'a> Values<'a> {
+    fn new(inputs: &'a Inputs, normalisation: &'a Normalisation) -> Self {
+        match inputs {
+            Inputs::Floats(values) => Values::Floats { values, normalisation },
+            Inputs::Bytes { bytes, full } => {
+                let full = f32::from(*full);
+                let channels = normalisation.mean.iter().zip(&normalisation.std);
+                let table = channels
+                    .map(|(mean, std)| {
+                        std::array::from_fn(|byte| (byte as f32 / full - mean) / std)
+                    })
+                    .collect();
+                Values::Bytes { bytes, table }
+            }
+        }
+    }
+
+    fn write(&self, index: usize, shape: Shape, out: &mut [f32]) {
+        let range = index * shape.elements()..(index + 1) * shape.elements();
+        let planes = out.chunks_exact_mut(shape.plane());
+        match self {
+            Values::Bytes { bytes, table } => {
+                let planes = planes.zip(bytes[range].chunks_exact(shape.plane())).zip(table);
+                for ((out, bytes), table) in planes {
+                    for (out, &byte) in out.iter_mut().zip(bytes) {
+                        *out = table[byte as usize];
+                    }
+                }
+            }
+            Values::Floats { values, normalisation } => {
+                let channels = normalisation.mean.iter().zip(&normalisation.std);
+                let planes = planes.zip(values[range].chunks_exact(shape.plane())).zip(channels);
+                for ((out, values), (mean, std)) in planes {
+                    for (out, value) in out.iter_mut().zip(values) {
+                        *out = (value - mean) / std;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Normalisation: `(value − mean) / std` for each channel of an image or feature of a table, and
+//! for the targets of a regression.
+
+use serde::{Deserialize, Serialize};
+
+use super::{DataError, Inputs, Samples, Shape, Targets};
+
+/// The mean and the standard deviation of a regression's targets.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetScale {
+    /// The mean.
+    pub mean: f32,
+    /// The standard deviation.
+    pub std: f32,
+}
+
+impl TargetScale {
+    /// A target as the network sees it.
+    pub fn apply(&self, value: f32) -> f32 {
+        (value - self.mean) / self.std
+    }
+
+    /// The value, in the file's units, of what the network predicts.
+    pub fn restore(&self, normalised: f32) -> f32 {
+        normalised * self.std + self.mean
+    }
+}
+
+/// The statistics that inputs are normalised with; a run stores them and applies them again when
+/// it evaluates.
+///
+/// Standard deviations are those of the population (divided by the number of values). A channel
+/// that never changes has 1, so that it becomes 0. Images count in units of full brightness.
+///
+/// # Example
+///
+/// ```
+/// use deeplimit_nn::data::{load, Options};
+///
+/// let digits = load(&Options::default())?;
+/// assert_eq!(digits.normalisation.mean.len(), 1); // one channel
+/// assert!((digits.normalisation.mean[0] - 0.305).abs() < 0.002); // 4.88 of 16
+/// # Ok::<(), deeplimit_nn::data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalisation {
+    /// The mean of each channel or feature.
+    pub mean: Vec<f32>,
+    /// The standard deviation of each channel or feature, positive.
+    pub std: Vec<f32>,
+    /// The scale of a regression's targets; without it they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetScale>,
+}
+
+impl Normalisation {
+    /// The normalisation that changes nothing.
+    pub fn identity(shape: Shape) -> Self {
+        Self { mean: vec![0.0; shape.channels], std: vec![1.0; shape.channels], target: None }
+    }
+
+    /// Measures the samples, each channel over all its pixels.
+    pub fn measure(samples: &Samples) -> Self {
+        let shape = samples.shape();
+        let (mean, std) = match samples.inputs() {
+            Inputs::Bytes { bytes, full } => byte_statistics(bytes, *full, shape),
+            Inputs::Floats(values) => (0..shape.channels)
+                .map(|channel| {
+                    statistics(|| {
+                        let planes = values.chunks_exact(shape.plane());
+                        planes.skip(channel).step_by(shape.channels).flatten().copied()
+                    })
+                })
+                .unzip(),
+        };
+        let target = match samples.targets() {
+            Targets::Classes { .. } => None,
+            Targets::Values(values) => {
+                let (mean, std) = statistics(|| values.iter().copied());
+                Some(TargetScale { mean, std })
+            }
+        };
+        Self { mean, std, target }
+    }
+
+    /// Checks that the normalisation fits the samples.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::BadNormalisation`] where there is not one mean and one standard deviation for
+    /// each channel, a mean is not finite, a standard deviation not finite and positive, or a
+    /// target scale meets classes.
+    pub fn check(&self, samples: &Samples) -> Result<(), DataError> {
+        let bad = |what, found, expected: &dyn ToString| {
+            Err(DataError::BadNormalisation { what, found, expected: expected.to_string() })
+        };
+        let channels = samples.shape().channels;
+        for (what, values) in [("means", &self.mean), ("standard deviations", &self.std)] {
+            if values.len() != channels {
+                return bad(what, values.len() as f64, &channels);
+            }
+        }
+        let target = self.target.as_ref();
+        for mean in self.mean.iter().chain(target.map(|target| &target.mean)) {
+            if !mean.is_finite() {
+                return bad("mean", f64::from(*mean), &"a finite number");
+            }
+        }
+        for std in self.std.iter().chain(target.map(|target| &target.std)) {
+            if !(std.is_finite() && *std > 0.0) {
+                return bad("standard deviation", f64::from(*std), &"a finite positive number");
+            }
+        }
+        if target.is_some() && samples.classes().is_some() {
+            return bad("target scales", 1.0, &"0 as the targets are classes");
+        }
+        Ok(())
+    }
+}
+
+/// Exact sums over bytes, in one pass.
+fn byte_statistics(bytes: &[u8], full: u8, shape: Shape) -> (Vec<f32>, Vec<f32>) {
+    let mut sums = vec![(0u64, 0u64); shape.channels];
+    for (index, plane) in bytes.chunks_exact(shape.plane()).enumerate() {
+        let (sum, squares) = &mut sums[index % shape.channels];
+        *sum += plane.iter().map(|&byte| u64::from(byte)).sum::<u64>();
+        *squares += plane.iter().map(|&byte| u64::from(byte) * u64::from(byte)).sum::<u64>();
+    }
+    let count = (bytes.len() / shape.channels) as u128;
+    let full = f64::from(full);
+    let of_channel = |(sum, squares): (u64, u64)| {
+        let (sum, squares) = (u128::from(sum), u128::from(squares));
+        // count² · variance, exactly.
+        let scaled = count * squares - sum * sum;
+        let divisor = count.max(1) as f64 * full;
+        let std = if scaled == 0 { 1.0 } else { (scaled as f64).sqrt() / divisor };
+        ((sum as f64 / divisor) as f32, std as f32)
+    };
+    sums.into_iter().map(of_channel).unzip()
+}
+
+/// The mean and the standard deviation, in two passes.
+fn statistics<I: Iterator<Item = f32>>(values: impl Fn() -> I) -> (f32, f32) {
+    let Some(first) = values().next() else {
+        return (0.0, 1.0);
+    };
+    // A constant is recognised exactly, not by a variance that rounding may leave above zero.
+    if values().all(|value| value == first) {
+        return (first, 1.0);
+    }
+    let count = values().count() as f64;
+    let mean = values().map(f64::from).sum::<f64>() / count;
+    let variance = values().map(|value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+    // A spread below the smallest positive number counts as that number.
+    (mean as f32, (variance.sqrt() as f32).max(f32::MIN_POSITIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_feature_becomes_zero_and_others_get_mean_0_and_std_1() {
+        let values = vec![0.1, 1.0, 0.1, 3.0, 0.1, 8.0];
+        let targets = Targets::Values(vec![2.0, 4.0, 9.0]);
+        let samples =
+            Samples::new(Shape::table(2), Inputs::Floats(values), targets).unwrap();
+        let found = Normalisation::measure(&samples);
+        assert_eq!((found.mean[0], found.std[0]), (0.1, 1.0));
+        assert_eq!(found.mean[1], 4.0);
+        // Variance ((−3)² + (−1)² + 4²) / 3.
+        assert!((found.std[1] - (26f32 / 3.0).sqrt()).abs() < 1e-6);
+        let scale = found.target.unwrap();
+        assert_eq!(scale.mean, 5.0);
+        assert!((scale.restore(scale.apply(9.0)) - 9.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn bytes_and_floats_have_the_same_statistics() {
+        let shape = Shape::image(3, 2, 2);
+        let bytes: Vec<u8> = (0..24u32).map(|value| (value * value % 251) as u8).collect();
+        let floats = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        let measure = |inputs| {
+            let names = vec!["a".to_owned()];
+            let targets = Targets::Classes { labels: vec![0, 0], names };
+            Normalisation::measure(&Samples::new(shape, inputs, targets).unwrap())
+        };
+        let (a, b) = (measure(Inputs::Bytes { bytes, full: 255 }), measure(Inputs::Floats(floats)));
+        for (a, b) in a.mean.iter().chain(&a.std).zip(b.mean.iter().chain(&b.std)) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}"); // a few roundings of values below 1
+        }
+    }
+}

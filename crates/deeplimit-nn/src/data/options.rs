@@ -1,0 +1,211 @@
+//! What to read, and how to split and normalise it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DataError, Normalisation, detect};
+
+/// The format of a data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The built-in UCI digits, 8×8: 3,823 for training and 1,797 for testing.
+    #[default]
+    Digits,
+    /// A folder in CIFAR-10's binary layout.
+    Cifar10,
+    /// A folder of IDX files, as MNIST and Fashion-MNIST come.
+    Idx,
+    /// A table, `.csv` or `.csv.gz`, its target in the last column.
+    Csv,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Source; 4] = [Source::Digits, Source::Cifar10, Source::Idx, Source::Csv];
+
+    /// The name used in configuration files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Digits => "digits",
+            Source::Cifar10 => "cifar10",
+            Source::Idx => "idx",
+            Source::Csv => "csv",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Source {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        let found = Self::ALL.into_iter().find(|source| source.name() == name);
+        found.ok_or_else(|| DataError::UnknownSource { name: name.to_owned() })
+    }
+}
+
+/// What a table's target is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// A class: text or a whole number.
+    #[default]
+    Classification,
+    /// A real number.
+    Regression,
+}
+
+/// How many samples are held out: a count, or a fraction rounded to the nearest count but at least
+/// one sample if it is not zero.
+///
+/// In a configuration file a whole number is a count and a number with a point a fraction.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a count such as 5000 or a fraction such as 0.1")]
+pub enum HeldOut {
+    /// So many samples.
+    Count(usize),
+    /// This fraction of the samples, 0 ≤ fraction < 1.
+    Fraction(f64),
+}
+
+impl HeldOut {
+    /// The number of samples held out of `available`, which leaves at least one.
+    pub(super) fn count(self, available: usize, option: &'static str) -> Result<usize, DataError> {
+        let count = match self {
+            HeldOut::Count(count) => count,
+            HeldOut::Fraction(0.0) => 0,
+            HeldOut::Fraction(found) if !(0.0..1.0).contains(&found) => {
+                return Err(DataError::BadFraction { option, found });
+            }
+            HeldOut::Fraction(fraction) => {
+                ((fraction * available as f64).round() as usize).max(1)
+            }
+        };
+        if count >= available {
+            return Err(DataError::HeldOutTooMany { option, asked: self, available });
+        }
+        Ok(count)
+    }
+}
+
+impl fmt::Display for HeldOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeldOut::Count(count) => write!(f, "{count}"),
+            HeldOut::Fraction(fraction) => write!(f, "{fraction} (a fraction)"),
+        }
+    }
+}
+
+/// Where the normalisation of inputs (and of a regression's targets) comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalise {
+    /// Measured on the training samples.
+    #[default]
+    Measured,
+    /// Given, as for a network trained elsewhere or by an earlier run.
+    Given(Normalisation),
+    /// None: inputs stay as they are.
+    Off,
+}
+
+/// What to read, and how to split and normalise it.
+///
+/// | name | default | meaning | range |
+/// |---|---|---|---|
+/// | `source` | `digits` | the format | `digits`, `cifar10`, `idx`, `csv` |
+/// | `path` | none | the folder (`cifar10`, `idx`) or file (`csv`); none for `digits` | |
+/// | `task` | `classification` | what a table's target is | `regression` only with `csv` |
+/// | `validation` | `0.1` | training samples held out for validation | count, or 0 ≤ fraction < 1 |
+/// | `test` | see below | samples held out for testing where the set has no test part | as above |
+/// | `limit_train` | none | train on so many samples at most | ≥ 1 |
+/// | `limit_test` | none | test on so many samples at most | ≥ 1 |
+/// | `seed` | 0 | chooses the validation samples and those left out by `limit_train` | |
+/// | `normalise` | `measured` | see [`Normalise`] | `measured`, `off`, `given` with `mean` and `std` |
+///
+/// The test samples never depend on the seed. Where a set has no test part of its own, they are by
+/// default the last 5,000 images of CIFAR-10, by convention, and a fifth of an IDX set or a table,
+/// by a fixed permutation; the training part is what remains, and validation is split off that.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// The format.
+    pub source: Source,
+    /// The folder or file; none for the built-in digits.
+    pub path: Option<PathBuf>,
+    /// What a table's target is.
+    pub task: Task,
+    /// Training samples held out for validation, by a permutation drawn from the seed.
+    pub validation: HeldOut,
+    /// Samples held out for testing, only for a set that has no test part of its own.
+    pub test: Option<HeldOut>,
+    /// Train on so many samples at most, the first by the seed's permutation.
+    pub limit_train: Option<usize>,
+    /// Test on so many samples at most, the first by a fixed permutation.
+    pub limit_test: Option<usize>,
+    /// The seed of the validation split.
+    pub seed: u64,
+    /// Where the normalisation comes from.
+    pub normalise: Normalise,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            source: Source::Digits,
+            path: None,
+            task: Task::Classification,
+            validation: HeldOut::Fraction(0.1),
+            test: None,
+            limit_train: None,
+            limit_test: None,
+            seed: 0,
+            normalise: Normalise::Measured,
+        }
+    }
+}
+
+impl Options {
+    /// The default options for the data at a path, in the format that [`detect`] finds.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`detect`].
+    pub fn at(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        Ok(Self { source: detect(path)?, path: Some(path.to_owned()), ..Self::default() })
+    }
+
+    /// Checks what can be checked before anything is read.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        let unsupported = |option, reason| {
+            Err(DataError::Unsupported { option, source_asked: self.source, reason })
+        };
+        if self.source == Source::Digits && self.path.is_some() {
+            return unsupported("path", "it is built in");
+        }
+        if self.source != Source::Digits && self.path.is_none() {
+            return Err(DataError::NeedsPath { source_asked: self.source });
+        }
+        if self.source != Source::Csv && self.task == Task::Regression {
+            return unsupported("task = \"regression\"", "its targets are classes");
+        }
+        for (option, limit) in [("limit_train", self.limit_train), ("limit_test", self.limit_test)]
+        {
+            if limit == Some(0) {
+                return Err(DataError::ZeroLimit { option });
+            }
+        }
+        Ok(())
+    }
+}

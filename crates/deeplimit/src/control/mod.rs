@@ -1,0 +1,207 @@
+//! The control θ(s): parameters as a function of depth, one array `[nodes, …]` a parameter kind.
+//!
+//! Node `n` of a residual network with Euler steps holds θ_n of layer `n`; the other schemes read
+//! the control at and between the nodes `s_n = n h`, `n = 0 … N`, linearly interpolated
+//! (the *weight interpolant* of Sander, Ablin, Peyré 2022, section 2).
+
+mod family;
+
+pub use family::Family;
+
+use crate::{Bytes, Real, seed};
+
+/// One kind of parameter of a layer, such as the first weight matrix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Its name in weight files, such as `w1`.
+    pub name: &'static str,
+    /// Its shape in one layer.
+    pub shape: Vec<usize>,
+    /// How many inputs one output sums over; sets the scale of random weights.
+    pub fan_in: usize,
+}
+
+impl Kind {
+    /// Numbers of this kind in one layer.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether a layer has no number of this kind.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Depth-stacked parameters (or their gradient): for each kind one array `[nodes, shape…]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control<R> {
+    nodes: usize,
+    kinds: Vec<Kind>,
+    values: Vec<Vec<R>>,
+}
+
+impl<R: Real> Control<R> {
+    /// All zeros.
+    pub fn zeros(kinds: Vec<Kind>, nodes: usize) -> Self {
+        let values = kinds.iter().map(|kind| vec![R::zero(); nodes * kind.len()]).collect();
+        Self { nodes, kinds, values }
+    }
+
+    /// Takes one array `[nodes, shape…]` a kind.
+    ///
+    /// # Panics
+    /// If there is not one array a kind, or one has the wrong length.
+    pub fn new(kinds: Vec<Kind>, nodes: usize, values: Vec<Vec<R>>) -> Self {
+        assert_eq!(kinds.len(), values.len(), "one array a parameter kind");
+        for (kind, values) in kinds.iter().zip(&values) {
+            assert_eq!(values.len(), nodes * kind.len(), "{} at {nodes} nodes", kind.name);
+        }
+        Self { nodes, kinds, values }
+    }
+
+    /// Random weights of a family, from a seed: entries of size `1/√fan_in`.
+    pub fn random(kinds: Vec<Kind>, nodes: usize, family: Family, seed: u64) -> Self {
+        let values = kinds.iter().enumerate().map(|(index, kind)| {
+            let scale = 1.0 / (kind.fan_in as f64).sqrt();
+            family.sample(nodes, kind.len(), scale, seed::derive(seed, index as u64))
+        });
+        let values = values.map(|v| v.into_iter().map(R::of).collect()).collect();
+        Self::new(kinds, nodes, values)
+    }
+
+    /// Control nodes.
+    pub fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    /// The parameter kinds, in order.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// The arrays `[nodes, shape…]`, one a kind.
+    pub fn values(&self) -> &[Vec<R>] {
+        &self.values
+    }
+
+    /// The arrays `[nodes, shape…]`, one a kind.
+    pub fn values_mut(&mut self) -> &mut [Vec<R>] {
+        &mut self.values
+    }
+
+    /// The arrays, without a copy.
+    pub fn into_values(self) -> Vec<Vec<R>> {
+        self.values
+    }
+
+    /// The parameters of kind `kind` at node `node`.
+    pub fn at(&self, kind: usize, node: usize) -> &[R] {
+        let length = self.kinds[kind].len();
+        &self.values[kind][node * length..(node + 1) * length]
+    }
+
+    /// All numbers of all kinds, kind by kind.
+    pub fn iter(&self) -> impl Iterator<Item = R> + '_ {
+        self.values.iter().flatten().copied()
+    }
+
+    /// Number of parameters.
+    pub fn len(&self) -> usize {
+        self.values.iter().map(Vec::len).sum()
+    }
+
+    /// Whether there is no parameter at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// 2-norm over all parameters.
+    pub fn norm(&self) -> f64 {
+        self.iter().map(|v| v.wide() * v.wide()).sum::<f64>().sqrt()
+    }
+
+    /// 2-norm of the difference relative to the norm of `reference`.
+    ///
+    /// # Panics
+    /// If the two do not have the same kinds and nodes.
+    pub fn relative_error(&self, reference: &Self) -> f64 {
+        assert_eq!(self.kinds, reference.kinds, "controls of the same kinds");
+        assert_eq!(self.nodes, reference.nodes, "controls with the same nodes");
+        let squares = self.iter().zip(reference.iter());
+        let difference: f64 = squares.map(|(a, b)| (a.wide() - b.wide()).powi(2)).sum();
+        difference.sqrt() / reference.norm()
+    }
+
+    /// Rounds or widens every number.
+    pub fn cast<S: Real>(&self) -> Control<S> {
+        let values = self.values.iter().map(|v| v.iter().map(|v| S::of(v.wide())).collect());
+        Control::new(self.kinds.clone(), self.nodes, values.collect())
+    }
+
+    /// `max_n ‖θ_{n+1} − θ_n‖₂` of each kind: small as 1/N where the weights are smooth in depth.
+    pub fn largest_increments(&self) -> Vec<f64> {
+        let increment = |kind: usize, node: usize| {
+            let pairs = self.at(kind, node).iter().zip(self.at(kind, node + 1));
+            pairs.map(|(a, b)| (b.wide() - a.wide()).powi(2)).sum::<f64>().sqrt()
+        };
+        let largest = |kind| {
+            (0..self.nodes.saturating_sub(1)).map(|node| increment(kind, node)).fold(0.0, f64::max)
+        };
+        (0..self.kinds.len()).map(largest).collect()
+    }
+}
+
+impl<R> Bytes for Control<R> {
+    fn bytes(&self) -> usize {
+        self.values.iter().map(|values| std::mem::size_of_val(values.as_slice())).sum()
+    }
+}
+
+/// A point of the control: node `node`, or between it and the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Position {
+    /// The node at or before the point.
+    pub node: usize,
+    /// How far towards the next node, in [0, 1).
+    pub fraction: f64,
+}
+
+impl Position {
+    /// The node itself.
+    pub fn node(node: usize) -> Self {
+        Self { node, fraction: 0.0 }
+    }
+
+    /// The point at `depth` node distances from node 0.
+    pub fn at(depth: f64) -> Self {
+        Self { node: depth.floor() as usize, fraction: depth - depth.floor() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds() -> Vec<Kind> {
+        vec![Kind { name: "w", shape: vec![2, 3], fan_in: 3 }]
+    }
+
+    #[test]
+    fn smooth_increments_shrink_with_depth_and_rough_ones_do_not() {
+        let increments = |family, nodes| {
+            Control::<f64>::random(kinds(), nodes, family, 1).largest_increments()[0]
+        };
+        let smooth = increments(Family::Smooth, 64) / increments(Family::Smooth, 256);
+        assert!((3.5..4.5).contains(&smooth), "{smooth}");
+        let rough = increments(Family::Rough, 64) / increments(Family::Rough, 256);
+        assert!((0.4..1.6).contains(&rough), "{rough}");
+    }
+
+    #[test]
+    fn one_array_a_kind_is_addressed_by_node() {
+        let control = Control::new(kinds(), 2, vec![(0..12).map(f64::from).collect()]);
+        assert_eq!(control.at(0, 1), [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
+        assert_eq!(control.bytes(), 96);
+    }
+}

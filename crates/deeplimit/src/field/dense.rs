@@ -1,0 +1,88 @@
+//! The one-matrix field f(x, θ) = σ(K x + b) (Thorpe, van Gennip 2018, equation 1).
+
+use super::{Layer, NodeGradient};
+use crate::control::Kind;
+use crate::kernel::{Activation, Matrix, MatrixMut, multiply};
+use crate::{Real, Rows};
+
+/// f(x) = σ(K x + b), with K of shape `[width, width]` and b of shape `[width]`.
+#[derive(Clone, Debug)]
+pub struct Dense {
+    /// Numbers a sample.
+    pub width: usize,
+    /// The nonlinearity.
+    pub activation: Activation,
+}
+
+/// Pre-activations, activations, and the cotangent of the pre-activations.
+pub struct DenseTape<R> {
+    z: Vec<R>,
+    a: Vec<R>,
+    z_bar: Vec<R>,
+    cotangent: Vec<R>,
+}
+
+impl<R: Real> Layer<R> for Dense {
+    type Tape = DenseTape<R>;
+
+    fn kinds(&self) -> Vec<Kind> {
+        let (width, fan_in) = (self.width, self.width);
+        vec![
+            Kind { name: "k", shape: vec![width, width], fan_in },
+            Kind { name: "b", shape: vec![width], fan_in },
+        ]
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn tape(&self, rows: usize) -> DenseTape<R> {
+        let buffer = || vec![R::zero(); rows * self.width];
+        DenseTape { z: buffer(), a: buffer(), z_bar: buffer(), cotangent: buffer() }
+    }
+
+    fn tape_bytes(&self, tape: &DenseTape<R>) -> usize {
+        [&tape.z, &tape.a, &tape.z_bar, &tape.cotangent].map(|v| size_of_val(&v[..])).iter().sum()
+    }
+
+    fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut DenseTape<R>) {
+        super::mlp::affine(theta[0], theta[1], x.data(), &mut tape.z, x.rows());
+        self.activation.apply(&tape.z, &mut tape.a);
+        out.data_mut().copy_from_slice(&tape.a);
+    }
+
+    fn pull_back(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        tape: &mut DenseTape<R>,
+        cotangent: &Rows<R>,
+        x_bar: &mut Rows<R>,
+        gradient: Option<&mut NodeGradient<'_, R>>,
+    ) {
+        let (rows, width, one) = (x.rows(), self.width, R::one());
+        tape.cotangent.copy_from_slice(cotangent.data());
+        self.activation.pull_back(&tape.z, &tape.a, cotangent.data(), &mut tape.z_bar);
+        if let Some(gradient) = gradient {
+            super::mlp::affine_gradient(&tape.z_bar, x.data(), rows, gradient, 0);
+        }
+        let bar = Matrix::new(&tape.z_bar, rows, width);
+        let weight = Matrix::new(theta[0], width, width);
+        multiply(MatrixMut::new(x_bar.data_mut(), rows, width), one, one, bar, weight);
+    }
+
+    fn has_kink(&self) -> bool {
+        self.activation.has_kink()
+    }
+
+    fn kink_exposure(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        tape: &DenseTape<R>,
+        displacement: &Rows<R>,
+    ) -> f64 {
+        super::mlp::exposure(theta[0], &tape.z, &tape.cotangent, x, displacement)
+    }
+}

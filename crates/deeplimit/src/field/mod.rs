@@ -1,0 +1,113 @@
+//! Fields: the residual functions f(x, θ_n), with hand-written pull-backs.
+//!
+//! [`Field`] is what the algorithms over depth see. On the CPU a field is a [`Layer`] (the formula
+//! of one layer) put on a depth-stacked [`Control`](crate::Control) by [`Stacked`], which does
+//! once for all layers what concerns depth: reading the control at and between nodes, and adding
+//! gradients to it.
+
+mod conv;
+mod dense;
+mod linear;
+mod mlp;
+mod stacked;
+
+pub use conv::Conv;
+pub use dense::Dense;
+pub use linear::Linear;
+pub use mlp::Mlp;
+pub use stacked::{Layer, NodeGradient, Sink, Stacked};
+
+use crate::State;
+use crate::control::Position;
+
+/// The residual function f(·, θ(s)) on one tile of states.
+///
+/// The pair [`linearize`](Field::linearize), [`pull_back`](Field::pull_back) works on a *tape*:
+/// what one evaluation leaves behind for its transposed Jacobian.
+pub trait Field: Sync {
+    /// Whether states are kept in single precision (the learned predictor regularises by it).
+    const SINGLE_PRECISION: bool;
+
+    /// Activations of a tile.
+    type State: State;
+
+    /// What `linearize` keeps for one evaluation.
+    type Tape: Send;
+
+    /// ∂loss/∂θ for all nodes.
+    type Gradient: Send;
+
+    /// A gradient opened for adding, from several threads, at one node at a time.
+    type Sink<'g>: Sync;
+
+    /// Number of control nodes.
+    fn nodes(&self) -> usize;
+
+    /// An empty tape for states of the shape of `like`.
+    fn tape(&self, like: &Self::State) -> Self::Tape;
+
+    /// Bytes of the numbers that a tape keeps.
+    fn tape_bytes(&self, tape: &Self::Tape) -> usize;
+
+    /// `out = f(x, θ(position))`. The tape serves as scratch space and is left without meaning.
+    fn eval(
+        &self,
+        position: Position,
+        x: &Self::State,
+        out: &mut Self::State,
+        tape: &mut Self::Tape,
+    );
+
+    /// As [`eval`](Field::eval), and keeps on the tape what the pull-back needs.
+    fn linearize(
+        &self,
+        position: Position,
+        x: &Self::State,
+        out: &mut Self::State,
+        tape: &mut Self::Tape,
+    );
+
+    /// `x_bar += Jᵀ cotangent` and, where a sink is given,
+    /// `gradient += (∂f/∂θ)ᵀ cotangent` at the nodes of `position`; J and ∂f/∂θ as linearised at
+    /// `x`, which the caller passes again.
+    fn pull_back(
+        &self,
+        position: Position,
+        x: &Self::State,
+        tape: &mut Self::Tape,
+        cotangent: &Self::State,
+        x_bar: &mut Self::State,
+        sink: Option<&Self::Sink<'_>>,
+    );
+
+    /// Zeros in the shape of the gradient.
+    fn zero_gradient(&self) -> Self::Gradient;
+
+    /// Opens a gradient for adding.
+    fn open<'g>(&self, gradient: &'g mut Self::Gradient) -> Self::Sink<'g>;
+
+    /// 2-norm of a gradient over all parameters.
+    fn gradient_norm(&self, gradient: &Self::Gradient) -> f64;
+
+    /// Samples a tile should hold; `None` where the whole batch must go together (samples see
+    /// each other) or tiles would not pay.
+    fn tile_samples(&self, like: &Self::State) -> Option<usize>;
+
+    /// Whether f has kinks in x (see [`Field::kink_exposure`]).
+    fn has_kink(&self) -> bool {
+        false
+    }
+
+    /// After a pull-back at `x`: the squared gradient change that wrong sides of kinks could make
+    /// in this layer, if the true state were `displacement` away from `x` (theory of the
+    /// certificate in [`gradient::Certificate`](crate::gradient::Certificate)).
+    fn kink_exposure(
+        &self,
+        _position: Position,
+        _x: &Self::State,
+        _tape: &Self::Tape,
+        _displacement: &Self::State,
+    ) -> f64 {
+        0.0
+    }
+}

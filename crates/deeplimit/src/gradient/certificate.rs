@@ -1,0 +1,141 @@
+//! The certificate: measured reconstruction errors, and the gradient error that they imply.
+//!
+//! x_0 (or an anchor x_a) is known, so the reconstruction error there costs nothing to measure;
+//! neither does the *defect*, the distance between the point p_n at which layer n was linearised
+//! and the reconstructed state x̃_n. Their sum estimates the relative gradient error: over random
+//! networks it lay within 1.4 (e_0 + D) in 90 % and 4 (e_0 + D) in 99 % of cases. With relu a
+//! reconstruction error can also put a unit on the wrong side of its kink; the *kink exposure* K
+//! adds up what the units within reach of theirs could change.
+
+use crate::scheme::Work;
+use serde::Serialize;
+
+/// What a gradient method observed on one tile, as sums that tiles can add up.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// For each anchor, deepest first: (layer, ‖x̃ − x‖², ‖x‖²).
+    pub anchors: Vec<(usize, f64, f64)>,
+    /// D = max_n ‖p_n − x̃_n‖ / ‖x_{n+1}‖.
+    pub defect: f64,
+    /// Σ over layers and units of the squared possible changes; `None` for fields without kinks.
+    pub kink_squared: Option<f64>,
+    /// Layers at which one more evaluation did not bring the fixed point nearer (h L ≥ 1).
+    pub stalled: usize,
+    /// Evaluations and pull-backs, the way forward included.
+    pub work: Work,
+}
+
+/// Reconstruction error at one anchor.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AnchorError {
+    /// The layer whose input was kept.
+    pub layer: usize,
+    /// ‖x̃ − x‖ / ‖x‖ over the batch.
+    pub error: f64,
+}
+
+/// How good a gradient is, measured while it was computed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Certificate {
+    /// e at every anchor, deepest first; the last one is x_0. Empty for exact methods.
+    pub anchors: Vec<AnchorError>,
+    /// D = max_n ‖p_n − x̃_n‖ / ‖x_{n+1}‖ (the largest over the tiles); 0 for exact methods.
+    pub defect: f64,
+    /// K, relative to the norm of the gradient; `None` for fields without kinks. Over several
+    /// tiles the tiles' values are added, which bounds the exposure of the batch from above.
+    pub kink: Option<f64>,
+    /// Layers (over all tiles) at which the fixed-point iteration did not contract: there h L ≥ 1
+    /// and the reconstruction cannot be trusted.
+    pub stalled: usize,
+    /// Field evaluations a layer and sample, the way forward included.
+    pub evaluations: f64,
+    /// Cost in evaluations of all layers; a pull-back counts 2.
+    pub cost_units: f64,
+}
+
+impl Certificate {
+    /// Adds up the evidence of all tiles. `gradient_norm` is the norm of the whole gradient,
+    /// `size` the number of samples times the number of steps.
+    pub(crate) fn conclude(tiles: Vec<Evidence>, gradient_norm: f64, size: f64) -> Self {
+        let mut work = Work::default();
+        let mut sums: Vec<(usize, f64, f64)> = Vec::new();
+        let (mut defect, mut kink, mut stalled) = (0.0, None, 0);
+        for tile in tiles {
+            work += tile.work;
+            defect = larger(defect, tile.defect);
+            stalled += tile.stalled;
+            if let Some(squared) = tile.kink_squared {
+                *kink.get_or_insert(0.0) += squared.sqrt();
+            }
+            if sums.is_empty() {
+                sums = tile.anchors;
+            } else {
+                for (sum, anchor) in sums.iter_mut().zip(tile.anchors) {
+                    sum.1 += anchor.1;
+                    sum.2 += anchor.2;
+                }
+            }
+        }
+        let anchors = sums.into_iter().map(|(layer, difference, norm)| AnchorError {
+            layer,
+            error: relative(difference.sqrt(), norm.sqrt()),
+        });
+        Self {
+            anchors: anchors.collect(),
+            defect,
+            kink: kink.map(|kink| relative(kink, gradient_norm)),
+            stalled,
+            evaluations: work.evaluations as f64 / size,
+            cost_units: (work.evaluations + 2 * work.pull_backs) as f64 / size,
+        }
+    }
+
+    /// e_0: relative error of the reconstructed x_0; 0 for exact methods.
+    pub fn state_error(&self) -> f64 {
+        self.anchors.last().map_or(0.0, |anchor| anchor.error)
+    }
+
+    /// Estimate of the relative gradient error: the largest anchor error, plus D, plus K.
+    ///
+    /// Over random networks the error lay below 4 times this in 99 % of cases; it is an estimate,
+    /// not a bound.
+    pub fn error_estimate(&self) -> f64 {
+        let state = self.anchors.iter().map(|anchor| anchor.error).fold(0.0, larger);
+        state + self.defect + self.kink.unwrap_or(0.0)
+    }
+}
+
+/// The larger of two numbers; NaN if one of them is (`f64::max` would hide it).
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+/// `a / b`, and 0 where both vanish.
+pub(crate) fn relative(a: f64, b: f64) -> f64 {
+    if a == 0.0 { 0.0 } else { a / b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_add_up_to_the_error_of_the_batch() {
+        let tile = |difference, norm, defect| Evidence {
+            anchors: vec![(0, difference, norm)],
+            defect,
+            ..Evidence::default()
+        };
+        let tiles = vec![tile(9.0, 30.0, 0.25), tile(7.0, 34.0, 0.5)];
+        let certificate = Certificate::conclude(tiles, 1.0, 1.0);
+        assert_eq!(certificate.state_error(), 0.5);
+        assert_eq!(certificate.error_estimate(), 1.0);
+    }
+
+    #[test]
+    fn a_nan_is_never_lost() {
+        let tiles = [f64::NAN, 1.0].map(|defect| Evidence { defect, ..Evidence::default() });
+        let certificate = Certificate::conclude(tiles.to_vec(), 1.0, 1.0);
+        assert!(certificate.error_estimate().is_nan());
+    }
+}

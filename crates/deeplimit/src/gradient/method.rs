@@ -1,0 +1,209 @@
+//! The registry of gradient methods, and a value that is one of them.
+
+use super::{
+    Adjoint, AdjointTape, Backprop, BackpropTape, Checkpoint, CheckpointTape, Evidence,
+    GradientMethod, Predictor, Sweeps,
+};
+use crate::flow::Turn;
+use crate::{Bytes, Field, Flow};
+use std::str::FromStr;
+
+/// A gradient method of the registry, with its settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// Keeps every linearised step.
+    Backprop(Backprop),
+    /// Keeps some states.
+    Checkpoint(Checkpoint),
+    /// Recovers the states backwards.
+    Adjoint(Adjoint),
+}
+
+/// A line of the registry.
+pub struct Entry {
+    /// Name in configurations.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub summary: &'static str,
+    /// The method with its default settings.
+    pub method: Method,
+}
+
+/// Tolerance of `adjoint-adaptive` where none is given.
+const TOLERANCE: f64 = 1e-3;
+
+/// Most evaluations a layer of `adjoint-adaptive`.
+const MOST_EVALUATIONS: usize = 4;
+
+const fn adjoint(predictor: Predictor, sweeps: Sweeps, refine: bool) -> Method {
+    Method::Adjoint(Adjoint { predictor, sweeps, refine, anchors: 1 })
+}
+
+/// Every gradient method that a configuration can name, with its defaults.
+pub const REGISTRY: [Entry; 7] = [
+    Entry {
+        name: "backprop",
+        summary: "keeps every linearised step; exact",
+        method: Method::Backprop(Backprop),
+    },
+    Entry {
+        name: "checkpoint",
+        summary: "keeps the states at segment starts; exact",
+        method: Method::Checkpoint(Checkpoint { segments: None }),
+    },
+    Entry {
+        name: "adjoint-published",
+        summary: "step with -h (Sander, Ablin, Peyré 2022); order 1 (Heun 3)",
+        method: adjoint(Predictor::None, Sweeps::Fixed(2), false),
+    },
+    Entry {
+        name: "adjoint-corrected",
+        summary: "the same, refined by the pull-back's own evaluation; order 2 (Heun 4)",
+        method: adjoint(Predictor::None, Sweeps::Fixed(2), true),
+    },
+    Entry {
+        name: "adjoint-predicted",
+        summary: "extrapolated increments, one evaluation; order 3 on smooth weights",
+        method: adjoint(Predictor::Extrapolation(2), Sweeps::Fixed(1), true),
+    },
+    Entry {
+        name: "adjoint-learned",
+        summary: "fitted increments, two evaluations; order 4 smooth, 2 rough",
+        method: adjoint(Predictor::Learned(2), Sweeps::Fixed(2), true),
+    },
+    Entry {
+        name: "adjoint-adaptive",
+        summary: "fitted increments, evaluations until a tolerance is met",
+        method: adjoint(
+            Predictor::Learned(2),
+            Sweeps::UntilWithin { tolerance: TOLERANCE, most: MOST_EVALUATIONS },
+            true,
+        ),
+    },
+];
+
+/// A name that is no gradient method.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "unknown gradient method {name:?}; known are {known}, and formulas such as P1C2, AR2C1, APC(1e-4)"
+)]
+pub struct UnknownMethod {
+    /// The name asked for.
+    pub name: String,
+    known: String,
+}
+
+impl FromStr for Method {
+    type Err = UnknownMethod;
+
+    /// Reads a name of the registry, or a formula: `P<k>C<m>` (extrapolation of order k,
+    /// m evaluations), `AR<K>C<m>` (learned on K differences), `APC(<tolerance>)`.
+    fn from_str(name: &str) -> Result<Self, UnknownMethod> {
+        let entry = REGISTRY.iter().find(|entry| entry.name == name);
+        entry.map(|entry| entry.method).or_else(|| formula(name)).ok_or_else(|| UnknownMethod {
+            name: name.to_owned(),
+            known: REGISTRY.map(|entry| entry.name).join(", "),
+        })
+    }
+}
+
+/// Reads `P1C2`, `AR2C1`, `APC(1e-4)`.
+fn formula(text: &str) -> Option<Method> {
+    if let Some(tolerance) = text.strip_prefix("APC(").and_then(|t| t.strip_suffix(')')) {
+        let tolerance: f64 = tolerance.parse().ok().filter(|t| *t > 0.0)?;
+        let sweeps = Sweeps::UntilWithin { tolerance, most: MOST_EVALUATIONS };
+        return Some(adjoint(Predictor::Learned(2), sweeps, true));
+    }
+    let learned = text.strip_prefix("AR");
+    let (order, evaluations) = learned.or_else(|| text.strip_prefix('P'))?.split_once('C')?;
+    let (order, evaluations): (usize, usize) = (order.parse().ok()?, evaluations.parse().ok()?);
+    let predictor = match (learned, order) {
+        (Some(_), 0) => return None,
+        (Some(_), size) => Predictor::Learned(size),
+        (None, 0) => Predictor::None,
+        (None, order) => Predictor::Extrapolation(order),
+    };
+    (evaluations > 0).then(|| adjoint(predictor, Sweeps::Fixed(evaluations), true))
+}
+
+/// The tape of whichever method it is.
+pub enum MethodTape<F: Field> {
+    /// Of backprop.
+    Backprop(BackpropTape<F>),
+    /// Of checkpointing.
+    Checkpoint(CheckpointTape<F::State>),
+    /// Of an adjoint.
+    Adjoint(AdjointTape<F::State>),
+}
+
+impl<F: Field> Bytes for MethodTape<F> {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Backprop(tape) => tape.bytes(),
+            Self::Checkpoint(tape) => tape.bytes(),
+            Self::Adjoint(tape) => tape.bytes(),
+        }
+    }
+}
+
+impl<F: Field> GradientMethod<F> for Method {
+    type Tape = MethodTape<F>;
+
+    fn record(&self, flow: &Flow<F>, x0: F::State) -> (F::State, MethodTape<F>) {
+        match self {
+            Self::Backprop(method) => {
+                let (end, tape) = method.record(flow, x0);
+                (end, MethodTape::Backprop(tape))
+            }
+            Self::Checkpoint(method) => {
+                let (end, tape) = method.record(flow, x0);
+                (end, MethodTape::Checkpoint(tape))
+            }
+            Self::Adjoint(method) => {
+                let (end, tape) = method.record(flow, x0);
+                (end, MethodTape::Adjoint(tape))
+            }
+        }
+    }
+
+    fn pull_back(
+        &self,
+        flow: &Flow<F>,
+        tape: MethodTape<F>,
+        x_bar: &mut F::State,
+        sink: &F::Sink<'_>,
+        turn: &Turn<'_>,
+    ) -> Evidence {
+        match (self, tape) {
+            (Self::Backprop(method), MethodTape::Backprop(tape)) => {
+                method.pull_back(flow, tape, x_bar, sink, turn)
+            }
+            (Self::Checkpoint(method), MethodTape::Checkpoint(tape)) => {
+                method.pull_back(flow, tape, x_bar, sink, turn)
+            }
+            (Self::Adjoint(method), MethodTape::Adjoint(tape)) => {
+                method.pull_back(flow, tape, x_bar, sink, turn)
+            }
+            _ => unreachable!("a tape is pulled back by the method that recorded it"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_formulas_are_read() {
+        for entry in &REGISTRY {
+            assert_eq!(entry.name.parse(), Ok(entry.method));
+        }
+        assert_eq!("P0C2".parse::<Method>(), "adjoint-corrected".parse());
+        assert_eq!("P2C1".parse::<Method>(), "adjoint-predicted".parse());
+        assert_eq!("AR2C2".parse::<Method>(), "adjoint-learned".parse());
+        assert_eq!("APC(1e-3)".parse::<Method>(), "adjoint-adaptive".parse());
+        for wrong in ["", "P", "P1", "PC1", "P1C0", "AR0C2", "APC(-1)", "backprob"] {
+            assert!(wrong.parse::<Method>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Gradient methods: how the pull-back of a flow gets the states it needs.
+//!
+//! | method | keeps | gradient |
+//! |---|---|---|
+//! | [`Backprop`] | every linearised step | exact |
+//! | [`Checkpoint`] | some states | exact |
+//! | [`Adjoint`] | x_N, x_0 and a fixed number of states | of a stated order in h, certified |
+//!
+//! A method works on one tile; [`Flow`](crate::Flow) runs it on all tiles of a batch. What it
+//! keeps between the way forward and the way back is its `Tape`, and a test counts its bytes.
+
+mod adjoint;
+mod backprop;
+mod certificate;
+mod checkpoint;
+mod method;
+mod predictor;
+
+pub use adjoint::{Adjoint, AdjointTape, Sweeps};
+pub use backprop::{Backprop, BackpropTape};
+pub use certificate::{AnchorError, Certificate, Evidence};
+pub use checkpoint::{Checkpoint, CheckpointTape};
+pub use method::{Entry, Method, MethodTape, REGISTRY, UnknownMethod};
+pub use predictor::Predictor;
+
+use crate::flow::Turn;
+use crate::{Bytes, Field, Flow};
+
+/// A way to get the gradient of a flow, on one tile.
+pub trait GradientMethod<F: Field>: Sync {
+    /// Exactly what is kept from the way forward to the way back.
+    type Tape: Bytes + Send;
+
+    /// Walks x_0 to x_N and keeps what the way back needs.
+    fn record(&self, flow: &Flow<F>, x0: F::State) -> (F::State, Self::Tape);
+
+    /// Turns the cotangent of x_N into that of x_0, and adds ∂loss/∂θ to the sink, step by step
+    /// downwards, each in its turn.
+    fn pull_back(
+        &self,
+        flow: &Flow<F>,
+        tape: Self::Tape,
+        x_bar: &mut F::State,
+        sink: &F::Sink<'_>,
+        turn: &Turn<'_>,
+    ) -> Evidence;
+}

@@ -1,0 +1,209 @@
+//! Predictors of the increment Φ_n from the increments of the deeper layers n+1, n+2, …
+
+use crate::State;
+use std::collections::VecDeque;
+
+/// How the increment of a layer is guessed before the layer is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Predictor {
+    /// No guess: the step with −h is the start.
+    None,
+    /// Extrapolation of order k: ĝ = Σ_{j=1..k} (−1)^{j+1} C(k,j) o_{n+j}, the polynomial through
+    /// the k deeper increments. Needs the last k states of the way forward.
+    Extrapolation(usize),
+    /// Least squares fitted on the way back, on K backward differences of the deeper increments,
+    /// one scalar each, with exponential forgetting: adapts to how smooth the weights are.
+    Learned(usize),
+}
+
+/// Weight of the past in the learned fit.
+const FORGETTING: f64 = 0.8;
+
+/// The history of increments on the way back, and the guess from it.
+pub(super) struct Prediction<S> {
+    kind: Predictor,
+    /// o_{n+1}, o_{n+2}, …
+    history: VecDeque<S>,
+    /// r_1, r_2, …: backward differences of the history.
+    differences: Vec<S>,
+    ridge: f64,
+    gram: Vec<Vec<f64>>,
+    moments: Vec<f64>,
+    fitted: bool,
+}
+
+impl<S: State> Prediction<S> {
+    /// No history yet. The fit's ridge stands above the rounding of the states.
+    pub fn new(kind: Predictor, like: &S, single_precision: bool) -> Self {
+        let size = if let Predictor::Learned(size) = kind { size } else { 0 };
+        Self {
+            kind,
+            history: VecDeque::new(),
+            differences: (0..size).map(|_| like.scratch()).collect(),
+            ridge: if single_precision { 1e-6 } else { 1e-10 },
+            gram: vec![vec![0.0; size]; size],
+            moments: vec![0.0; size],
+            fitted: false,
+        }
+    }
+
+    /// Writes the guess ĝ for the next layer; zero as long as nothing is known.
+    pub fn guess(&mut self, out: &mut S) {
+        out.set_zero();
+        match self.kind {
+            Predictor::None => {}
+            Predictor::Extrapolation(order) => {
+                let mut weight = 1.0;
+                for (j, deeper) in (1..=order).zip(&self.history) {
+                    weight *= (order + 1 - j) as f64 / j as f64;
+                    let sign = if j % 2 == 1 { 1.0 } else { -1.0 };
+                    out.add_scaled(sign * weight, deeper);
+                }
+            }
+            Predictor::Learned(_) if self.fitted => {
+                let weights = ridge_solution(&self.gram, &self.moments, self.ridge);
+                for (weight, difference) in weights.iter().zip(&self.differences) {
+                    out.add_scaled(*weight, difference);
+                }
+            }
+            Predictor::Learned(_) => {
+                if let Some(newest) = self.history.front() {
+                    out.copy_from(newest);
+                }
+            }
+        }
+    }
+
+    /// Takes in the increment of the layer just guessed.
+    pub fn learn(&mut self, increment: &S) {
+        let keep = match self.kind {
+            Predictor::None => return,
+            Predictor::Extrapolation(order) => order,
+            Predictor::Learned(size) => {
+                if self.history.len() == size {
+                    self.fit(increment);
+                }
+                size
+            }
+        };
+        if keep == 0 {
+            return;
+        }
+        let mut slot = if self.history.len() == keep {
+            self.history.pop_back().expect("a full history is not empty")
+        } else {
+            increment.scratch()
+        };
+        slot.copy_from(increment);
+        self.history.push_front(slot);
+        if self.history.len() == keep {
+            self.difference();
+        }
+    }
+
+    /// Adds the layer's equation Σ c_i r_i ≈ o to the fit.
+    fn fit(&mut self, increment: &S) {
+        for i in 0..self.differences.len() {
+            for j in 0..=i {
+                let product = self.differences[i].dot(&self.differences[j]);
+                self.gram[i][j] = FORGETTING * self.gram[i][j] + product;
+                self.gram[j][i] = self.gram[i][j];
+            }
+            let product = self.differences[i].dot(increment);
+            self.moments[i] = FORGETTING * self.moments[i] + product;
+        }
+        self.fitted = true;
+    }
+
+    /// r_i = ∇^{i−1} o_{n+1}, in place from the highest down.
+    fn difference(&mut self) {
+        for i in 0..self.differences.len() {
+            let mut weight = 1.0;
+            let (history, difference) = (&self.history, &mut self.differences[i]);
+            difference.copy_from(&history[0]);
+            for j in 1..=i {
+                weight *= -((i + 1 - j) as f64) / j as f64;
+                difference.add_scaled(weight, &history[j]);
+            }
+        }
+    }
+}
+
+/// c = (A + ρ diag A)⁻¹ b by elimination; an unknown whose pivot vanishes is set to 0.
+fn ridge_solution(gram: &[Vec<f64>], moments: &[f64], ridge: f64) -> Vec<f64> {
+    let size = moments.len();
+    let mut a = gram.to_vec();
+    let mut b = moments.to_vec();
+    for (i, row) in a.iter_mut().enumerate() {
+        row[i] *= 1.0 + ridge;
+    }
+    for pivot in 0..size {
+        for row in pivot + 1..size {
+            let factor = if a[pivot][pivot] > 0.0 { a[row][pivot] / a[pivot][pivot] } else { 0.0 };
+            for column in pivot..size {
+                a[row][column] -= factor * a[pivot][column];
+            }
+            b[row] -= factor * b[pivot];
+        }
+    }
+    let mut solution = vec![0.0; size];
+    for row in (0..size).rev() {
+        let known: f64 = (row + 1..size).map(|column| a[row][column] * solution[column]).sum();
+        if a[row][row] > 0.0 {
+            solution[row] = (b[row] - known) / a[row][row];
+        }
+    }
+    solution
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rows;
+
+    fn sample(f: impl Fn(f64) -> f64, s: f64) -> Rows<f64> {
+        Rows::from_fn(1, 3, |_, column| f(s) * (column as f64 + 1.0))
+    }
+
+    #[test]
+    fn extrapolation_of_order_k_is_exact_on_polynomials_of_degree_below_k() {
+        for order in 1..=4 {
+            let f = |s: f64| 1.0 + s.powi(order as i32 - 1);
+            let mut prediction =
+                Prediction::new(Predictor::Extrapolation(order), &sample(f, 0.0), false);
+            for n in (1..=order).rev() {
+                prediction.learn(&sample(f, n as f64));
+            }
+            let mut guess = sample(f, 0.0).scratch();
+            prediction.guess(&mut guess);
+            let error = guess.distance_squared(&sample(f, 0.0)).sqrt();
+            assert!(error < 1e-10, "order {order}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_learned_predictor_finds_alternation_and_straight_lines() {
+        let cases: [fn(f64) -> f64; 2] = [|s| if s % 2.0 == 0.0 { 1.0 } else { -1.0 }, |s| 3.0 * s];
+        for f in cases {
+            let mut prediction = Prediction::new(Predictor::Learned(2), &sample(f, 0.0), false);
+            for n in (1..12).rev() {
+                prediction.learn(&sample(f, f64::from(n)));
+            }
+            let mut guess = sample(f, 0.0).scratch();
+            prediction.guess(&mut guess);
+            let error = guess.distance_squared(&sample(f, 0.0)).sqrt();
+            assert!(error < 1e-6, "{error}");
+        }
+    }
+
+    #[test]
+    fn constant_increments_do_not_make_the_fit_singular() {
+        let mut prediction = Prediction::new(Predictor::Learned(2), &sample(|_| 1.0, 0.0), false);
+        for _ in 0..5 {
+            prediction.learn(&sample(|_| 2.0, 0.0));
+        }
+        let mut guess = sample(|_| 0.0, 0.0);
+        prediction.guess(&mut guess);
+        assert!(guess.distance_squared(&sample(|_| 2.0, 0.0)).sqrt() < 1e-8);
+    }
+}

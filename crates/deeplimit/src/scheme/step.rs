@@ -1,0 +1,210 @@
+//! The one generic step: evaluated, linearised, pulled back, un-stepped.
+
+use super::Scheme;
+use crate::field::Field;
+use crate::{Bytes, State};
+
+/// Field evaluations and pull-backs done, each counted once a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Evaluations f(x, θ), with or without a tape.
+    pub evaluations: u64,
+    /// Pull-backs (a pull-back costs about two evaluations).
+    pub pull_backs: u64,
+}
+
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.evaluations += other.evaluations;
+        self.pull_backs += other.pull_backs;
+    }
+}
+
+/// What one linearised step keeps: for each stage the point, and the field's tape there.
+pub struct StepTape<F: Field> {
+    points: Vec<F::State>,
+    tapes: Vec<F::Tape>,
+}
+
+impl<F: Field> StepTape<F> {
+    /// Bytes of the numbers kept.
+    pub fn bytes(&self, field: &F) -> usize {
+        self.points.iter().map(Bytes::bytes).sum::<usize>()
+            + self.tapes.iter().map(|tape| field.tape_bytes(tape)).sum::<usize>()
+    }
+
+    /// The state that the step was linearised at.
+    pub fn state(&self) -> &F::State {
+        &self.points[0]
+    }
+
+    /// The sum over the stages of [`Field::kink_exposure`], for a displacement of the state.
+    pub fn kink_exposure(
+        &self,
+        field: &F,
+        scheme: &Scheme,
+        step: usize,
+        displacement: &F::State,
+    ) -> f64 {
+        let stages = self.points.iter().zip(&self.tapes).enumerate();
+        stages
+            .map(|(stage, (point, tape))| {
+                field.kink_exposure(scheme.position(step, stage), point, tape, displacement)
+            })
+            .sum()
+    }
+}
+
+/// Scratch space for the steps of one tile, and the count of its work.
+pub struct Stepper<'f, F: Field> {
+    field: &'f F,
+    scheme: &'f Scheme,
+    h: f64,
+    slopes: Vec<F::State>,
+    point: F::State,
+    bars: Vec<F::State>,
+    tape: F::Tape,
+    samples: u64,
+    /// Work done so far.
+    pub work: Work,
+}
+
+impl<'f, F: Field> Stepper<'f, F> {
+    /// Scratch space for states of the shape of `like`.
+    pub fn new(field: &'f F, scheme: &'f Scheme, h: f64, like: &F::State) -> Self {
+        Self {
+            field,
+            scheme,
+            h,
+            slopes: (0..scheme.stages()).map(|_| like.scratch()).collect(),
+            point: like.scratch(),
+            bars: (0..=scheme.stages()).map(|_| like.scratch()).collect(),
+            tape: field.tape(like),
+            samples: like.samples() as u64,
+            work: Work::default(),
+        }
+    }
+
+    /// An empty tape for one step.
+    pub fn step_tape(&self) -> StepTape<F> {
+        let stages = 0..self.scheme.stages();
+        StepTape {
+            points: stages.clone().map(|_| self.point.scratch()).collect(),
+            tapes: stages.map(|_| self.field.tape(&self.point)).collect(),
+        }
+    }
+
+    /// `out = Φ_n(x)`.
+    pub fn increment(&mut self, step: usize, x: &F::State, out: &mut F::State) {
+        self.explicit(step, false, x, out);
+    }
+
+    /// `out = Φ₋ₕ(y)`, the increment of the step with −h from the end of step `n`.
+    pub fn increment_backward(&mut self, step: usize, y: &F::State, out: &mut F::State) {
+        self.explicit(step, true, y, out);
+    }
+
+    fn explicit(&mut self, step: usize, backward: bool, x: &F::State, out: &mut F::State) {
+        let (scheme, h) = (self.scheme, if backward { -self.h } else { self.h });
+        for stage in 0..scheme.stages() {
+            let position = if backward {
+                scheme.position_backward(step, stage)
+            } else {
+                scheme.position(step, stage)
+            };
+            let (done, rest) = self.slopes.split_at_mut(stage);
+            let at = if stage == 0 {
+                x
+            } else {
+                stage_point(scheme.a[stage], h, x, done, &mut self.point);
+                &self.point
+            };
+            self.field.eval(position, at, &mut rest[0], &mut self.tape);
+        }
+        weighted_sum(scheme.b, &self.slopes, out);
+        self.work.evaluations += self.samples * scheme.stages() as u64;
+    }
+
+    /// `out = Φ_n(x)`, keeping on the tape what [`pull_back`](Self::pull_back) needs.
+    pub fn linearize(
+        &mut self,
+        step: usize,
+        x: &F::State,
+        out: &mut F::State,
+        tape: &mut StepTape<F>,
+    ) {
+        let scheme = self.scheme;
+        for stage in 0..scheme.stages() {
+            let (done, rest) = self.slopes.split_at_mut(stage);
+            stage_point(scheme.a[stage], self.h, x, done, &mut tape.points[stage]);
+            let position = scheme.position(step, stage);
+            self.field.linearize(
+                position,
+                &tape.points[stage],
+                &mut rest[0],
+                &mut tape.tapes[stage],
+            );
+        }
+        weighted_sum(scheme.b, &self.slopes, out);
+        self.work.evaluations += self.samples * scheme.stages() as u64;
+    }
+
+    /// Pulls the adjoint back through the linearised step: `a = (I + h Φ')ᵀ a`, and adds the
+    /// step's parameter gradient to the sink.
+    pub fn pull_back(
+        &mut self,
+        step: usize,
+        tape: &mut StepTape<F>,
+        a: &mut F::State,
+        sink: Option<&F::Sink<'_>>,
+    ) {
+        let (scheme, h, stages) = (self.scheme, self.h, self.scheme.stages());
+        // bars[stage] is the cotangent of that stage's point; the last one is scratch.
+        let (bars, slope_bar) = self.bars.split_at_mut(stages);
+        for stage in (0..stages).rev() {
+            let slope_bar = &mut slope_bar[0];
+            slope_bar.copy_from(a);
+            slope_bar.scale(h * scheme.b[stage]);
+            for later in stage + 1..stages {
+                let weight = scheme.a[later][stage];
+                if weight != 0.0 {
+                    slope_bar.add_scaled(h * weight, &bars[later]);
+                }
+            }
+            bars[stage].set_zero();
+            self.field.pull_back(
+                scheme.position(step, stage),
+                &tape.points[stage],
+                &mut tape.tapes[stage],
+                slope_bar,
+                &mut bars[stage],
+                sink,
+            );
+        }
+        for bar in bars {
+            a.add_scaled(1.0, bar);
+        }
+        self.work.pull_backs += self.samples * stages as u64;
+    }
+}
+
+/// `point = x + h Σ_j a_j k_j`.
+fn stage_point<S: State>(weights: &[f64], h: f64, x: &S, slopes: &[S], point: &mut S) {
+    point.copy_from(x);
+    for (weight, slope) in weights.iter().zip(slopes) {
+        if *weight != 0.0 {
+            point.add_scaled(h * weight, slope);
+        }
+    }
+}
+
+/// `out = Σ_i b_i k_i`.
+fn weighted_sum<S: State>(weights: &[f64], slopes: &[S], out: &mut S) {
+    out.copy_from(&slopes[0]);
+    if weights[0] != 1.0 {
+        out.scale(weights[0]);
+    }
+    for (weight, slope) in weights.iter().zip(slopes).skip(1) {
+        out.add_scaled(*weight, slope);
+    }
+}
