@@ -62,7 +62,7 @@ pub use state::{Bytes, State};
 /// The names most programs import.
 pub mod prelude {
     pub use crate::control::Control;
-    pub use crate::field::{Conv, Dense, Field, Linear, Mlp, Stacked};
+    pub use crate::field::{AnyLayer, Conv, Dense, Field, Linear, Mlp, Stacked};
     pub use crate::flow::Flow;
     pub use crate::gradient::{Certificate, GradientMethod, Method};
     pub use crate::kernel::Activation;

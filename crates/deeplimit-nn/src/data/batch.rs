@@ -135,8 +135,14 @@ fn targets(targets: &Targets, indices: &[u32], normalisation: &Normalisation) ->
 /// Normalised values of one sample after the other.
 enum Values<'a> {
     /// Bytes, with the normalised value of every byte for each channel.
-    Bytes { bytes: &'a [u8], table: Vec<[f32; 256]> },
-    Floats { values: &'a [f32], normalisation: &'a Normalisation },
+    Bytes {
+        bytes: &'a [u8],
+        table: Vec<[f32; 256]>,
+    },
+    Floats {
+        values: &'a [f32],
+        normalisation: &'a Normalisation,
+    },
 }
 
 impl<'a> Values<'a> {

@@ -7,7 +7,7 @@ use super::read::Reader;
 use super::{DataError, Inputs, Place, Samples, Shape, Targets};
 
 const ARCHIVE: &[u8] = include_bytes!("../../data/optdigits.bin.gz");
-const NAME: &str = "optdigits.bin.gz (built in)";
+const NAME: &str = "built-in optdigits.bin.gz";
 const PIXELS: usize = 64;
 const CLASSES: u32 = 10;
 /// The first four bytes of the archive, "OPTD".
@@ -44,7 +44,12 @@ fn part(reader: &mut Reader<'_>, first: u64, count: u64) -> Result<Samples, Data
         let label = u32::from(record[PIXELS]);
         if label >= CLASSES {
             let file = reader.file();
-            return Err(DataError::BadLabel { file, record: index, found: label, classes: CLASSES });
+            return Err(DataError::BadLabel {
+                file,
+                record: index,
+                found: label,
+                classes: CLASSES,
+            });
         }
         pixels.extend_from_slice(&record[..PIXELS]);
         labels.push(label);
@@ -75,7 +80,11 @@ mod tests {
     #[test]
     fn a_cut_archive_is_an_error_that_names_the_record() {
         let message = read(&ARCHIVE[..ARCHIVE.len() / 2]).unwrap_err().to_string();
-        assert!(message.starts_with("optdigits.bin.gz (built in): record "), "{message}");
+        assert!(message.starts_with("built-in optdigits.bin.gz: record "), "{message}");
         assert!(message.ends_with("the gzip stream is truncated"), "{message}");
+        let mut garbled = ARCHIVE.to_vec();
+        garbled[ARCHIVE.len() - 8] ^= 1; // the checksum
+        let message = read(&garbled).unwrap_err().to_string();
+        assert!(message.contains("record 5620: the gzip stream is corrupt"), "{message}");
     }
 }

@@ -133,7 +133,7 @@ pub enum DataError {
         /// The file.
         file: PathBuf,
     },
-    /// A file holds more samples than 32-bit indices can count.
+    /// There are more samples than 32-bit indices can count.
     #[error("{found} samples, expected at most {}", u32::MAX)]
     TooManySamples {
         /// Samples found.

@@ -40,8 +40,8 @@ pub(super) fn load(folder: &Path) -> Result<Raw, DataError> {
     let labels = read::require(folder, &TRAIN_LABELS)?;
     let train = pair(&images, &labels, &names)?;
     let mut files = vec![images, labels];
-    let has_test = read::find(folder, &TEST_IMAGES).is_some()
-        || read::find(folder, &TEST_LABELS).is_some();
+    let has_test =
+        read::find(folder, &TEST_IMAGES).is_some() || read::find(folder, &TEST_LABELS).is_some();
     let mut test = None;
     if has_test {
         // One of the pair without the other is an error, not a set without a test part.

@@ -37,6 +37,7 @@ mod cifar;
 mod digits;
 mod error;
 mod idx;
+mod lines;
 mod normalise;
 mod options;
 mod place;
@@ -118,7 +119,8 @@ fn name(source: Source, path: &Path) -> String {
         Source::Idx => path.file_name().map(PathBuf::from),
         Source::Csv => path.file_name().map(|name| {
             let name = Path::new(name);
-            let plain = if name.extension().is_some_and(|e| e == "gz") { name.file_stem() } else { None };
+            let plain =
+                if name.extension().is_some_and(|e| e == "gz") { name.file_stem() } else { None };
             Path::new(plain.unwrap_or(name.as_os_str())).with_extension("")
         }),
     };

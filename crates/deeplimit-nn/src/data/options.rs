@@ -86,9 +86,7 @@ impl HeldOut {
             HeldOut::Fraction(found) if !(0.0..1.0).contains(&found) => {
                 return Err(DataError::BadFraction { option, found });
             }
-            HeldOut::Fraction(fraction) => {
-                ((fraction * available as f64).round() as usize).max(1)
-            }
+            HeldOut::Fraction(fraction) => ((fraction * available as f64).round() as usize).max(1),
         };
         if count >= available {
             return Err(DataError::HeldOutTooMany { option, asked: self, available });
@@ -207,5 +205,20 @@ impl Options {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_is_rounded_but_never_to_none_nor_to_all() {
+        let count = |fraction, available| HeldOut::Fraction(fraction).count(available, "test");
+        assert_eq!(count(0.1, 3823).unwrap(), 382);
+        assert_eq!(count(0.1, 3).unwrap(), 1);
+        assert_eq!(count(0.0, 3).unwrap(), 0);
+        assert!(matches!(count(0.9, 2), Err(DataError::HeldOutTooMany { available: 2, .. })));
+        assert!(matches!(count(1.0, 2), Err(DataError::BadFraction { .. })));
     }
 }

@@ -130,10 +130,8 @@ pub(super) fn find(folder: &Path, names: &[&str]) -> Option<PathBuf> {
 
 /// Finds a file, or says which names were looked for.
 pub(super) fn require(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
-    find(folder, names).ok_or_else(|| DataError::NotFound {
-        folder: folder.to_owned(),
-        tried: candidates(names),
-    })
+    find(folder, names)
+        .ok_or_else(|| DataError::NotFound { folder: folder.to_owned(), tried: candidates(names) })
 }
 
 /// Checks that a path is a folder.

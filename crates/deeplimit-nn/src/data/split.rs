@@ -56,13 +56,12 @@ pub(super) fn split(raw: Raw, name: String, options: &Options) -> Result<Splits,
     let held_out = options.validation.count(train.len(), "validation")?;
     let order = permutation(Purpose::Validation, options.seed, 0, train.len());
     let (held_out, rest) = order.split_at(held_out);
-    let mut validation_marks = marked(order.len(), held_out);
-    let validation = train.take_out(&validation_marks);
+    let held_out_marks = marked(order.len(), held_out);
+    let validation = train.take_out(&held_out_marks);
     if let Some(limit) = options.limit_train {
-        // Marks over all samples, then over those that are left, in the same order.
-        let mut kept = marked(order.len(), rest.iter().take(limit)).into_iter();
-        let mut gone = validation_marks.drain(..);
-        let marks: Vec<bool> = kept.by_ref().filter(|_| gone.next() == Some(false)).collect();
+        let kept = marked(order.len(), rest.iter().take(limit));
+        let left = kept.iter().zip(&held_out_marks).filter(|&(_, &held_out)| !held_out);
+        let marks: Vec<bool> = left.map(|(&kept, _)| kept).collect();
         train = train.take_out(&marks);
     }
 

@@ -9,14 +9,13 @@
 //! numbers (`1` and `1.0` are the same class), in the order of their bytes otherwise.
 
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use csv::{ErrorKind, StringRecord};
+use csv::StringRecord;
 
-use super::read::{Reader, io_error};
+use super::lines::Lines;
 use super::split::Raw;
-use super::{CellFault, DataError, Inputs, Place, Samples, Shape, Targets, Task};
+use super::{CellFault, DataError, Inputs, Samples, Shape, Targets, Task};
 
 /// Whether a file is named as a table.
 pub(super) fn is_named(path: &Path) -> bool {
@@ -35,7 +34,7 @@ pub(super) fn load(path: &Path, task: Task) -> Result<Raw, DataError> {
     let mut columns = None;
     while let Some((line, record)) = lines.next()? {
         let expected = *columns.get_or_insert(record.len());
-        let first = lines.rows == 1;
+        let first = lines.read() == 1;
         if record.len() != expected {
             let (file, found) = (path.to_owned(), record.len());
             return Err(DataError::BadRow { file, line, found, expected });
@@ -75,47 +74,6 @@ pub(super) fn load(path: &Path, task: Task) -> Result<Raw, DataError> {
     let shape = Shape::table(columns.unwrap_or(1) - 1);
     let train = Samples::new(shape, Inputs::Floats(features), targets)?;
     Ok(Raw { train, test: None, files: vec![path.to_owned()] })
-}
-
-/// The records of a file with their line numbers.
-struct Lines<'a> {
-    csv: csv::Reader<Box<dyn Read + 'a>>,
-    file: PathBuf,
-    gzip: bool,
-    rows: u64,
-}
-
-impl Lines<'_> {
-    fn open(path: &Path) -> Result<Self, DataError> {
-        let (inner, file, gzip) = Reader::open(path)?.into_parts();
-        let csv = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .from_reader(inner);
-        Ok(Self { csv, file, gzip, rows: 0 })
-    }
-
-    fn next(&mut self) -> Result<Option<(u64, StringRecord)>, DataError> {
-        let mut record = StringRecord::new();
-        let more = self.csv.read_record(&mut record);
-        // The line on which a failed read stopped.
-        let stopped = self.csv.position().line();
-        let line = record.position().map_or(stopped, csv::Position::line);
-        let more = more.map_err(|error| match error.into_kind() {
-            ErrorKind::Utf8 { pos, .. } => {
-                let line = pos.map_or(line, |position| position.line());
-                DataError::NotText { file: self.file.clone(), line }
-            }
-            ErrorKind::Io(cause) => io_error(&self.file, self.gzip, cause, Place::Line(stopped)),
-            other => {
-                let cause = std::io::Error::other(format!("{other:?}"));
-                DataError::Io { file: self.file.clone(), cause }
-            }
-        })?;
-        self.rows += u64::from(more);
-        Ok(more.then_some((line, record)))
-    }
 }
 
 fn is_missing(cell: &str) -> bool {

@@ -5,16 +5,18 @@
 //! once for all layers what concerns depth: reading the control at and between nodes, and adding
 //! gradients to it.
 
+mod any;
 mod conv;
 mod dense;
 mod linear;
 mod mlp;
 mod stacked;
 
-pub use conv::Conv;
-pub use dense::Dense;
+pub use any::{AnyLayer, AnyTape};
+pub use conv::{Conv, ConvTape};
+pub use dense::{Dense, DenseTape};
 pub use linear::Linear;
-pub use mlp::Mlp;
+pub use mlp::{Mlp, MlpTape};
 pub use stacked::{Layer, NodeGradient, Sink, Stacked};
 
 use crate::State;

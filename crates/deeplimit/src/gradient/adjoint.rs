@@ -123,6 +123,33 @@ impl<F: Field> GradientMethod<F> for Adjoint {
         sink: &F::Sink<'_>,
         turn: &Turn<'_>,
     ) -> Evidence {
+        self.pull_back_observed(flow, tape, x_bar, sink, turn, |_| {})
+    }
+}
+
+/// What an adjoint knows of a layer when it leaves it, on the way back.
+pub struct Passage<'a, S> {
+    /// The layer n.
+    pub layer: usize,
+    /// p_n, the point at which the layer was linearised.
+    pub point: &'a S,
+    /// x̃_n, the reconstructed state, before an anchor resets it.
+    pub state: &'a S,
+    /// The cotangent of x_n.
+    pub cotangent: &'a S,
+}
+
+impl Adjoint {
+    /// [`pull_back`](GradientMethod::pull_back), showing every layer to `observe`, deepest first.
+    pub fn pull_back_observed<F: Field>(
+        &self,
+        flow: &Flow<F>,
+        tape: AdjointTape<F::State>,
+        x_bar: &mut F::State,
+        sink: &F::Sink<'_>,
+        turn: &Turn<'_>,
+        mut observe: impl FnMut(Passage<'_, F::State>),
+    ) -> Evidence {
         let AdjointTape { end, mut tail, mut anchors, work } = tape;
         let (steps, h, field) = (flow.steps(), flow.h(), flow.field());
         let mut stepper = flow.stepper(&end);
@@ -186,6 +213,7 @@ impl<F: Field> GradientMethod<F> for Adjoint {
             if !self.refine {
                 y.copy_from(&p);
             }
+            observe(Passage { layer: step, point: &p, state: &y, cotangent: x_bar });
             if let Some((_, exact)) = anchors.pop_if(|(layer, _)| *layer == step) {
                 let error = y.distance_squared(&exact);
                 evidence.anchors.push((step, error, exact.norm_squared()));

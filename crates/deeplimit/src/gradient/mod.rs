@@ -16,7 +16,7 @@ mod checkpoint;
 mod method;
 mod predictor;
 
-pub use adjoint::{Adjoint, AdjointTape, Sweeps};
+pub use adjoint::{Adjoint, AdjointTape, Passage, Sweeps};
 pub use backprop::{Backprop, BackpropTape};
 pub use certificate::{AnchorError, Certificate, Evidence};
 pub use checkpoint::{Checkpoint, CheckpointTape};

@@ -4,6 +4,7 @@
 //! k_i = f(x_n + h Σ_{j<i} a_ij k_j, θ(s_n + c_i h)). The step with −h from s_{n+1} is the start of
 //! every reconstruction.
 
+pub mod reversible;
 mod step;
 
 pub use step::{StepTape, Stepper, Work};
@@ -139,11 +140,11 @@ impl Scheme {
         }
     }
 
-    /// Where stage `i` reads the control when step `n` is walked backward from its end.
-    fn position_backward(&self, step: usize, stage: usize) -> Position {
+    /// Where stage `i` of step `n` reads the control, walking forward, or backward from its end.
+    fn position_of(&self, step: usize, stage: usize, backward: bool) -> Position {
         match self.nodes {
-            Nodes::PerStep => Position::node(step),
-            Nodes::PerBoundary => Position::at(step as f64 + 1.0 - self.c[stage]),
+            Nodes::PerBoundary if backward => Position::at(step as f64 + 1.0 - self.c[stage]),
+            _ => self.position(step, stage),
         }
     }
 }

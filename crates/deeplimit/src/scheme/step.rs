@@ -24,6 +24,7 @@ impl std::ops::AddAssign for Work {
 pub struct StepTape<F: Field> {
     points: Vec<F::State>,
     tapes: Vec<F::Tape>,
+    backward: bool,
 }
 
 impl<F: Field> StepTape<F> {
@@ -91,6 +92,7 @@ impl<'f, F: Field> Stepper<'f, F> {
         StepTape {
             points: stages.clone().map(|_| self.point.scratch()).collect(),
             tapes: stages.map(|_| self.field.tape(&self.point)).collect(),
+            backward: false,
         }
     }
 
@@ -107,11 +109,7 @@ impl<'f, F: Field> Stepper<'f, F> {
     fn explicit(&mut self, step: usize, backward: bool, x: &F::State, out: &mut F::State) {
         let (scheme, h) = (self.scheme, if backward { -self.h } else { self.h });
         for stage in 0..scheme.stages() {
-            let position = if backward {
-                scheme.position_backward(step, stage)
-            } else {
-                scheme.position(step, stage)
-            };
+            let position = scheme.position_of(step, stage, backward);
             let (done, rest) = self.slopes.split_at_mut(stage);
             let at = if stage == 0 {
                 x
@@ -133,11 +131,34 @@ impl<'f, F: Field> Stepper<'f, F> {
         out: &mut F::State,
         tape: &mut StepTape<F>,
     ) {
-        let scheme = self.scheme;
+        tape.backward = false;
+        self.explicit_on_tape(step, x, out, tape);
+    }
+
+    /// `out = Φ₋ₕ(y)`, keeping on the tape what [`pull_back`](Self::pull_back) needs.
+    pub fn linearize_backward(
+        &mut self,
+        step: usize,
+        y: &F::State,
+        out: &mut F::State,
+        tape: &mut StepTape<F>,
+    ) {
+        tape.backward = true;
+        self.explicit_on_tape(step, y, out, tape);
+    }
+
+    fn explicit_on_tape(
+        &mut self,
+        step: usize,
+        x: &F::State,
+        out: &mut F::State,
+        tape: &mut StepTape<F>,
+    ) {
+        let (scheme, h) = (self.scheme, if tape.backward { -self.h } else { self.h });
         for stage in 0..scheme.stages() {
             let (done, rest) = self.slopes.split_at_mut(stage);
-            stage_point(scheme.a[stage], self.h, x, done, &mut tape.points[stage]);
-            let position = scheme.position(step, stage);
+            stage_point(scheme.a[stage], h, x, done, &mut tape.points[stage]);
+            let position = scheme.position_of(step, stage, tape.backward);
             self.field.linearize(
                 position,
                 &tape.points[stage],
@@ -149,8 +170,8 @@ impl<'f, F: Field> Stepper<'f, F> {
         self.work.evaluations += self.samples * scheme.stages() as u64;
     }
 
-    /// Pulls the adjoint back through the linearised step: `a = (I + h Φ')ᵀ a`, and adds the
-    /// step's parameter gradient to the sink.
+    /// Pulls the adjoint back through the linearised step: `a = (I + h Φ')ᵀ a` (with −h where it
+    /// was linearised backward), and adds the step's parameter gradient to the sink.
     pub fn pull_back(
         &mut self,
         step: usize,
@@ -158,13 +179,47 @@ impl<'f, F: Field> Stepper<'f, F> {
         a: &mut F::State,
         sink: Option<&F::Sink<'_>>,
     ) {
-        let (scheme, h, stages) = (self.scheme, self.h, self.scheme.stages());
+        let h = if tape.backward { -self.h } else { self.h };
+        self.pull_back_stages(step, tape, h, a, sink);
+        for bar in &self.bars[..self.scheme.stages()] {
+            a.add_scaled(1.0, bar);
+        }
+    }
+
+    /// Pulls a cotangent back through the linearised increment alone:
+    /// `x_bar += factor Φ'ᵀ cotangent`, and adds its parameter gradient to the sink.
+    pub fn pull_back_increment(
+        &mut self,
+        step: usize,
+        tape: &mut StepTape<F>,
+        factor: f64,
+        cotangent: &F::State,
+        x_bar: &mut F::State,
+        sink: Option<&F::Sink<'_>>,
+    ) {
+        self.pull_back_stages(step, tape, factor, cotangent, sink);
+        for bar in &self.bars[..self.scheme.stages()] {
+            x_bar.add_scaled(1.0, bar);
+        }
+    }
+
+    /// Leaves the cotangents of the stage points in `bars`, for a cotangent `factor · a` of Φ.
+    fn pull_back_stages(
+        &mut self,
+        step: usize,
+        tape: &mut StepTape<F>,
+        factor: f64,
+        a: &F::State,
+        sink: Option<&F::Sink<'_>>,
+    ) {
+        let (scheme, stages) = (self.scheme, self.scheme.stages());
+        let h = if tape.backward { -self.h } else { self.h };
         // bars[stage] is the cotangent of that stage's point; the last one is scratch.
         let (bars, slope_bar) = self.bars.split_at_mut(stages);
         for stage in (0..stages).rev() {
             let slope_bar = &mut slope_bar[0];
             slope_bar.copy_from(a);
-            slope_bar.scale(h * scheme.b[stage]);
+            slope_bar.scale(factor * scheme.b[stage]);
             for later in stage + 1..stages {
                 let weight = scheme.a[later][stage];
                 if weight != 0.0 {
@@ -173,16 +228,13 @@ impl<'f, F: Field> Stepper<'f, F> {
             }
             bars[stage].set_zero();
             self.field.pull_back(
-                scheme.position(step, stage),
+                scheme.position_of(step, stage, tape.backward),
                 &tape.points[stage],
                 &mut tape.tapes[stage],
                 slope_bar,
                 &mut bars[stage],
                 sink,
             );
-        }
-        for bar in bars {
-            a.add_scaled(1.0, bar);
         }
         self.work.pull_backs += self.samples * stages as u64;
     }

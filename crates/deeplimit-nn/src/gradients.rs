@@ -1,0 +1,133 @@
+//! Gradients of a module's parameters, in the order in which the module is visited.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Gradients, Tensor};
+
+/// One flattened gradient a float parameter; `None` where the parameter took no part.
+pub(crate) type Flat = Vec<Option<Tensor<1>>>;
+
+/// Takes the gradients of a module's parameters out of a backward pass.
+pub(crate) fn take<M: Module>(gradients: &mut Gradients, module: &M) -> Flat {
+    struct Taker<'g> {
+        gradients: &'g mut Gradients,
+        flat: Flat,
+    }
+    impl ModuleVisitor for Taker<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = param.val().grad_remove(self.gradients);
+            self.flat.push(gradient.map(|gradient| gradient.flatten(0, D as i64 - 1)));
+        }
+    }
+    let mut taker = Taker { gradients, flat: Vec::new() };
+    module.visit(&mut taker);
+    taker.flat
+}
+
+/// Adds `share · other` to a list of gradients, which may still be empty.
+pub(crate) fn add(sum: &mut Flat, share: f64, other: &Flat) {
+    sum.resize(other.len(), None);
+    for (sum, other) in sum.iter_mut().zip(other) {
+        let Some(other) = other else { continue };
+        let scaled = if share == 1.0 { other.clone() } else { other.clone().mul_scalar(share) };
+        *sum = Some(match sum.take() {
+            Some(sum) => sum.add(scaled),
+            None => scaled,
+        });
+    }
+}
+
+/// Sum of the squares of all gradients.
+pub(crate) fn norm_squared(flat: &Flat) -> f64 {
+    let square = |g: &Tensor<1>| f64::from(g.clone().powi_scalar(2).sum().into_scalar::<f32>());
+    flat.iter().flatten().map(square).sum()
+}
+
+/// Registers flattened gradients for the parameters of `module`, in their own shapes.
+pub(crate) fn register<M: Module>(module: &M, flat: Flat, record: &mut GradientsParams) {
+    struct Registrar<'g> {
+        flat: std::vec::IntoIter<Option<Tensor<1>>>,
+        record: &'g mut GradientsParams,
+    }
+    impl ModuleVisitor for Registrar<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.flat.next().flatten() {
+                self.record.register(param.id, gradient.reshape(param.lazy_shape()));
+            }
+        }
+    }
+    module.visit(&mut Registrar { flat: flat.into_iter(), record });
+}
+
+/// Adds the gradients of `other` to `record`, for all parameters of `module`.
+pub(crate) fn merge<M: Module>(
+    module: &M,
+    record: &mut GradientsParams,
+    mut other: GradientsParams,
+) {
+    struct Merger<'g> {
+        record: &'g mut GradientsParams,
+        other: &'g mut GradientsParams,
+    }
+    impl ModuleVisitor for Merger<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let Some(more) = self.other.remove::<D>(param.id) else { return };
+            let sum = match self.record.remove::<D>(param.id) {
+                Some(have) => have.add(more),
+                None => more,
+            };
+            self.record.register(param.id, sum);
+        }
+    }
+    module.visit(&mut Merger { record, other: &mut other });
+}
+
+/// `(1 − w) a + w b` for every float parameter: the weight interpolant between two layers.
+pub(crate) fn blend<M: Module>(a: &M, b: &M, w: f64) -> M {
+    struct Collector {
+        values: Vec<Tensor<1>>,
+    }
+    impl ModuleVisitor for Collector {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.values.push(param.val().inner().flatten(0, D as i64 - 1));
+        }
+    }
+    struct Blender {
+        values: std::vec::IntoIter<Tensor<1>>,
+        w: f64,
+    }
+    impl ModuleMapper for Blender {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let next = self.values.next().expect("layers of a flow have the same parameters");
+            let w = self.w;
+            param.map(|value| {
+                let (autodiff, shape) = (value.is_autodiff(), value.shape());
+                let blended = value.inner().mul_scalar(1.0 - w);
+                let blended = blended.add(next.reshape(shape).mul_scalar(w));
+                if autodiff { Tensor::from_inner(blended).require_grad() } else { blended }
+            })
+        }
+    }
+    let mut collector = Collector { values: Vec::new() };
+    b.visit(&mut collector);
+    a.clone().map(&mut Blender { values: collector.values.into_iter(), w })
+}
+
+/// 2-norm over the gradients of all parameters of `module`.
+pub(crate) fn record_norm<M: Module>(module: &M, record: &GradientsParams) -> f64 {
+    struct Squares<'g> {
+        record: &'g GradientsParams,
+        sum: f64,
+    }
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.record.get::<D>(param.id) {
+                let flat: Tensor<1> = gradient.flatten(0, D as i64 - 1);
+                self.sum += norm_squared(&vec![Some(flat)]);
+            }
+        }
+    }
+    let mut squares = Squares { record, sum: 0.0 };
+    module.visit(&mut squares);
+    squares.sum.sqrt()
+}

@@ -1,0 +1,24 @@
+//! Networks of residual flows on Burn.
+//!
+//! A network alternates *transitions* (Burn modules that change the state's shape: stem,
+//! down-sampling, head) and *flows* (deep residual parts, walked memory-free by the
+//! [`deeplimit`] crate).
+//!
+//! - [`blocks`]: any Burn module as the residual function of a flow, on any Burn device.
+//! - [`pass`]: one training step across graphs and flows.
+//! - [`network`]: networks described by a configuration, their flows on the CPU kernels.
+//! - [`data`]: data sets, batches, augmentation.
+//! - [`train`]: optimisers, schedules, the training loop and its checkpoints.
+
+pub mod blocks;
+pub mod data;
+mod gradients;
+pub mod network;
+pub mod pass;
+mod tensor_state;
+pub mod train;
+
+pub use blocks::{BlockError, Blocks, Residual};
+pub use deeplimit;
+pub use pass::{FlowPass, Pass};
+pub use tensor_state::TensorState;

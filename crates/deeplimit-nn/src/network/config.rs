@@ -1,0 +1,372 @@
+//! The description of a network, and its check.
+
+use crate::data::{Samples, Shape, Targets};
+use deeplimit::control::Family;
+use deeplimit::field::AnyLayer;
+use deeplimit::kernel::{Activation, Image};
+use deeplimit::prelude::{Conv, Dense, Linear, Mlp};
+use deeplimit::Scheme;
+use serde::{Deserialize, Serialize};
+
+/// A network: stages, each a transition followed by a flow, and a head.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// How the last state becomes the outputs.
+    pub head: HeadConfig,
+    /// Transition and flow of each stage, first to last.
+    pub stage: Vec<StageConfig>,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { stage: vec![StageConfig::default()], head: HeadConfig::default() }
+    }
+}
+
+/// One stage.
+///
+/// | name | default | meaning | range |
+/// |---|---|---|---|
+/// | `transition` | linear to 64 | map to the flow's state | see [`TransitionConfig`] |
+/// | `field` | `mlp` | residual function of the flow | `linear`, `dense`, `mlp`, `conv` |
+/// | `hidden` | as the state | hidden units (`mlp`) or channels (`conv`) | ≥ 1 |
+/// | `activation` | `tanh` | nonlinearity of the field | see [`Activation`] |
+/// | `depth` | 64 | number of steps N | ≥ 1 |
+/// | `scheme` | `euler` | step in depth | `euler`, `heun`, `midpoint`, `rk4` |
+/// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
+/// | `gain` | 1 | factor on the random weights | > 0 |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StageConfig {
+    /// Residual function.
+    pub field: FieldName,
+    /// Hidden units or channels; as many as the state has where none are given.
+    pub hidden: Option<usize>,
+    /// Nonlinearity.
+    pub activation: Activation,
+    /// Number of steps.
+    pub depth: usize,
+    /// Name of the scheme.
+    pub scheme: String,
+    /// Initial weights.
+    pub init: Family,
+    /// Factor on the initial weights.
+    pub gain: f64,
+    /// Map to the state of the flow.
+    pub transition: TransitionConfig,
+}
+
+impl Default for StageConfig {
+    fn default() -> Self {
+        Self {
+            field: FieldName::Mlp,
+            hidden: None,
+            activation: Activation::Tanh,
+            depth: 64,
+            scheme: Scheme::EULER.name().to_owned(),
+            init: Family::Smooth,
+            gain: 1.0,
+            transition: TransitionConfig::Linear { width: 64 },
+        }
+    }
+}
+
+/// The residual functions that a configuration can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldName {
+    /// θ x.
+    Linear,
+    /// σ(K x + b).
+    Dense,
+    /// W₂ σ(W₁ x + b₁) + b₂.
+    Mlp,
+    /// conv(σ(conv(x))), 3×3.
+    Conv,
+}
+
+/// A map that changes the state's shape.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
+pub enum TransitionConfig {
+    /// The state as it is.
+    None,
+    /// An affine map to `width` numbers.
+    Linear {
+        /// Numbers a sample afterwards.
+        width: usize,
+    },
+    /// A convolution to `channels` channels.
+    Conv {
+        /// Channels afterwards.
+        channels: usize,
+        /// Height and width of the window.
+        #[serde(default = "three")]
+        kernel: usize,
+        /// Distance of the windows.
+        #[serde(default = "one")]
+        stride: usize,
+        /// Zeros around the image.
+        #[serde(default)]
+        padding: usize,
+    },
+}
+
+fn one() -> usize {
+    1
+}
+
+fn three() -> usize {
+    3
+}
+
+/// How the last state becomes the outputs: pooled or not, then an affine map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeadConfig {
+    /// Whether each channel is averaged over the image first.
+    pub pool: bool,
+}
+
+/// A description that cannot be built.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// There is no stage.
+    #[error("network.stage: a network needs at least one stage")]
+    NoStage,
+    /// A setting is out of its range.
+    #[error("network.stage.{stage}.{setting}: {found} is out of range, expected {expected}")]
+    OutOfRange {
+        /// Index of the stage.
+        stage: usize,
+        /// Name of the setting.
+        setting: &'static str,
+        /// What was asked for.
+        found: String,
+        /// What is possible.
+        expected: String,
+    },
+    /// Two settings do not go together.
+    #[error("network.stage.{stage}: {reason}")]
+    Combination {
+        /// Index of the stage.
+        stage: usize,
+        /// What does not go together, and what to use instead.
+        reason: String,
+    },
+}
+
+/// A stage that has been checked: shapes are known and fit.
+#[derive(Clone, Debug)]
+pub struct StagePlan {
+    /// Shape before the transition.
+    pub input: Shape,
+    /// Shape of the flow's state.
+    pub state: Shape,
+    /// The transition.
+    pub transition: TransitionConfig,
+    /// The residual function.
+    pub layer: AnyLayer,
+    /// The step in depth.
+    pub scheme: Scheme,
+    /// Number of steps.
+    pub depth: usize,
+    /// Initial weights.
+    pub init: Family,
+    /// Factor on them.
+    pub gain: f64,
+}
+
+/// What a network puts out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// One logit a class; the loss is the cross-entropy.
+    Classes(usize),
+    /// One number; the loss is the mean squared error.
+    Value,
+}
+
+impl Outputs {
+    /// What the targets of a data set ask for.
+    pub fn of(samples: &Samples) -> Self {
+        match samples.targets() {
+            Targets::Values(_) => Self::Value,
+            _ => Self::Classes(samples.classes().unwrap_or(1)),
+        }
+    }
+
+    /// Numbers a sample.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Classes(count) => count,
+            Self::Value => 1,
+        }
+    }
+}
+
+/// A network that has been checked.
+#[derive(Clone, Debug)]
+pub struct NetworkPlan {
+    /// The stages.
+    pub stages: Vec<StagePlan>,
+    /// Whether the head pools.
+    pub pool: bool,
+    /// What comes out.
+    pub outputs: Outputs,
+}
+
+impl NetworkConfig {
+    /// Checks that the network can be built for inputs of a shape.
+    ///
+    /// # Errors
+    /// A [`NetworkError`] that names the stage and the setting.
+    pub fn check(&self, input: Shape, outputs: Outputs) -> Result<NetworkPlan, NetworkError> {
+        if self.stage.is_empty() {
+            return Err(NetworkError::NoStage);
+        }
+        let mut shape = input;
+        let mut stages = Vec::new();
+        for (index, stage) in self.stage.iter().enumerate() {
+            let plan = stage.check(index, shape)?;
+            shape = plan.state;
+            stages.push(plan);
+        }
+        Ok(NetworkPlan { stages, pool: self.head.pool, outputs })
+    }
+}
+
+impl StageConfig {
+    fn check(&self, stage: usize, input: Shape) -> Result<StagePlan, NetworkError> {
+        let out_of_range = |setting, found: String, expected: &str| {
+            Err(NetworkError::OutOfRange { stage, setting, found, expected: expected.to_owned() })
+        };
+        if self.depth == 0 {
+            return out_of_range("depth", "0".into(), "at least 1");
+        }
+        if self.hidden == Some(0) {
+            return out_of_range("hidden", "0".into(), "at least 1");
+        }
+        if !(self.gain > 0.0 && self.gain.is_finite()) {
+            return out_of_range("gain", self.gain.to_string(), "a positive number");
+        }
+        let Some(scheme) = Scheme::named(&self.scheme) else {
+            let known = Scheme::ALL.map(|scheme| scheme.name()).join(", ");
+            return out_of_range("scheme", format!("{:?}", self.scheme), &known);
+        };
+        let state = self.transition.shape_after(stage, input)?;
+        let layer = self.layer(stage, state)?;
+        Ok(StagePlan {
+            input,
+            state,
+            transition: self.transition,
+            layer,
+            scheme,
+            depth: self.depth,
+            init: self.init,
+            gain: self.gain,
+        })
+    }
+
+    fn layer(&self, stage: usize, state: Shape) -> Result<AnyLayer, NetworkError> {
+        let (width, activation) = (state.elements(), self.activation);
+        let no_hidden = |field: &str| match self.hidden {
+            None => Ok(()),
+            Some(_) => Err(NetworkError::Combination {
+                stage,
+                reason: format!("a {field} field has no hidden layer; leave out `hidden`"),
+            }),
+        };
+        Ok(match self.field {
+            FieldName::Linear => {
+                no_hidden("linear")?;
+                AnyLayer::Linear(Linear { width })
+            }
+            FieldName::Dense => {
+                no_hidden("dense")?;
+                AnyLayer::Dense(Dense { width, activation })
+            }
+            FieldName::Mlp => {
+                AnyLayer::Mlp(Mlp { width, hidden: self.hidden.unwrap_or(width), activation })
+            }
+            FieldName::Conv => {
+                if !state.is_image() {
+                    let reason = format!(
+                        "a conv field needs images, but the state is {width} numbers a sample; \
+                         use field = \"mlp\" or a transition with kind = \"conv\""
+                    );
+                    return Err(NetworkError::Combination { stage, reason });
+                }
+                AnyLayer::Conv(Conv {
+                    channels: state.channels,
+                    hidden: self.hidden.unwrap_or(state.channels),
+                    image: Image { height: state.height, width: state.width },
+                    activation,
+                })
+            }
+        })
+    }
+}
+
+impl TransitionConfig {
+    fn shape_after(self, stage: usize, input: Shape) -> Result<Shape, NetworkError> {
+        let out_of_range = |setting, found: usize, expected: String| {
+            Err(NetworkError::OutOfRange { stage, setting, found: found.to_string(), expected })
+        };
+        match self {
+            Self::None => Ok(input),
+            Self::Linear { width: 0 } => {
+                out_of_range("transition.width", 0, "at least 1".to_owned())
+            }
+            Self::Linear { width } => Ok(Shape::table(width)),
+            Self::Conv { channels: 0, .. } => {
+                out_of_range("transition.channels", 0, "at least 1".to_owned())
+            }
+            Self::Conv { stride: 0, .. } => {
+                out_of_range("transition.stride", 0, "at least 1".to_owned())
+            }
+            Self::Conv { channels, kernel, stride, padding } => {
+                if !input.is_image() {
+                    let reason = "a conv transition needs images; use kind = \"linear\"".to_owned();
+                    return Err(NetworkError::Combination { stage, reason });
+                }
+                let smallest = input.height.min(input.width) + 2 * padding;
+                if kernel == 0 || kernel > smallest {
+                    let expected = format!("1 to {smallest} for this image and padding");
+                    return out_of_range("transition.kernel", kernel, expected);
+                }
+                let after = |size: usize| (size + 2 * padding - kernel) / stride + 1;
+                Ok(Shape::image(channels, after(input.height), after(input.width)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(config: StageConfig) -> NetworkConfig {
+        NetworkConfig { stage: vec![config], ..NetworkConfig::default() }
+    }
+
+    #[test]
+    fn a_strided_convolution_has_the_size_that_its_windows_leave() {
+        let conv = TransitionConfig::Conv { channels: 16, kernel: 5, stride: 3, padding: 0 };
+        let shape = conv.shape_after(0, Shape::image(3, 32, 32));
+        assert_eq!(shape, Ok(Shape::image(16, 10, 10)));
+    }
+
+    #[test]
+    fn impossible_settings_are_named() {
+        let check = |config: StageConfig| {
+            let error = stage(config).check(Shape::table(9), Outputs::Classes(2));
+            error.expect_err("an impossible network").to_string()
+        };
+        let base = StageConfig::default();
+        assert!(check(StageConfig { depth: 0, ..base.clone() }).contains("stage.0.depth"));
+        assert!(check(StageConfig { scheme: "eulr".into(), ..base.clone() }).contains("euler"));
+        assert!(check(StageConfig { field: FieldName::Conv, ..base }).contains("images"));
+    }
+}

@@ -1,0 +1,202 @@
+//! Weights as safetensors, with the configuration they belong to inside.
+
+use super::Network;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::HashMap;
+
+/// A weights file in memory.
+pub struct WeightsFile {
+    /// Text entries: the run's configuration, where training stands, and what else was put in.
+    pub metadata: HashMap<String, String>,
+    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+}
+
+/// Why weights cannot be read or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// The bytes are no safetensors file, or a cut one.
+    #[error("not a whole safetensors file: {0}")]
+    Format(#[from] safetensors::SafeTensorError),
+    /// A tensor is missing.
+    #[error("tensor {name:?} is missing")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor has another shape or type than the network.
+    #[error("tensor {name:?}: found {found}, expected {expected}")]
+    Mismatch {
+        /// Its name.
+        name: String,
+        /// Type and shape in the file.
+        found: String,
+        /// Type and shape in the network.
+        expected: String,
+    },
+}
+
+impl WeightsFile {
+    /// The present weights of a network.
+    ///
+    /// Controls keep their depth axis first: `stages.0.w1` has shape `[nodes, hidden, width]`.
+    pub fn of(network: &Network) -> Self {
+        let shapes = control_shapes(network);
+        let mut tensors = Vec::new();
+        walk(network, |name, shape, values| {
+            let shape = shapes.get(&name).cloned().unwrap_or(shape);
+            tensors.push((name, shape, values));
+        });
+        Self { metadata: HashMap::new(), tensors }
+    }
+
+    /// The network with these weights.
+    ///
+    /// # Errors
+    /// If a tensor is missing or does not fit.
+    pub fn load_into(&self, network: Network) -> Result<Network, WeightsError> {
+        let shapes = control_shapes(&network);
+        let mut ordered = Vec::new();
+        let mut fault = None;
+        walk(&network, |name, shape, _| {
+            let expected = shapes.get(&name).cloned().unwrap_or(shape);
+            match self.tensors.iter().find(|(found, ..)| *found == name) {
+                None => {
+                    fault.get_or_insert(WeightsError::Missing { name });
+                }
+                Some((_, found, _)) if *found != expected => {
+                    fault.get_or_insert(WeightsError::Mismatch {
+                        name,
+                        found: format!("{found:?}"),
+                        expected: format!("{expected:?}"),
+                    });
+                }
+                Some((_, _, values)) => ordered.push(values.clone()),
+            }
+        });
+        match fault {
+            Some(fault) => Err(fault),
+            None => Ok(network.map(&mut Loader { values: ordered.into_iter() })),
+        }
+    }
+
+    /// Name, shape and numbers of each tensor.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize], &[f32])> {
+        self.tensors.iter().map(|(name, shape, values)| (&name[..], &shape[..], &values[..]))
+    }
+
+    /// The bytes of a safetensors file.
+    ///
+    /// # Errors
+    /// If the library refuses to write it.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, WeightsError> {
+        let bytes: Vec<Vec<u8>> = self
+            .tensors
+            .iter()
+            .map(|(.., values)| values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            .collect();
+        let mut views = Vec::new();
+        for ((name, shape, _), bytes) in self.tensors.iter().zip(&bytes) {
+            views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes)?));
+        }
+        Ok(safetensors::serialize(views, Some(self.metadata.clone()))?)
+    }
+
+    /// Reads a safetensors file.
+    ///
+    /// # Errors
+    /// If it is cut or garbled, or holds other numbers than `f32`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let file = SafeTensors::deserialize(bytes)?;
+        let mut tensors = Vec::new();
+        for (name, view) in file.tensors() {
+            if view.dtype() != Dtype::F32 {
+                let found = format!("{:?}", view.dtype());
+                return Err(WeightsError::Mismatch { name, found, expected: "F32".to_owned() });
+            }
+            let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+            let values = view.data().chunks_exact(4).map(number).collect();
+            tensors.push((name, view.shape().to_vec(), values));
+        }
+        Ok(Self { metadata, tensors })
+    }
+}
+
+/// Names of the control's arrays in the order of their visit, and their full shapes.
+fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
+    let mut shapes = HashMap::new();
+    for (index, (_, control)) in network.controls().into_iter().enumerate() {
+        for kind in control.kinds() {
+            let mut shape = vec![control.nodes()];
+            shape.extend(&kind.shape);
+            shapes.insert(format!("stages.{index}.{}", kind.name), shape);
+        }
+    }
+    shapes
+}
+
+/// Calls `visit(name, shape, values)` for every parameter.
+fn walk(network: &Network, visit: impl FnMut(String, Vec<usize>, Vec<f32>)) {
+    let kinds = network.controls().into_iter().map(|(_, control)| {
+        control.kinds().iter().map(|kind| kind.name).collect::<Vec<_>>()
+    });
+    let mut walker = Walker { path: Vec::new(), kinds: kinds.collect(), visit };
+    network.visit(&mut walker);
+}
+
+struct Walker<V> {
+    path: Vec<String>,
+    /// Names of the parameter kinds of each stage's control.
+    kinds: Vec<Vec<&'static str>>,
+    visit: V,
+}
+
+impl<V: FnMut(String, Vec<usize>, Vec<f32>)> Walker<V> {
+    /// `stages.0.control.2` is named after its kind, `stages.0.w2`.
+    fn name(&self) -> String {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        if let ["stages", stage, "control", kind] = path[..] {
+            let indices = stage.parse::<usize>().ok().zip(kind.parse::<usize>().ok());
+            if let Some((stage, kind)) = indices {
+                return format!("stages.{stage}.{}", self.kinds[stage][kind]);
+            }
+        }
+        path.join(".")
+    }
+}
+
+impl<V: FnMut(String, Vec<usize>, Vec<f32>)> ModuleVisitor for Walker<V> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val().inner();
+        let shape = value.dims().to_vec();
+        let values = value.into_data().into_vec::<f32>();
+        let name = self.name();
+        (self.visit)(name, shape, values.expect("weights are kept in single precision"));
+    }
+}
+
+struct Loader {
+    values: std::vec::IntoIter<Vec<f32>>,
+}
+
+impl ModuleMapper for Loader {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let values = self.values.next().expect("one array a parameter, checked before");
+        param.map(|old| {
+            let data = TensorData::new(values, old.shape());
+            Tensor::from_data(data, &old.device()).require_grad()
+        })
+    }
+}

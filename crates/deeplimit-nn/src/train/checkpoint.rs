@@ -1,0 +1,191 @@
+//! Checkpoints: weights, optimiser state and position, so that a run resumes to the bit.
+//!
+//! The optimiser's state is a file of its own, named after its step and written first; the weights
+//! file, which names that step inside, is moved into place last. Whenever a run is killed, the
+//! weights file that is there has its optimiser state beside it.
+
+use super::{Config, TrainError, Trainer};
+use crate::network::{WeightsError, WeightsFile};
+use burn::tensor::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Where training stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Steps done.
+    pub step: usize,
+    /// Hits and loss of the best validation so far.
+    pub best_validation: Option<(usize, f64)>,
+}
+
+/// Why a checkpoint cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A weights file does not fit.
+    #[error("{path}: {source}", path = path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: WeightsError,
+    },
+    /// An entry in a file is missing or garbled.
+    #[error("{path}: {reason}", path = path.display())]
+    Garbled {
+        /// The file.
+        path: PathBuf,
+        /// What was found and expected.
+        reason: String,
+    },
+}
+
+/// Writes a file so that it is there whole or not at all: to a temporary file beside it, renamed.
+///
+/// # Errors
+/// If the folder cannot be written to or the disk is full; the temporary file is removed then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let temporary = path.with_extension("partial");
+    let write = || {
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|source| {
+        // The disk may be full: what was begun is of no use to anyone.
+        let _ = fs::remove_file(&temporary);
+        CheckpointError::Io { path: path.to_owned(), source }
+    })
+}
+
+/// Reads a weights file and the configuration inside it.
+///
+/// # Errors
+/// If the file cannot be read, or is not one of a run.
+pub fn read_weights(path: &Path) -> Result<(WeightsFile, Config, Position), CheckpointError> {
+    let bytes =
+        fs::read(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
+    let file = WeightsFile::from_bytes(&bytes)
+        .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
+    let entry = |key: &str| {
+        file.metadata.get(key).ok_or_else(|| CheckpointError::Garbled {
+            path: path.to_owned(),
+            reason: format!("no entry {key:?}: not a weights file of deeplimit"),
+        })
+    };
+    let garbled = |reason: String| CheckpointError::Garbled { path: path.to_owned(), reason };
+    let config = toml::from_str(entry("config")?).map_err(|error| garbled(error.to_string()))?;
+    let position =
+        serde_json::from_str(entry("position")?).map_err(|error| garbled(error.to_string()))?;
+    Ok((file, config, position))
+}
+
+/// The optimiser's state after so many steps.
+fn optimiser_path(folder: &Path, step: usize) -> PathBuf {
+    folder.join(format!("optimiser-{step:08}.bpk"))
+}
+
+impl Trainer {
+    /// The bytes of a weights file of the network as it stands.
+    fn weights(&self) -> Result<Vec<u8>, WeightsError> {
+        let mut file = WeightsFile::of(&self.network);
+        let config = toml::to_string(&self.config).expect("a configuration is plain data");
+        let position = serde_json::to_string(&self.position).expect("a position is plain data");
+        file.metadata.insert("config".to_owned(), config);
+        file.metadata.insert("position".to_owned(), position);
+        let normalisation = serde_json::to_string(&self.splits.normalisation);
+        let normalisation = normalisation.expect("a normalisation is plain data");
+        file.metadata.insert("normalisation".to_owned(), normalisation);
+        file.to_bytes()
+    }
+
+    /// Writes the weights alone, as `best.safetensors`.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to.
+    pub fn save_best(&self, folder: &Path) -> Result<(), TrainError> {
+        self.save_weights(&folder.join("best.safetensors"))
+    }
+
+    fn save_weights(&self, path: &Path) -> Result<(), TrainError> {
+        let bytes = self
+            .weights()
+            .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
+        Ok(write_whole(path, &bytes)?)
+    }
+
+    /// Writes a checkpoint to resume from: `last.safetensors` and the optimiser's state.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to; the checkpoint before is then still whole.
+    pub fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        let path = optimiser_path(folder, self.position.step);
+        let state = self.optimiser.into_bytes().map_err(|error| CheckpointError::Garbled {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        write_whole(&path, &state)?;
+        self.save_weights(&folder.join("last.safetensors"))?;
+        self.remove_older(folder, &path);
+        Ok(())
+    }
+
+    /// Optimiser states of earlier steps are of no use any more; one left behind does no harm.
+    fn remove_older(&self, folder: &Path, keep: &Path) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with("optimiser-") && path != keep {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Takes up training at the checkpoint in a folder.
+    ///
+    /// # Errors
+    /// If the checkpoint is not whole or does not fit the configuration.
+    pub fn resume(&mut self, folder: &Path) -> Result<(), TrainError> {
+        let path = folder.join("last.safetensors");
+        let (file, _, position) = read_weights(&path)?;
+        self.load_weights(&path, &file)?;
+        let path = optimiser_path(folder, position.step);
+        let bytes = fs::read(&path)
+            .map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
+        let optimiser = self.config.train.optimiser();
+        self.optimiser =
+            optimiser.from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|error| {
+                CheckpointError::Garbled { path: path.clone(), reason: error.to_string() }
+            })?;
+        self.schedule = self.config.train.schedule(self.total_steps());
+        for _ in 0..position.step {
+            self.schedule.step();
+        }
+        self.position = position;
+        Ok(())
+    }
+
+    /// Takes the weights of a file of the same network.
+    ///
+    /// # Errors
+    /// If a tensor is missing or does not fit.
+    pub fn load_weights(&mut self, path: &Path, file: &WeightsFile) -> Result<(), TrainError> {
+        let network = file
+            .load_into(self.network.clone())
+            .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
+        self.network = network;
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+//! The configuration of a run, and its check.
+
+use crate::data::{Augment, Options};
+use crate::network::NetworkConfig;
+use burn::grad_clipping::GradientClippingConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::step::StepLrSchedulerConfig;
+use burn::lr_scheduler::constant::ConstantLr;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+use deeplimit::Method;
+use deeplimit::gradient::{Adjoint, Backprop, Checkpoint, Sweeps};
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+
+/// Everything that decides a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Decides initial weights, the order of samples and their augmentation.
+    pub seed: u64,
+    /// The data set.
+    pub data: Options,
+    /// What is done to training images.
+    pub augment: Augment,
+    /// How gradients are computed.
+    pub gradient: GradientConfig,
+    /// The optimisation.
+    pub train: TrainConfig,
+    /// The network.
+    pub network: NetworkConfig,
+}
+
+/// How gradients are computed.
+///
+/// | name | default | meaning | range |
+/// |---|---|---|---|
+/// | `method` | `adjoint-adaptive` | gradient method, or a formula such as `P1C2` | see `deeplimit gradcheck` |
+/// | `tolerance` | 1e-3 | distance at which `adjoint-adaptive` stops evaluating | > 0 |
+/// | `anchors` | 1 | states kept to check and reset the reconstruction | 1 to the depth |
+/// | `segments` | √depth | segments of `checkpoint` | 1 to the depth |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GradientConfig {
+    /// Name of the method.
+    pub method: String,
+    /// Only for `adjoint-adaptive`.
+    pub tolerance: Option<f64>,
+    /// Only for the adjoints.
+    pub anchors: Option<NonZeroUsize>,
+    /// Only for `checkpoint`.
+    pub segments: Option<NonZeroUsize>,
+}
+
+impl Default for GradientConfig {
+    fn default() -> Self {
+        let method = "adjoint-adaptive".to_owned();
+        Self { method, tolerance: None, anchors: None, segments: None }
+    }
+}
+
+/// The optimisation.
+///
+/// | name | default | meaning | range |
+/// |---|---|---|---|
+/// | `epochs` | 20 | passes over the training samples | ≥ 1 |
+/// | `batch` | 128 | samples a step | 1 to the training samples |
+/// | `optimiser` | `adamw` | update rule | `adamw`, `adam`, `sgd` |
+/// | `rate` | 2e-3 | learning rate at the start | 0 < rate ≤ 1 |
+/// | `schedule` | `cosine` | learning rate over the steps | `constant`, `cosine`, `step` (÷ 10 at ½ and ¾) |
+/// | `momentum` | 0.9 | only for `sgd` | 0 ≤ momentum < 1 |
+/// | `weight_decay` | 1e-4 | decoupled for `adamw`, added to the gradient else | ≥ 0 |
+/// | `clip` | none | largest norm of one parameter array's gradient | > 0 |
+/// | `checkpoint_every` | none | steps between checkpoints; else one an epoch | ≥ 1 |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Passes over the training samples.
+    pub epochs: usize,
+    /// Samples a step.
+    pub batch: usize,
+    /// Update rule.
+    pub optimiser: Optimiser,
+    /// Learning rate at the start.
+    pub rate: f64,
+    /// Learning rate over the steps.
+    pub schedule: Schedule,
+    /// Momentum of `sgd`.
+    pub momentum: Option<f64>,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Largest norm of one parameter array's gradient.
+    pub clip: Option<f64>,
+    /// Steps between checkpoints, besides the one at the end of each epoch.
+    pub checkpoint_every: Option<NonZeroUsize>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            batch: 128,
+            optimiser: Optimiser::Adamw,
+            rate: 2e-3,
+            schedule: Schedule::Cosine,
+            momentum: None,
+            weight_decay: 1e-4,
+            clip: None,
+            checkpoint_every: None,
+        }
+    }
+}
+
+/// Update rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimiser {
+    /// Adam with decoupled weight decay (Loshchilov, Hutter 2019).
+    Adamw,
+    /// Adam (Kingma, Ba 2015).
+    Adam,
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+}
+
+/// Learning rate over the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The same throughout.
+    Constant,
+    /// Half a cosine down to 0 (Loshchilov, Hutter 2017).
+    Cosine,
+    /// A tenth after each quarter of the steps from the middle on.
+    Step,
+}
+
+/// A configuration that cannot run.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number is out of its range.
+    #[error("{key} = {found} is out of range, expected {expected}")]
+    OutOfRange {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// The range.
+        expected: &'static str,
+    },
+    /// A key means nothing beside another.
+    #[error("{key} means nothing with {beside}; {instead}")]
+    Unused {
+        /// The key.
+        key: &'static str,
+        /// The setting beside it.
+        beside: String,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// The gradient method is unknown.
+    #[error("gradient.method: {0}")]
+    Method(#[from] deeplimit::gradient::UnknownMethod),
+}
+
+fn out_of_range<T>(
+    key: &'static str,
+    found: impl ToString,
+    expected: &'static str,
+) -> Result<T, ConfigError> {
+    Err(ConfigError::OutOfRange { key, found: found.to_string(), expected })
+}
+
+impl GradientConfig {
+    /// The method with its settings.
+    ///
+    /// # Errors
+    /// If the method is unknown, or a setting does not belong to it.
+    pub fn check(&self) -> Result<Method, ConfigError> {
+        let unused = |key, instead| {
+            Err(ConfigError::Unused { key, beside: format!("gradient.method = {:?}", self.method), instead })
+        };
+        if self.tolerance.is_some_and(|t| !(t > 0.0 && t.is_finite())) {
+            return out_of_range("gradient.tolerance", self.tolerance.unwrap_or(0.0), "a number above 0");
+        }
+        let method: Method = self.method.parse()?;
+        if self.segments.is_some() && !matches!(method, Method::Checkpoint(_)) {
+            return unused("gradient.segments", "use method = \"checkpoint\" or leave it out");
+        }
+        if self.anchors.is_some() && !matches!(method, Method::Adjoint(_)) {
+            return unused("gradient.anchors", "use one of the adjoints or leave it out");
+        }
+        let adaptive = matches!(
+            method,
+            Method::Adjoint(Adjoint { sweeps: Sweeps::UntilWithin { .. }, .. })
+        );
+        if self.tolerance.is_some() && !adaptive {
+            return unused("gradient.tolerance", "use method = \"adjoint-adaptive\" or leave it out");
+        }
+        Ok(match method {
+            Method::Backprop(_) => Method::Backprop(Backprop),
+            Method::Checkpoint(_) => Method::Checkpoint(Checkpoint { segments: self.segments }),
+            Method::Adjoint(mut adjoint) => {
+                adjoint.anchors = self.anchors.map_or(adjoint.anchors, NonZeroUsize::get);
+                if let (Sweeps::UntilWithin { tolerance, .. }, Some(asked)) =
+                    (&mut adjoint.sweeps, self.tolerance)
+                {
+                    *tolerance = asked;
+                }
+                Method::Adjoint(adjoint)
+            }
+        })
+    }
+}
+
+impl TrainConfig {
+    /// Checks the ranges, for so many training samples.
+    ///
+    /// # Errors
+    /// If a number is out of its range or means nothing.
+    pub fn check(&self, samples: usize) -> Result<(), ConfigError> {
+        if self.epochs == 0 {
+            return out_of_range("train.epochs", 0, "at least 1");
+        }
+        if self.batch == 0 || self.batch > samples {
+            return out_of_range("train.batch", self.batch, "1 to the number of training samples");
+        }
+        if !(self.rate > 0.0 && self.rate <= 1.0) {
+            return out_of_range("train.rate", self.rate, "0 < rate ≤ 1");
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return out_of_range("train.weight_decay", self.weight_decay, "at least 0");
+        }
+        if let Some(clip) = self.clip.filter(|clip| !(*clip > 0.0 && clip.is_finite())) {
+            return out_of_range("train.clip", clip, "a number above 0");
+        }
+        match self.momentum {
+            Some(momentum) if !(0.0..1.0).contains(&momentum) => {
+                out_of_range("train.momentum", momentum, "0 ≤ momentum < 1")
+            }
+            Some(_) if self.optimiser != Optimiser::Sgd => Err(ConfigError::Unused {
+                key: "train.momentum",
+                beside: format!("train.optimiser = {:?}", self.optimiser).to_lowercase(),
+                instead: "use optimiser = \"sgd\" or leave it out",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Burn's optimiser.
+    pub(super) fn optimiser(&self) -> ModuleOptimizer {
+        let clip = self.clip.map(|norm| GradientClippingConfig::Norm(norm as f32));
+        let decay = (self.weight_decay > 0.0).then(|| WeightDecayConfig::new(self.weight_decay as f32));
+        match self.optimiser {
+            Optimiser::Adamw => AdamWConfig::new()
+                .with_weight_decay(self.weight_decay as f32)
+                .with_grad_clipping(clip)
+                .init(),
+            Optimiser::Adam => {
+                AdamConfig::new().with_weight_decay(decay).with_grad_clipping(clip).init()
+            }
+            Optimiser::Sgd => {
+                let momentum = self.momentum.unwrap_or(0.9);
+                let momentum = MomentumConfig::new().with_momentum(momentum).with_dampening(0.0);
+                SgdConfig::new()
+                    .with_momentum(Some(momentum))
+                    .with_weight_decay(decay)
+                    .with_gradient_clipping(clip)
+                    .init()
+            }
+        }
+    }
+
+    /// Burn's schedule over so many steps.
+    pub(super) fn schedule(&self, steps: usize) -> ModuleLrScheduler {
+        match self.schedule {
+            Schedule::Constant => ModuleLrScheduler::new(ConstantLr::from(self.rate)),
+            Schedule::Cosine => CosineAnnealingLrSchedulerConfig::new(self.rate, steps)
+                .init()
+                .expect("the rate was checked"),
+            Schedule::Step => StepLrSchedulerConfig::new(self.rate, (steps / 4).max(1))
+                .with_gamma(0.1)
+                .init()
+                .expect("the rate was checked"),
+        }
+    }
+}

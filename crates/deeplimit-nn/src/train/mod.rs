@@ -1,0 +1,224 @@
+//! The training loop: one step at a time, resumable to the bit.
+
+mod checkpoint;
+mod config;
+
+pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
+pub use config::{
+    Config, ConfigError, GradientConfig, Optimiser, Schedule, TrainConfig,
+};
+
+use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
+use crate::network::{Network, NetworkError, Outputs, Score};
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::ModuleOptimizer;
+use deeplimit::{Certificate, Method};
+use std::num::NonZeroUsize;
+
+/// A run in memory: data, network, optimiser, and where it stands.
+pub struct Trainer {
+    config: Config,
+    splits: Splits,
+    method: Method,
+    network: Network,
+    optimiser: ModuleOptimizer,
+    schedule: ModuleLrScheduler,
+    position: Position,
+}
+
+/// Why a run cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The data cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network cannot be built.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A checkpoint cannot be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The loss left the numbers.
+    #[error(
+        "the loss is {loss} at step {step} (epoch {epoch}); training stopped, and the last \
+         checkpoint is kept. A smaller train.rate or train.clip may help"
+    )]
+    Diverged {
+        /// Steps done before.
+        step: usize,
+        /// The epoch.
+        epoch: usize,
+        /// NaN or infinite.
+        loss: f64,
+    },
+}
+
+/// What one step did.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// The epoch that the step belongs to, from 0.
+    pub epoch: usize,
+    /// Steps done, this one included.
+    pub step: usize,
+    /// Loss and hits before the update.
+    pub score: Score,
+    /// Learning rate of the update.
+    pub rate: f64,
+    /// 2-norm of the gradient.
+    pub gradient_norm: f64,
+    /// How good the gradient of each flow is.
+    pub certificates: Vec<Certificate>,
+    /// Bytes that the gradient method kept.
+    pub tape_bytes: usize,
+    /// Whether the epoch ended with this step.
+    pub epoch_ended: bool,
+}
+
+impl Trainer {
+    /// Checks everything, reads the data and builds the network.
+    ///
+    /// # Errors
+    /// If the configuration or the data cannot be used.
+    pub fn new(config: Config) -> Result<Self, TrainError> {
+        let method = config.gradient.check()?;
+        let splits = crate::data::load(&config.data)?;
+        config.augment.check(splits.train.shape())?;
+        config.train.check(splits.train.len())?;
+        let plan = config.network.check(splits.train.shape(), Outputs::of(&splits.train))?;
+        let network = Network::new(&plan, config.seed);
+        let optimiser = config.train.optimiser();
+        let mut trainer = Self {
+            schedule: config.train.schedule(1),
+            config,
+            splits,
+            method,
+            network,
+            optimiser,
+            position: Position::default(),
+        };
+        trainer.schedule = trainer.config.train.schedule(trainer.total_steps());
+        Ok(trainer)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The data.
+    pub fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
+    /// The network as it stands.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Where training stands.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Steps an epoch: whole batches only.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.splits.train.len() / self.config.train.batch
+    }
+
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> usize {
+        self.steps_per_epoch() * self.config.train.epochs
+    }
+
+    /// Whether all epochs are done.
+    pub fn finished(&self) -> bool {
+        self.position.step >= self.total_steps()
+    }
+
+    /// The batch of the next step.
+    fn next_batch(&self, epoch: usize) -> Result<Batch, DataError> {
+        let config = &self.config;
+        let order = epoch_order(self.splits.train.len(), config.seed, epoch as u64);
+        let start = self.position.step % self.steps_per_epoch() * config.train.batch;
+        let indices = &order[start..start + config.train.batch];
+        let draw = Draw { augment: config.augment, seed: config.seed, epoch: epoch as u64 };
+        batch(&self.splits.train, indices, &self.splits.normalisation, Some(draw))
+    }
+
+    /// One optimisation step.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] if the loss is not finite; the weights then are those before.
+    pub fn step(&mut self) -> Result<StepReport, TrainError> {
+        let epoch = self.position.step / self.steps_per_epoch();
+        let batch = self.next_batch(epoch)?;
+        let gradient = self.network.gradient(&batch, &self.method);
+        let loss = gradient.score.loss;
+        if !loss.is_finite() || !gradient.norm.is_finite() {
+            let loss = if loss.is_finite() { f64::NAN } else { loss };
+            return Err(TrainError::Diverged { step: self.position.step, epoch, loss });
+        }
+        let rate = self.schedule.step();
+        let network = self.network.clone();
+        self.network = self.optimiser.step(rate.clone(), network, gradient.record);
+        self.position.step += 1;
+        Ok(StepReport {
+            epoch,
+            step: self.position.step,
+            score: gradient.score,
+            rate: rate.base(),
+            gradient_norm: gradient.norm,
+            certificates: gradient.certificates,
+            tape_bytes: gradient.tape_bytes,
+            epoch_ended: self.position.step % self.steps_per_epoch() == 0,
+        })
+    }
+
+    /// Loss and hits on the validation samples; `None` where there are none.
+    ///
+    /// # Errors
+    /// If the samples cannot be batched.
+    pub fn validate(&self) -> Result<Option<Score>, TrainError> {
+        let samples = &self.splits.validation;
+        if samples.is_empty() { Ok(None) } else { self.evaluate(samples).map(Some) }
+    }
+
+    /// Loss and hits on the test samples; `None` where there are none.
+    ///
+    /// # Errors
+    /// If the samples cannot be batched.
+    pub fn test(&self) -> Result<Option<Score>, TrainError> {
+        self.splits.test.as_ref().map(|samples| self.evaluate(samples)).transpose()
+    }
+
+    fn evaluate(&self, samples: &Samples) -> Result<Score, TrainError> {
+        let order: Vec<u32> = (0..samples.len() as u32).collect();
+        let size = NonZeroUsize::new(self.config.train.batch.max(256)).expect("at least 256");
+        let mut total = Score::default();
+        for indices in chunks(&order, size, false) {
+            let batch = batch(samples, indices, &self.splits.normalisation, None)?;
+            let score = self.network.score(&batch);
+            total.loss += score.loss * score.samples as f64;
+            total.hits += score.hits;
+            total.samples += score.samples;
+        }
+        total.loss /= total.samples as f64;
+        Ok(total)
+    }
+
+    /// Remembers a validation score; returns whether it is the best so far.
+    pub fn is_best(&mut self, score: &Score) -> bool {
+        let better = match self.position.best_validation {
+            None => true,
+            Some((hits, loss)) => (score.hits, -score.loss) > (hits, -loss),
+        };
+        if better {
+            self.position.best_validation = Some((score.hits, score.loss));
+        }
+        better
+    }
+}

@@ -1,0 +1,116 @@
+//! The registry of CPU layers: one type for whichever of them a configuration names.
+
+use super::conv::ConvTape;
+use super::dense::DenseTape;
+use super::mlp::MlpTape;
+use super::{Conv, Dense, Layer, Linear, Mlp, NodeGradient};
+use crate::control::Kind;
+use crate::{Real, Rows};
+
+/// Any layer of the registry.
+#[derive(Clone, Debug)]
+pub enum AnyLayer {
+    /// θ x.
+    Linear(Linear),
+    /// σ(K x + b).
+    Dense(Dense),
+    /// W₂ σ(W₁ x + b₁) + b₂.
+    Mlp(Mlp),
+    /// conv₂(σ(conv₁(x) + b₁)) + b₂.
+    Conv(Conv),
+}
+
+/// The tape of whichever layer it is.
+pub enum AnyTape<R> {
+    /// Nothing is kept.
+    Linear(()),
+    /// Of a dense layer.
+    Dense(DenseTape<R>),
+    /// Of an mlp.
+    Mlp(MlpTape<R>),
+    /// Of a convolutional layer.
+    Conv(ConvTape<R>),
+}
+
+impl AnyLayer {
+    /// Names of the layers, as configurations spell them.
+    pub const NAMES: [&'static str; 4] = ["linear", "dense", "mlp", "conv"];
+}
+
+/// Runs `$body` with the layer (and its tape) unwrapped.
+macro_rules! each {
+    ($layer:expr, $inner:ident => $body:expr) => {
+        match $layer {
+            AnyLayer::Linear($inner) => $body,
+            AnyLayer::Dense($inner) => $body,
+            AnyLayer::Mlp($inner) => $body,
+            AnyLayer::Conv($inner) => $body,
+        }
+    };
+    ($layer:expr, $tape:expr, ($inner:ident, $kept:ident) => $body:expr) => {
+        match ($layer, $tape) {
+            (AnyLayer::Linear($inner), AnyTape::Linear($kept)) => $body,
+            (AnyLayer::Dense($inner), AnyTape::Dense($kept)) => $body,
+            (AnyLayer::Mlp($inner), AnyTape::Mlp($kept)) => $body,
+            (AnyLayer::Conv($inner), AnyTape::Conv($kept)) => $body,
+            _ => unreachable!("a tape belongs to the layer that made it"),
+        }
+    };
+}
+
+impl<R: Real> Layer<R> for AnyLayer {
+    type Tape = AnyTape<R>;
+
+    fn kinds(&self) -> Vec<Kind> {
+        each!(self, layer => Layer::<R>::kinds(layer))
+    }
+
+    fn width(&self) -> usize {
+        each!(self, layer => Layer::<R>::width(layer))
+    }
+
+    fn tape(&self, rows: usize) -> AnyTape<R> {
+        match self {
+            Self::Linear(_) => AnyTape::Linear(()),
+            Self::Dense(layer) => AnyTape::Dense(layer.tape(rows)),
+            Self::Mlp(layer) => AnyTape::Mlp(layer.tape(rows)),
+            Self::Conv(layer) => AnyTape::Conv(layer.tape(rows)),
+        }
+    }
+
+    fn tape_bytes(&self, tape: &AnyTape<R>) -> usize {
+        each!(self, tape, (layer, tape) => Layer::<R>::tape_bytes(layer, tape))
+    }
+
+    fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut AnyTape<R>) {
+        each!(self, tape, (layer, tape) => layer.linearize(theta, x, out, tape));
+    }
+
+    fn pull_back(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        tape: &mut AnyTape<R>,
+        cotangent: &Rows<R>,
+        x_bar: &mut Rows<R>,
+        gradient: Option<&mut NodeGradient<'_, R>>,
+    ) {
+        each!(self, tape, (layer, tape) => {
+            layer.pull_back(theta, x, tape, cotangent, x_bar, gradient);
+        });
+    }
+
+    fn has_kink(&self) -> bool {
+        each!(self, layer => Layer::<R>::has_kink(layer))
+    }
+
+    fn kink_exposure(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        tape: &AnyTape<R>,
+        displacement: &Rows<R>,
+    ) -> f64 {
+        each!(self, tape, (layer, tape) => layer.kink_exposure(theta, x, tape, displacement))
+    }
+}

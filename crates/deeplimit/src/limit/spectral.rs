@@ -1,0 +1,176 @@
+//! Spectral norms: of matrices, of a field's Jacobians, and of layers for certain.
+
+use crate::control::Position;
+use crate::field::{Dense, Layer, Linear, Mlp, Stacked};
+use crate::kernel::{Activation, Matrix, MatrixMut, multiply};
+use crate::{Field, Real, Rows};
+
+/// The largest singular value of a row-major matrix, to rounding.
+///
+/// Power iteration on G = AᵀA by repeated squaring: k squarings do 2ᵏ iterations on all starting
+/// vectors at once, and ‖G^m‖^{1/m} → σ² with an error below log(columns)/m, so that even equal
+/// singular values do not slow it down. The work is a few dozen products of `[columns, columns]`.
+///
+/// # Panics
+/// If `columns` does not divide the length of `matrix`.
+pub fn spectral_norm<R: Real>(matrix: &[R], columns: usize) -> f64 {
+    const MOST_SQUARINGS: i32 = 60; // 2⁻⁶⁰ log(columns) is below rounding.
+    let wide: Vec<f64> = matrix.iter().map(|v| v.wide()).collect();
+    let view = Matrix::new(&wide, matrix.len() / columns, columns);
+    let mut gram = vec![0.0; columns * columns];
+    let mut square = gram.clone();
+    multiply(MatrixMut::new(&mut gram, columns, columns), 0.0, 1.0, view.t(), view);
+    let mut log_norm = 0.0;
+    for squaring in 0..=MOST_SQUARINGS {
+        let norm = gram.iter().map(|v| v * v).sum::<f64>().sqrt();
+        if norm == 0.0 || !norm.is_finite() {
+            return norm;
+        }
+        log_norm += norm.ln() * 0.5f64.powi(squaring);
+        gram.iter_mut().for_each(|v| *v /= norm);
+        // A square whose norm is that of its root, 1, has rank one: so have all that follow.
+        if squaring > 0 && 1.0 - norm < f64::EPSILON {
+            break;
+        }
+        let view = Matrix::new(&gram, columns, columns);
+        multiply(MatrixMut::new(&mut square, columns, columns), 0.0, 1.0, view, view);
+        std::mem::swap(&mut gram, &mut square);
+    }
+    (log_norm / 2.0).exp()
+}
+
+/// The Jacobian ∂f/∂x of one sample, as a dense matrix.
+///
+/// Built by pulling back the `width` unit cotangents in one batch, so it costs `width` times the
+/// pull-back of a sample and `width²` numbers. The field's samples must not see each other.
+pub struct Jacobian {
+    width: usize,
+    values: Vec<f64>,
+}
+
+impl Jacobian {
+    /// The Jacobian of every sample of `x`.
+    pub fn of<R: Real, F: Field<State = Rows<R>>>(
+        field: &F,
+        position: Position,
+        x: &Rows<R>,
+    ) -> Vec<Self> {
+        let width = x.width();
+        let unit = Rows::from_fn(width, width, |i, j| if i == j { R::one() } else { R::zero() });
+        let mut tape = field.tape(&unit);
+        let mut out = Rows::zeros(width, width);
+        let sample = |row: usize| {
+            let copies = Rows::from_fn(width, width, |_, column| x.row(row)[column]);
+            let mut bar = Rows::zeros(width, width);
+            field.linearize(position, &copies, &mut out, &mut tape);
+            field.pull_back(position, &copies, &mut tape, &unit, &mut bar, None);
+            Self { width, values: bar.data().iter().map(|v| v.wide()).collect() }
+        };
+        (0..x.rows()).map(sample).collect()
+    }
+
+    /// J v.
+    pub fn apply(&self, v: &[f64]) -> Vec<f64> {
+        let dot = |row: &[f64]| row.iter().zip(v).map(|(j, v)| j * v).sum();
+        self.values.chunks_exact(self.width).map(dot).collect()
+    }
+
+    /// ‖J‖₂.
+    pub fn spectral_norm(&self) -> f64 {
+        spectral_norm(&self.values, self.width)
+    }
+}
+
+/// Layers whose Lipschitz constant in x has a bound that holds everywhere.
+pub trait LipschitzLayer<R: Real>: Layer<R> {
+    /// A number that ‖f(x) − f(y)‖ / ‖x − y‖ never exceeds, for these parameters.
+    fn lipschitz(&self, theta: &[&[R]]) -> f64;
+}
+
+impl<R: Real> LipschitzLayer<R> for Linear {
+    fn lipschitz(&self, theta: &[&[R]]) -> f64 {
+        spectral_norm(theta[0], self.width)
+    }
+}
+
+impl<R: Real> LipschitzLayer<R> for Dense {
+    fn lipschitz(&self, theta: &[&[R]]) -> f64 {
+        spectral_norm(theta[0], self.width) * steepest(self.activation)
+    }
+}
+
+impl<R: Real> LipschitzLayer<R> for Mlp {
+    fn lipschitz(&self, theta: &[&[R]]) -> f64 {
+        let inner = spectral_norm(theta[0], self.width);
+        inner * spectral_norm(theta[2], self.hidden) * steepest(self.activation)
+    }
+}
+
+/// max_n of the layers' certain Lipschitz constants: commonly 1.5 to 4 times the one along the
+/// trajectories.
+pub fn lipschitz_bound<R: Real, L: LipschitzLayer<R>>(field: &Stacked<R, L>) -> f64 {
+    let control = field.control();
+    let node = |node| {
+        let theta: Vec<&[R]> = (0..control.kinds().len()).map(|k| control.at(k, node)).collect();
+        field.layer().lipschitz(&theta)
+    };
+    super::ode::largest((0..control.nodes()).map(node))
+}
+
+/// sup |σ'|.
+fn steepest(activation: Activation) -> f64 {
+    match activation {
+        // The slope Φ(z) + z Φ'(z) has its maximum at z = √2.
+        Activation::Gelu => 1.128_904_145_082_464_2,
+        Activation::Tanh | Activation::Relu | Activation::Softplus | Activation::Identity => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_of_known_matrices_are_exact_to_rounding() {
+        let close = |matrix: &[f64], columns, expected: f64| {
+            let norm = spectral_norm(matrix, columns);
+            assert!((norm - expected).abs() <= 4e-15 * expected, "{norm} {expected}");
+        };
+        close(&[-3.0], 1, 3.0);
+        close(&[0.0; 6], 3, 0.0);
+        close(&[1.0, 0.0, 0.0, 1.0], 2, 1.0); // Equal singular values.
+        close(&[1.0, 0.0, 0.0, 1.0 - 1e-9], 2, 1.0); // Nearly equal ones.
+        close(&[0.5, 0.5, 0.5, 0.5], 2, 1.0); // A Gram matrix of norm 1.
+        close(&[3.0, 4.0], 1, 5.0);
+        close(&[3.0, 4.0], 2, 5.0);
+        close(&[1.0, 1.0, 0.0, 1.0], 2, (1.0 + 5f64.sqrt()) / 2.0);
+        close(&[3e-170, 4e-170], 2, 0.0); // Squares below the smallest number count as zero.
+        assert!(spectral_norm(&[f64::NAN, 1.0], 2).is_nan());
+    }
+
+    #[test]
+    fn no_activation_is_steeper_than_stated_and_each_comes_close() {
+        for activation in Activation::ALL {
+            let z: Vec<f64> = (-8000..8000).map(|i| f64::from(i) * 5e-3).collect();
+            let (mut a, mut slope) = (z.clone(), z.clone());
+            activation.apply(&z, &mut a);
+            activation.pull_back(&z, &a, &vec![1.0; z.len()], &mut slope);
+            let most = slope.iter().fold(0.0f64, |most, slope| most.max(slope.abs()));
+            let steepest = steepest(activation);
+            assert!(most <= steepest && most > steepest - 1e-5, "{activation}: {most}");
+        }
+    }
+
+    #[test]
+    fn the_certain_constant_bounds_the_jacobians() {
+        let layer = Mlp { width: 4, hidden: 7, activation: Activation::Gelu };
+        let field = Stacked::<f32, _>::rough(layer, 5, 3);
+        let certain = lipschitz_bound(&field);
+        let x = Rows::from_fn(6, 4, |row, column| (row * 4 + column) as f32 * 0.2 - 2.0);
+        for node in 0..5 {
+            for jacobian in Jacobian::of(&field, Position::node(node), &x) {
+                assert!(jacobian.spectral_norm() <= certain);
+            }
+        }
+    }
+}
