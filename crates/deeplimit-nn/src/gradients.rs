@@ -52,7 +52,7 @@ pub(crate) fn register<M: Module>(module: &M, flat: Flat, record: &mut Gradients
     impl ModuleVisitor for Registrar<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.flat.next().flatten() {
-                self.record.register(param.id, gradient.reshape(param.lazy_shape()));
+                self.record.register::<D>(param.id, gradient.reshape(param.lazy_shape()));
             }
         }
     }
@@ -113,21 +113,28 @@ pub(crate) fn blend<M: Module>(a: &M, b: &M, w: f64) -> M {
     a.clone().map(&mut Blender { values: collector.values.into_iter(), w })
 }
 
-/// 2-norm over the gradients of all parameters of `module`.
-pub(crate) fn record_norm<M: Module>(module: &M, record: &GradientsParams) -> f64 {
-    struct Squares<'g> {
+/// The gradients of all parameters of `module`, in the order of their visit.
+pub(crate) fn collect<M: Module>(module: &M, record: &GradientsParams) -> Vec<Option<Vec<f32>>> {
+    struct Collector<'g> {
         record: &'g GradientsParams,
-        sum: f64,
+        values: Vec<Option<Vec<f32>>>,
     }
-    impl ModuleVisitor for Squares<'_> {
+    impl ModuleVisitor for Collector<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.record.get::<D>(param.id) {
-                let flat: Tensor<1> = gradient.flatten(0, D as i64 - 1);
-                self.sum += norm_squared(&vec![Some(flat)]);
-            }
+            let values = self.record.get::<D>(param.id).map(|gradient| {
+                let values = gradient.into_data().try_into_vec::<f32>();
+                values.expect("gradients are kept in single precision")
+            });
+            self.values.push(values);
         }
     }
-    let mut squares = Squares { record, sum: 0.0 };
-    module.visit(&mut squares);
-    squares.sum.sqrt()
+    let mut collector = Collector { record, values: Vec::new() };
+    module.visit(&mut collector);
+    collector.values
+}
+
+/// 2-norm over the gradients of all parameters of `module`.
+pub(crate) fn record_norm<M: Module>(module: &M, record: &GradientsParams) -> f64 {
+    let square = |g: &f32| f64::from(*g).powi(2);
+    collect(module, record).iter().flatten().flatten().map(square).sum::<f64>().sqrt()
 }

@@ -13,7 +13,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use deeplimit::flow::Recording;
 use deeplimit::gradient::MethodTape;
-use deeplimit::{Bytes, Certificate, Flow, GradientMethod, Method, Scheme};
+use deeplimit::{Bytes, Certificate, Flow, Method, Scheme};
 
 /// A flow of blocks, ready for one training step.
 pub struct FlowPass<M: Residual<D>, const D: usize> {

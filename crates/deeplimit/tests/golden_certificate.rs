@@ -7,9 +7,10 @@ mod common;
 
 use common::random::{self, Flavour, Net, quantile};
 use common::{
-    Case, GOLDEN_KINDS, assert_close, count, entry, list, load, number, object, run, text,
+    Case, GOLDEN_KINDS, assert_close, count, entry, list, load, number, numbers, object, run, text,
 };
 use deeplimit::prelude::*;
+use rayon::prelude::*;
 use serde_json::Value;
 
 #[test]
@@ -50,22 +51,66 @@ fn explicit_rows_have_the_golden_certificate_errors_and_evaluations() {
 }
 
 /// The nets of the ensemble: noise levels in turn, one in four contracting, one in four expanding.
-fn ensemble(act: Activation, nets: u64) -> impl Iterator<Item = Net> {
-    (0..nets).map(move |seed| {
+fn ensemble(act: Activation, nets: u64) -> Vec<Net> {
+    let net = |seed: u64| {
         let noise = [0.0, 0.0, 0.05, 0.3, 1.0][(seed % 5) as usize];
         let flavour = [Flavour::Free, Flavour::Free, Flavour::Contracting, Flavour::Expanding]
             [(seed / 5 % 4) as usize];
         random::net(1000 + seed, act, noise, flavour, (3.0, 7.5))
-    })
+    };
+    (0..nets).into_par_iter().map(net).collect()
 }
 
-/// Asserts that the quantiles 50 % and 90 % of `ratios` are the golden ones within a factor.
-fn assert_quantiles(what: &str, mut ratios: Vec<f64>, golden: &[f64], factor: f64) {
-    // Golden quantiles are 1, 10, 50, 90, 99, 100 %.
+/// What one method did on one net.
+struct Outcome {
+    e0: f64,
+    defect: f64,
+    kink: f64,
+    gradient: f64,
+    x0: f64,
+    layer: f64,
+    cost: f64,
+}
+
+impl Outcome {
+    fn of(net: &Net, method: Method) -> Self {
+        let run = run::run(&net.flow, method, &net.x0, &net.bar);
+        let exact = &net.exact;
+        Self {
+            e0: run.certificate.state_error(),
+            defect: run.certificate.defect,
+            kink: run.certificate.kink.map_or(0.0, |kink| kink * run.kink_scale()),
+            gradient: run::gradient_error(&run.gradient, &exact.gradient, GOLDEN_KINDS),
+            x0: run::distance(&run.x0_bar, &exact.x0_bar),
+            layer: run::layer_error(&run.gradient, &exact.gradient, GOLDEN_KINDS),
+            cost: run.certificate.cost_units,
+        }
+    }
+
+    fn sum(&self) -> f64 {
+        self.e0 + self.defect
+    }
+}
+
+fn outcomes(nets: &[Net], method: &str) -> Vec<Outcome> {
+    nets.par_iter().map(|net| Outcome::of(net, run::method(method))).collect()
+}
+
+/// Asserts that the quantiles 50 % and 90 % over the nets with e_0 + D < 0.1 are the golden ones
+/// within a factor. Golden quantiles are 1, 10, 50, 90, 99 and 100 %.
+fn assert_quantiles(
+    what: &str,
+    outcomes: &[Outcome],
+    ratio: impl Fn(&Outcome) -> f64,
+    golden: &[f64],
+    factor: f64,
+) {
+    let used = outcomes.iter().filter(|outcome| outcome.sum() < 0.1);
+    let mut ratios: Vec<f64> = used.map(ratio).collect();
     for (q, golden) in [(0.5, golden[2]), (0.9, golden[3])] {
         let value = quantile(&mut ratios, q);
-        let ratio = value / golden;
-        println!("{what}: q{q} {value:.3} {golden:.3} {ratio:.2}");
+        let fits = value <= factor * golden && golden <= factor * value;
+        assert!(fits, "{what}: quantile {q} is {value}, not {golden}");
     }
 }
 
@@ -74,32 +119,47 @@ fn gradient_errors_follow_the_certificate_over_random_nets() {
     let golden = load("c_certificate");
     let factor = number(entry(&golden, "tol"), "quantile_factor");
     for act in ["tanh", "relu"] {
-        let nets: Vec<Net> = ensemble(common::activation(act), 500).collect();
+        let nets = ensemble(common::activation(act), 300);
         for (method, golden) in object(entry(entry(&golden, "ensemble"), act)) {
-            let (mut by_state, mut by_sum, mut x0_ratio, mut layers) = (vec![], vec![], vec![], vec![]);
-            let mut false_accepts = 0;
-            let mut cost = 0.0;
-            for net in &nets {
-                let run = run::run(&net.flow, run::method(method), &net.x0, &net.bar);
-                let gradient = run::gradient_error(&run.gradient, &net.exact.gradient, GOLDEN_KINDS);
-                let layer = run::layer_error(&run.gradient, &net.exact.gradient, GOLDEN_KINDS);
-                let x0 = run::distance(&run.x0_bar, &net.exact.x0_bar);
-                let e0 = run.certificate.state_error();
-                let sum = e0 + run.certificate.defect;
-                cost += run.certificate.cost_units;
-                if sum < 0.1 {
-                    by_state.push(gradient / e0);
-                    by_sum.push(gradient / sum);
-                    x0_ratio.push(x0 / sum);
-                    layers.push(layer / sum);
-                }
-                false_accepts += usize::from(sum < 1e-3 && gradient > 1e-2);
+            let outcomes = outcomes(&nets, method);
+            let what = |ratio: &str| format!("{act}, {method}, {ratio}");
+            let check = |name: &str, ratio: fn(&Outcome) -> f64| {
+                assert_quantiles(&what(name), &outcomes, ratio, &numbers(golden, name), factor);
+            };
+            check("gth_over_e0", |outcome| outcome.gradient / outcome.e0);
+            check("gth_over_e0D", |outcome| outcome.gradient / outcome.sum());
+            // With relu the other two are set by rare units on the wrong side of their kinks:
+            // their medians vanish or their tails are too long for so few nets.
+            if act == "tanh" {
+                check("gx_over_e0D", |outcome| outcome.x0 / outcome.sum());
+                check("layermax_over_e0D", |outcome| outcome.layer / outcome.sum());
             }
-            println!("{act} {method} used {} {} cost {} false {false_accepts}", by_sum.len(), entry(golden, "used"), cost / nets.len() as f64);
-            assert_quantiles("  e0", by_state, &common::numbers(golden, "gth_over_e0"), factor);
-            assert_quantiles("  sum", by_sum, &common::numbers(golden, "gth_over_e0D"), factor);
-            assert_quantiles("  x0", x0_ratio, &common::numbers(golden, "gx_over_e0D"), factor);
-            assert_quantiles("  layer", layers, &common::numbers(golden, "layermax_over_e0D"), factor);
+            // Golden costs leave out the first layers of the learned predictor.
+            if !method.starts_with("AR") {
+                let cost = outcomes.iter().map(|outcome| outcome.cost).sum::<f64>() / 300.0;
+                assert_close(&what("cost"), cost, number(golden, "cost_mean"), 0.05, 0.0);
+            }
+            let used = outcomes.iter().filter(|outcome| outcome.sum() < 0.1).count() as f64 / 300.0;
+            let golden = number(golden, "used") / number(golden, "of");
+            // Three standard errors of a fraction over 300 and over 250 nets are 0.13.
+            assert_close(&what("used"), used, golden, 0.0, 0.13);
         }
+    }
+}
+
+#[test]
+fn the_kink_exposure_catches_what_relu_hides_from_the_reconstruction_error() {
+    let golden = load("c_certificate");
+    let factor = number(entry(&golden, "tol"), "quantile_factor");
+    let nets = ensemble(Activation::Relu, 300);
+    for (method, golden) in object(entry(entry(&golden, "ensemble"), "relu_kink")) {
+        let outcomes = outcomes(&nets, method);
+        let ratio = |outcome: &Outcome| outcome.gradient / (outcome.sum() + outcome.kink);
+        let quantiles = numbers(golden, "gth_over_e0DK");
+        assert_quantiles(&format!("relu, {method}"), &outcomes, ratio, &quantiles, factor);
+        let mut accepted = outcomes.iter().filter(|o| o.sum() + o.kink <= 1e-3);
+        let wrong = accepted.clone().find(|outcome| outcome.gradient > 1e-2);
+        assert!(wrong.is_none(), "{method}: a net with a wrong gradient was accepted");
+        assert!(accepted.next().is_some(), "{method}: no net was accepted");
     }
 }

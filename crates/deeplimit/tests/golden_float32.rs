@@ -62,7 +62,7 @@ impl Net {
             ("gth", run::gradient_error(&gradient, &self.exact, GOLDEN_KINDS)),
             ("gx", run::distance(&run.x0_bar.cast(), &self.exact_bar)),
             ("layer_max", run::layer_error(&gradient, &self.exact, GOLDEN_KINDS)),
-            ("max_mismatch", anchors.fold(0.0, f64::max)),
+            ("max_mismatch", common::largest(anchors)),
         ]
     }
 

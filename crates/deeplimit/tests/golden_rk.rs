@@ -69,7 +69,7 @@ impl Field for Analytic<'_> {
 
     fn zero_gradient(&self) {}
 
-    fn open<'g>(&self, _gradient: &'g mut ()) {}
+    fn open(&self, _gradient: &mut ()) {}
 
     fn gradient_norm(&self, _gradient: &()) -> f64 {
         0.0

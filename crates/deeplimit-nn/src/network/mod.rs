@@ -8,7 +8,7 @@ pub use config::{
     FieldName, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig,
     StagePlan, TransitionConfig,
 };
-pub use weights::{WeightsError, WeightsFile};
+pub use weights::{WeightsError, WeightsFile, named_gradients};
 
 use crate::data::{Batch, BatchTargets};
 use crate::gradients;
@@ -38,6 +38,15 @@ pub struct Score {
     pub hits: usize,
     /// Number of samples.
     pub samples: usize,
+}
+
+impl Score {
+    /// Takes in more samples.
+    pub fn add(&mut self, more: &Self) {
+        let samples = self.samples + more.samples;
+        let sum = self.loss * self.samples as f64 + more.loss * more.samples as f64;
+        *self = Self { loss: sum / samples as f64, hits: self.hits + more.hits, samples };
+    }
 }
 
 /// What one gradient gives.
@@ -201,7 +210,7 @@ fn inputs(batch: &Batch) -> Tensor<2> {
 /// A tensor's numbers as a state of the flow.
 fn rows(x: Tensor<2>) -> Rows<f32> {
     let [samples, width] = x.dims();
-    let data = x.inner().into_data().into_vec::<f32>();
+    let data = x.inner().into_data().try_into_vec::<f32>();
     Rows::new(samples, width, data.expect("states are kept in single precision"))
 }
 

@@ -112,7 +112,7 @@ impl Stage {
         let nodes = self.plan.scheme.nodes_for(self.plan.depth);
         let values = self.control.iter().map(|param| {
             let data = param.val().inner().into_data();
-            data.into_vec::<f32>().expect("controls are kept in single precision")
+            data.try_into_vec::<f32>().expect("controls are kept in single precision")
         });
         Control::new(kinds, nodes, values.collect())
     }

@@ -2,6 +2,7 @@
 
 use super::Network;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
@@ -82,6 +83,19 @@ impl WeightsFile {
         }
     }
 
+    /// The same file with other numbers in one tensor.
+    ///
+    /// # Panics
+    /// If there is no such tensor, or it has another size.
+    pub fn replaced(&self, name: &str, values: Vec<f32>) -> Self {
+        let mut tensors = self.tensors.clone();
+        let place = tensors.iter_mut().find(|(found, ..)| found == name);
+        let (.., old) = place.expect("a tensor of that name");
+        assert_eq!(old.len(), values.len(), "a tensor keeps its size");
+        *old = values;
+        Self { metadata: self.metadata.clone(), tensors }
+    }
+
     /// Name, shape and numbers of each tensor.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize], &[f32])> {
         self.tensors.iter().map(|(name, shape, values)| (&name[..], &shape[..], &values[..]))
@@ -124,6 +138,14 @@ impl WeightsFile {
         }
         Ok(Self { metadata, tensors })
     }
+}
+
+/// Gradients by the names that weights have in files.
+pub fn named_gradients(network: &Network, record: &GradientsParams) -> Vec<(String, Vec<f32>)> {
+    let mut names = Vec::new();
+    walk(network, |name, _, _| names.push(name));
+    let flat = crate::gradients::collect(network, record);
+    names.into_iter().zip(flat).filter_map(|(name, gradient)| Some((name, gradient?))).collect()
 }
 
 /// Names of the control's arrays in the order of their visit, and their full shapes.
@@ -181,7 +203,7 @@ impl<V: FnMut(String, Vec<usize>, Vec<f32>)> ModuleVisitor for Walker<V> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.val().inner();
         let shape = value.dims().to_vec();
-        let values = value.into_data().into_vec::<f32>();
+        let values = value.into_data().try_into_vec::<f32>();
         let name = self.name();
         (self.visit)(name, shape, values.expect("weights are kept in single precision"));
     }

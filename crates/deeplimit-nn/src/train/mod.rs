@@ -201,12 +201,8 @@ impl Trainer {
         let mut total = Score::default();
         for indices in chunks(&order, size, false) {
             let batch = batch(samples, indices, &self.splits.normalisation, None)?;
-            let score = self.network.score(&batch);
-            total.loss += score.loss * score.samples as f64;
-            total.hits += score.hits;
-            total.samples += score.samples;
+            total.add(&self.network.score(&batch));
         }
-        total.loss /= total.samples as f64;
         Ok(total)
     }
 

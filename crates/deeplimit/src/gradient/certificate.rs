@@ -106,7 +106,7 @@ impl Certificate {
 }
 
 /// The larger of two numbers; NaN if one of them is (`f64::max` would hide it).
-pub(crate) fn larger(a: f64, b: f64) -> f64 {
+pub fn larger(a: f64, b: f64) -> f64 {
     if a > b || a.is_nan() { a } else { b }
 }
 

@@ -18,7 +18,7 @@ mod predictor;
 
 pub use adjoint::{Adjoint, AdjointTape, Passage, Sweeps};
 pub use backprop::{Backprop, BackpropTape};
-pub use certificate::{AnchorError, Certificate, Evidence};
+pub use certificate::{AnchorError, Certificate, Evidence, larger};
 pub use checkpoint::{Checkpoint, CheckpointTape};
 pub use method::{Entry, Method, MethodTape, REGISTRY, UnknownMethod};
 pub use predictor::Predictor;

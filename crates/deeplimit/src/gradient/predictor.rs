@@ -115,15 +115,14 @@ impl<S: State> Prediction<S> {
         self.fitted = true;
     }
 
-    /// r_i = ∇^{i−1} o_{n+1}, in place from the highest down.
+    /// r_{i+1} = ∇^i o_{n+1} = Σ_j (−1)^j C(i,j) o_{n+1+j}.
     fn difference(&mut self) {
-        for i in 0..self.differences.len() {
+        for (i, difference) in self.differences.iter_mut().enumerate() {
             let mut weight = 1.0;
-            let (history, difference) = (&self.history, &mut self.differences[i]);
-            difference.copy_from(&history[0]);
+            difference.copy_from(&self.history[0]);
             for j in 1..=i {
                 weight *= -((i + 1 - j) as f64) / j as f64;
-                difference.add_scaled(weight, &history[j]);
+                difference.add_scaled(weight, &self.history[j]);
             }
         }
     }
@@ -139,10 +138,10 @@ fn ridge_solution(gram: &[Vec<f64>], moments: &[f64], ridge: f64) -> Vec<f64> {
     }
     for pivot in 0..size {
         for row in pivot + 1..size {
-            let factor = if a[pivot][pivot] > 0.0 { a[row][pivot] / a[pivot][pivot] } else { 0.0 };
-            for column in pivot..size {
-                a[row][column] -= factor * a[pivot][column];
-            }
+            let (above, below) = a.split_at_mut(row);
+            let (above, below) = (&above[pivot][pivot..], &mut below[0][pivot..]);
+            let factor = if above[0] > 0.0 { below[0] / above[0] } else { 0.0 };
+            below.iter_mut().zip(above).for_each(|(value, above)| *value -= factor * above);
             b[row] -= factor * b[pivot];
         }
     }

@@ -13,6 +13,21 @@
 //! For bounded weights the function interpolant is always near, at a distance of order 1/N, even
 //! where the weights jump from layer to layer; the weight interpolant is near only where they vary
 //! smoothly. Weights that grow like √N ("diffusive") have neither.
+//!
+//! # Example
+//! ```
+//! use deeplimit::limit::{Bounds, Interpolant, NeuralOde};
+//! use deeplimit::prelude::*;
+//!
+//! let shape = Mlp { width: 4, hidden: 8, activation: Activation::Tanh };
+//! let flow = Flow::new(Stacked::<f64, _>::smooth(shape, 100, 1), Scheme::EULER);
+//! let x0 = Rows::from_fn(1, 4, |_, column| column as f64 - 1.5);
+//!
+//! let distance = NeuralOde::new(&flow, Interpolant::Function).distance(&x0);
+//! let bounds = Bounds::measure(&flow, &x0, 8)?;
+//! assert!(distance <= bounds.local && bounds.local <= bounds.smooth);
+//! # Ok::<(), deeplimit::limit::NotEuler>(())
+//! ```
 
 mod bounds;
 mod ode;

@@ -15,7 +15,12 @@ use crate::{Field, Real, Rows};
 /// If `columns` does not divide the length of `matrix`.
 pub fn spectral_norm<R: Real>(matrix: &[R], columns: usize) -> f64 {
     const MOST_SQUARINGS: i32 = 60; // 2⁻⁶⁰ log(columns) is below rounding.
-    let wide: Vec<f64> = matrix.iter().map(|v| v.wide()).collect();
+    let mut wide: Vec<f64> = matrix.iter().map(|v| v.wide()).collect();
+    let scale = super::ode::largest(wide.iter().map(|v| v.abs()));
+    if scale == 0.0 || !scale.is_finite() {
+        return scale;
+    }
+    wide.iter_mut().for_each(|v| *v /= scale);
     let view = Matrix::new(&wide, matrix.len() / columns, columns);
     let mut gram = vec![0.0; columns * columns];
     let mut square = gram.clone();
@@ -23,20 +28,17 @@ pub fn spectral_norm<R: Real>(matrix: &[R], columns: usize) -> f64 {
     let mut log_norm = 0.0;
     for squaring in 0..=MOST_SQUARINGS {
         let norm = gram.iter().map(|v| v * v).sum::<f64>().sqrt();
-        if norm == 0.0 || !norm.is_finite() {
-            return norm;
-        }
         log_norm += norm.ln() * 0.5f64.powi(squaring);
         gram.iter_mut().for_each(|v| *v /= norm);
         // A square whose norm is that of its root, 1, has rank one: so have all that follow.
-        if squaring > 0 && 1.0 - norm < f64::EPSILON {
+        if squaring > 0 && norm > 1.0 - f64::EPSILON {
             break;
         }
         let view = Matrix::new(&gram, columns, columns);
         multiply(MatrixMut::new(&mut square, columns, columns), 0.0, 1.0, view, view);
         std::mem::swap(&mut gram, &mut square);
     }
-    (log_norm / 2.0).exp()
+    scale * (log_norm / 2.0).exp()
 }
 
 /// The Jacobian ∂f/∂x of one sample, as a dense matrix.
@@ -144,7 +146,7 @@ mod tests {
         close(&[3.0, 4.0], 1, 5.0);
         close(&[3.0, 4.0], 2, 5.0);
         close(&[1.0, 1.0, 0.0, 1.0], 2, (1.0 + 5f64.sqrt()) / 2.0);
-        close(&[3e-170, 4e-170], 2, 0.0); // Squares below the smallest number count as zero.
+        close(&[3e-170, 4e-170], 2, 5e-170); // Squares below the smallest number.
         assert!(spectral_norm(&[f64::NAN, 1.0], 2).is_nan());
     }
 

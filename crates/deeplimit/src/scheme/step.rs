@@ -220,10 +220,9 @@ impl<'f, F: Field> Stepper<'f, F> {
             let slope_bar = &mut slope_bar[0];
             slope_bar.copy_from(a);
             slope_bar.scale(factor * scheme.b[stage]);
-            for later in stage + 1..stages {
-                let weight = scheme.a[later][stage];
-                if weight != 0.0 {
-                    slope_bar.add_scaled(h * weight, &bars[later]);
+            for (row, bar) in scheme.a.iter().zip(bars.iter()).skip(stage + 1) {
+                if row[stage] != 0.0 {
+                    slope_bar.add_scaled(h * row[stage], bar);
                 }
             }
             bars[stage].set_zero();

@@ -192,9 +192,13 @@ pub fn assert_close(what: &str, value: f64, golden: f64, relative: f64, floor: f
     assert!((value - golden).abs() <= allowed, "{what}: {value:e}, golden {golden:e}");
 }
 
+/// The largest of some numbers that are not negative; NaN if one of them is.
+pub fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |largest, value| if value <= largest { largest } else { value })
+}
+
 /// The largest entry of |a − b|.
 pub fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len(), "arrays of the same length");
-    // NaN must not pass, hence no f64::max.
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d <= m { m } else { d })
+    largest(a.iter().zip(b).map(|(a, b)| (a - b).abs()))
 }

@@ -1,5 +1,6 @@
 //! Running gradient methods, and the error measures of their results.
 
+use super::largest;
 use deeplimit::field::Layer;
 use deeplimit::flow::Turn;
 use deeplimit::gradient::{Adjoint, Predictor, Sweeps};
@@ -106,7 +107,7 @@ pub fn reconstruction_error<S: State>(reconstructed: &[S], exact: &[S]) -> f64 {
     assert_eq!(reconstructed.len(), exact.len(), "x_0 … x_N of both");
     let error = reconstructed.iter().zip(exact).map(|(a, b)| a.distance_squared(b));
     let size = exact.iter().map(State::norm_squared);
-    (error.fold(0.0, f64::max) / size.fold(0.0, f64::max)).sqrt()
+    (largest(error) / largest(size)).sqrt()
 }
 
 /// Squared norms of (a − b, b) at one node, over some parameter kinds.
@@ -119,13 +120,18 @@ fn squares(a: &Control<f64>, b: &Control<f64>, kinds: Range<usize>, node: usize)
 pub fn gradient_error(a: &Control<f64>, exact: &Control<f64>, kinds: Range<usize>) -> f64 {
     let nodes = (0..exact.nodes()).map(|node| squares(a, exact, kinds.clone(), node));
     let (difference, size) = nodes.fold((0.0, 0.0), |(d, n), (e, m)| (d + e, n + m));
-    (difference / size).sqrt()
+    relative(difference, size)
 }
 
 /// layer_max: the largest relative error of one layer's gradient.
 pub fn layer_error(a: &Control<f64>, exact: &Control<f64>, kinds: Range<usize>) -> f64 {
     let nodes = (0..exact.nodes()).map(|node| squares(a, exact, kinds.clone(), node));
-    nodes.map(|(difference, size)| (difference / size).sqrt()).fold(0.0, f64::max)
+    largest(nodes.map(|(difference, size)| relative(difference, size)))
+}
+
+/// The root of a quotient of squares; a gradient that vanishes as it should has no error.
+fn relative(difference: f64, size: f64) -> f64 {
+    if difference == 0.0 { 0.0 } else { (difference / size).sqrt() }
 }
 
 /// Norm of a gradient over some kinds.

@@ -15,6 +15,21 @@
 //! Exact inverses are not stable ones. On x' = −a x every pair carries a second mode that grows
 //! like e^{+a s} where the solution decays: on contracting networks the output is that mode
 //! ([`Momentum`] excepted, whose inverse instead loses the factor γ^{−N} in precision).
+//!
+//! # Example
+//! ```
+//! use deeplimit::prelude::*;
+//! use deeplimit::scheme::reversible::{AsynchronousLeapfrog, forward, pull_back};
+//!
+//! let shape = Mlp { width: 4, hidden: 8, activation: Activation::Tanh };
+//! let field = Stacked::<f64, _>::smooth(shape, 101, 1); // 100 steps
+//! let x0 = Rows::from_fn(1, 4, |_, column| column as f64 - 1.5);
+//!
+//! let end = forward(&AsynchronousLeapfrog, &field, &x0);
+//! let (mut gradient, x_bar) = (field.zero_gradient(), end[0].clone());
+//! let (_, x0_again) = pull_back(&AsynchronousLeapfrog, &field, end, &x_bar, &mut gradient);
+//! assert!(x0.distance_squared(&x0_again).sqrt() < 1e-12);
+//! ```
 
 mod alf;
 mod leapfrog;
@@ -130,6 +145,9 @@ impl<'f, F: Field> Slope<'f, F> {
 }
 
 /// All steps of size h = 1/N from x_0: the states after the last; the first of them is x_N.
+///
+/// # Panics
+/// If the field has too few control nodes for a step.
 pub fn forward<F: Field>(scheme: &impl Reversible, field: &F, x0: &F::State) -> Vec<F::State> {
     let (mut slope, steps) = prepare(scheme, field, x0);
     let mut states = scheme.start(&mut slope, x0);
@@ -140,7 +158,7 @@ pub fn forward<F: Field>(scheme: &impl Reversible, field: &F, x0: &F::State) -> 
 /// Back from the states after the last step to those before the first.
 ///
 /// # Panics
-/// If there are no states.
+/// If there are no states, or the field has too few control nodes for a step.
 pub fn inverse<F: Field>(
     scheme: &impl Reversible,
     field: &F,
@@ -152,10 +170,11 @@ pub fn inverse<F: Field>(
 }
 
 /// Pulls the cotangent of x_N back to that of x_0 through states recovered by the inverse, from
-/// those after the last step, and adds ∂loss/∂θ to `gradient`. Also returns the recovered x_0.
+/// those after the last step, and adds ∂loss/∂θ to `gradient`. Also returns the recovered x_0,
+/// whose distance from the true one tells how much precision the inverse has lost.
 ///
 /// # Panics
-/// If there are no states.
+/// If there are no states, or the field has too few control nodes for a step.
 pub fn pull_back<F: Field>(
     scheme: &impl Reversible,
     field: &F,

@@ -1,0 +1,77 @@
+//! `deeplimit evaluate`.
+
+use crate::{Outcome, config};
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::data::{Normalisation, Normalise};
+use deeplimit_nn::train::{Trainer, read_weights};
+use serde::Serialize;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Run folder, or a weights file of a run.
+    run: PathBuf,
+    /// Which weights of a run folder: best (by validation) or last.
+    #[arg(long, default_value = "best", value_parser = ["best", "last"])]
+    weights: String,
+    /// Folder or file of the data set, if it is not where it was.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Evaluation {
+    weights: PathBuf,
+    /// Steps trained.
+    step: usize,
+    /// "test", or "validation" where the data set has no test samples.
+    part: &'static str,
+    samples: usize,
+    loss: f64,
+    /// In 0 … 1; null in regression.
+    accuracy: Option<f64>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
+    let path = if arguments.run.is_dir() {
+        super::train::weights_of(&arguments.run, &arguments.weights)?
+    } else {
+        arguments.run.clone()
+    };
+    let (file, run_config, position) = read_weights(&path)?;
+    let mut run_config = config::with_data(run_config, arguments.data.as_deref(), true)?;
+    // Inputs are normalised as they were in training, whatever the data folder holds now.
+    if let Some(text) = file.metadata.get("normalisation") {
+        let kept: Normalisation =
+            serde_json::from_str(text).with_context(|| path.display().to_string())?;
+        run_config.data.normalise = Normalise::Given(kept);
+    }
+    let mut trainer = Trainer::new(run_config)?;
+    trainer.load_weights(&path, &file)?;
+    let (part, score) = match (trainer.test()?, trainer.validate()?) {
+        (Some(score), _) => ("test", score),
+        (None, Some(score)) => ("validation", score),
+        (None, None) => bail!("{}: the data set has nothing to evaluate on", path.display()),
+    };
+    let classes = trainer.splits().train.classes();
+    let evaluation = Evaluation {
+        weights: path,
+        step: position.step,
+        part,
+        samples: score.samples,
+        loss: score.loss,
+        accuracy: classes.map(|_| score.hits as f64 / score.samples as f64),
+    };
+    super::print(&if arguments.json {
+        serde_json::to_string(&evaluation)?
+    } else {
+        let Evaluation { part, samples, loss, accuracy, weights, step } = &evaluation;
+        let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.2} %", 100.0 * a));
+        let weights = weights.display();
+        format!("{part} loss {loss:.4}{accuracy} on {samples} samples\n{weights} after {step} steps")
+    })?;
+    Ok(Outcome::Success)
+}

@@ -1,0 +1,267 @@
+//! `deeplimit gradcheck`: every gradient method on one random flow, beside backprop in f64.
+
+use crate::Outcome;
+use anyhow::{Result, bail};
+use deeplimit::control::{Control, Family};
+use deeplimit::field::{AnyLayer, Layer, Stacked};
+use deeplimit::gradient::{REGISTRY, UnknownMethod};
+use deeplimit::kernel::{Activation, Image};
+use deeplimit::prelude::{Conv, Dense, Linear, Mlp};
+use deeplimit::{Bytes, Certificate, Field, Flow, Method, Real, Rows, Scheme, seed};
+use serde::Serialize;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Residual function.
+    #[arg(long, default_value = "mlp", value_parser = clap::builder::PossibleValuesParser::new(AnyLayer::NAMES))]
+    field: String,
+    /// Numbers a sample; for conv, channels.
+    #[arg(long, default_value_t = 64)]
+    width: usize,
+    /// Hidden units or channels [default: as width; linear and dense have none].
+    #[arg(long)]
+    hidden: Option<usize>,
+    /// Nonlinearity.
+    #[arg(long, default_value = "tanh", value_parser = clap::builder::PossibleValuesParser::new(Activation::ALL.map(Activation::name)))]
+    activation: String,
+    /// Height and width of the images of a conv field.
+    #[arg(long, default_value_t = 8)]
+    image: usize,
+    /// Number of steps.
+    #[arg(long, default_value_t = 128)]
+    depth: usize,
+    /// Samples.
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
+    /// Step in depth.
+    #[arg(long, default_value = "euler", value_parser = clap::builder::PossibleValuesParser::new(Scheme::ALL.map(|scheme| scheme.name())))]
+    scheme: String,
+    /// Element type of the methods; the reference is always f64.
+    #[arg(long, default_value = "f64", value_parser = ["f32", "f64"])]
+    dtype: String,
+    /// Decides weights, states and the cotangent.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Weights that are samples of one smooth function of depth (the default).
+    #[arg(long, conflicts_with = "rough")]
+    smooth: bool,
+    /// Weights with an independent part in every layer.
+    #[arg(long)]
+    rough: bool,
+    /// States kept to check and reset the reconstruction.
+    #[arg(long, default_value_t = 1)]
+    anchors: usize,
+    /// Only these methods, by name or formula (P1C2, AR2C1, APC(1e-4)); may be repeated.
+    #[arg(long = "method", value_name = "METHOD")]
+    methods: Vec<String>,
+    /// Timed repetitions; the median is printed.
+    #[arg(long, default_value_t = 5)]
+    repeat: usize,
+    /// Print one JSON array, a row a method.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One method's row.
+#[derive(Serialize)]
+struct Row {
+    method: String,
+    /// Relative 2-norm of the error over all parameters, against backprop in f64.
+    gradient_error: f64,
+    /// e_0.
+    state_error: f64,
+    /// D.
+    defect: f64,
+    /// K; null for fields without kinks.
+    kink: Option<f64>,
+    /// Forward evaluations of all layers; a pull-back counts 2.
+    cost_units: f64,
+    /// Field evaluations a layer, the way forward included.
+    evaluations: f64,
+    /// Median time of one gradient.
+    milliseconds: f64,
+    /// What the method keeps from the way forward to the way back.
+    tape_bytes: usize,
+    depth: usize,
+    batch: usize,
+    dtype: String,
+    scheme: String,
+    field: String,
+}
+
+/// Exact methods must agree with the reference to this, times the number of layers where rounding
+/// adds up in f32.
+const EXACT_F64: f64 = 1e-12;
+const EXACT_F32: f64 = 1e-3;
+
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
+    for (name, value) in [
+        ("--width", arguments.width),
+        ("--hidden", arguments.hidden.unwrap_or(1)),
+        ("--image", arguments.image),
+        ("--depth", arguments.depth),
+        ("--batch", arguments.batch),
+        ("--anchors", arguments.anchors),
+        ("--repeat", arguments.repeat),
+    ] {
+        if value == 0 {
+            bail!("{name} 0 is out of range, expected at least 1");
+        }
+    }
+    if arguments.anchors > arguments.depth {
+        bail!("--anchors {} is out of range, expected at most --depth", arguments.anchors);
+    }
+    let layer = arguments.layer()?;
+    let methods = arguments.methods()?;
+    let rows = match arguments.dtype.as_str() {
+        "f32" => arguments.rows::<f32>(&layer, &methods),
+        _ => arguments.rows::<f64>(&layer, &methods),
+    };
+    super::print(&if arguments.json { serde_json::to_string(&rows)? } else { table(&rows) })?;
+    let limit = if arguments.dtype == "f32" { EXACT_F32 } else { EXACT_F64 };
+    let exact = |row: &&Row| matches!(row.method.as_str(), "backprop" | "checkpoint");
+    match rows.iter().filter(exact).find(|row| row.gradient_error.is_nan() || row.gradient_error > limit) {
+        None => Ok(Outcome::Success),
+        Some(row) => {
+            let (method, error) = (&row.method, row.gradient_error);
+            eprintln!("check failed: {method} is exact, but differs by {error:.1e}, more than {limit:.0e}");
+            Ok(Outcome::CheckFailed)
+        }
+    }
+}
+
+impl Arguments {
+    fn layer(&self) -> Result<AnyLayer> {
+        let activation = Activation::ALL.into_iter().find(|a| a.name() == self.activation);
+        let activation = activation.unwrap_or(Activation::Tanh);
+        let (width, hidden) = (self.width, self.hidden.unwrap_or(self.width));
+        if self.hidden.is_some() && matches!(self.field.as_str(), "linear" | "dense") {
+            bail!("--hidden means nothing with --field {}; leave it out", self.field);
+        }
+        Ok(match self.field.as_str() {
+            "linear" => AnyLayer::Linear(Linear { width }),
+            "dense" => AnyLayer::Dense(Dense { width, activation }),
+            "conv" => AnyLayer::Conv(Conv {
+                channels: width,
+                hidden,
+                image: Image { height: self.image, width: self.image },
+                activation,
+            }),
+            _ => AnyLayer::Mlp(Mlp { width, hidden, activation }),
+        })
+    }
+
+    fn methods(&self) -> Result<Vec<(String, Method)>, UnknownMethod> {
+        let named = |name: &str| name.parse().map(|method| (name.to_owned(), method));
+        let mut methods: Vec<(String, Method)> = if self.methods.is_empty() {
+            REGISTRY.iter().map(|entry| (entry.name.to_owned(), entry.method)).collect()
+        } else {
+            self.methods.iter().map(|name| named(name)).collect::<Result<_, _>>()?
+        };
+        for (_, method) in &mut methods {
+            if let Method::Adjoint(adjoint) = method {
+                adjoint.anchors = self.anchors;
+            }
+        }
+        Ok(methods)
+    }
+
+    fn rows<R: Real>(&self, layer: &AnyLayer, methods: &[(String, Method)]) -> Vec<Row> {
+        let scheme = Scheme::named(&self.scheme).expect("the parser knows the schemes");
+        let family = if self.rough { Family::Rough } else { Family::Smooth };
+        let kinds = Layer::<R>::kinds(layer);
+        let nodes = scheme.nodes_for(self.depth);
+        // The reference sees the same weights and states, after their rounding.
+        let control = Control::<R>::random(kinds, nodes, family, self.seed);
+        let width = Layer::<R>::width(layer);
+        let random = |part: u64| {
+            let seed = seed::derive(self.seed, 1000 + part);
+            let value = |row: usize, column: usize| seed::uniform(seed, (row * width + column) as u64);
+            Rows::<R>::from_fn(self.batch, width, |row, column| R::of(value(row, column)))
+        };
+        let (x0, bar) = (random(0), random(1));
+        let exact = Flow::new(Stacked::new(layer.clone(), control.cast::<f64>()), scheme.clone());
+        let backprop = REGISTRY[0].method;
+        let (reference, ..) = gradient(&exact, &backprop, &x0.cast(), &bar.cast());
+        drop(exact);
+        let flow = Flow::new(Stacked::new(layer.clone(), control), scheme);
+        methods.iter().map(|(name, method)| self.row(name, method, &flow, &x0, &bar, &reference)).collect()
+    }
+
+    fn row<R: Real>(
+        &self,
+        name: &str,
+        method: &Method,
+        flow: &Flow<Stacked<R, AnyLayer>>,
+        x0: &Rows<R>,
+        bar: &Rows<R>,
+        reference: &Control<f64>,
+    ) -> Row {
+        let (found, certificate, tape_bytes) = gradient(flow, method, x0, bar);
+        let mut times: Vec<f64> = (0..self.repeat)
+            .map(|_| {
+                let began = Instant::now();
+                gradient(flow, method, x0, bar);
+                1e3 * began.elapsed().as_secs_f64()
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        Row {
+            method: name.to_owned(),
+            gradient_error: found.cast::<f64>().relative_error(reference),
+            state_error: certificate.state_error(),
+            defect: certificate.defect,
+            kink: certificate.kink,
+            cost_units: certificate.cost_units,
+            evaluations: certificate.evaluations,
+            milliseconds: times[times.len() / 2],
+            tape_bytes,
+            depth: self.depth,
+            batch: self.batch,
+            dtype: self.dtype.clone(),
+            scheme: self.scheme.clone(),
+            field: self.field.clone(),
+        }
+    }
+}
+
+/// Gradient, certificate and tape bytes of one method.
+fn gradient<R: Real>(
+    flow: &Flow<Stacked<R, AnyLayer>>,
+    method: &Method,
+    x0: &Rows<R>,
+    bar: &Rows<R>,
+) -> (Control<R>, Certificate, usize) {
+    let (_, recording) = flow.record(method, x0);
+    let bytes = recording.bytes();
+    let mut gradient = flow.field().zero_gradient();
+    let (_, certificate) = flow.pull_back(method, recording, bar, &mut gradient);
+    (gradient, certificate, bytes)
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    if let Some(Row { field, scheme, depth, batch, dtype, .. }) = rows.first() {
+        text += &format!("{field}, {scheme}, depth {depth}, batch {batch}, {dtype}\n");
+    }
+    text += &format!(
+        "{:18} {:>14} {:>11} {:>9} {:>9} {:>6} {:>12} {:>12}",
+        "method", "gradient error", "state e_0", "defect D", "kink K", "cost", "milliseconds", "tape bytes"
+    );
+    for row in rows {
+        let kink = row.kink.map_or("-".to_owned(), |kink| format!("{kink:.1e}"));
+        text += &format!(
+            "\n{:18} {:>14.1e} {:>11.1e} {:>9.1e} {:>9} {:>6.2} {:>12.2} {:>12}",
+            row.method,
+            row.gradient_error,
+            row.state_error,
+            row.defect,
+            kink,
+            row.cost_units,
+            row.milliseconds,
+            row.tape_bytes
+        );
+    }
+    text
+}

@@ -1,0 +1,143 @@
+//! `deeplimit info`.
+
+use crate::metrics::Line;
+use crate::{Outcome, run_folder};
+use anyhow::{Result, bail};
+use deeplimit_nn::data::{Options, describe, load};
+use deeplimit_nn::train::{Config, Position, read_weights};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Run folder, weights file (.safetensors), or data folder or file.
+    path: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct RunInfo {
+    kind: &'static str,
+    run: PathBuf,
+    config: Config,
+    position: Position,
+    last_step: Option<Line>,
+    last_epoch: Option<Line>,
+}
+
+#[derive(Serialize)]
+struct WeightsInfo {
+    kind: &'static str,
+    file: PathBuf,
+    config: Config,
+    position: Position,
+    parameters: usize,
+    tensors: Vec<TensorInfo>,
+}
+
+#[derive(Serialize)]
+struct TensorInfo {
+    name: String,
+    shape: Vec<usize>,
+    root_mean_square: f64,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
+    let path = &arguments.path;
+    if !path.exists() {
+        bail!("{}: no such file or folder", path.display());
+    }
+    if path.join("config.toml").is_file() {
+        of_run(path, arguments.json)?;
+    } else if path.extension().is_some_and(|extension| extension == "safetensors") {
+        weights(path, arguments.json)?;
+    } else {
+        data(path, arguments.json)?;
+    }
+    Ok(Outcome::Success)
+}
+
+fn of_run(path: &Path, json: bool) -> Result<()> {
+    let last = super::train::weights_of(path, "last")?;
+    let (_, _, position) = read_weights(&last)?;
+    let lines = run_folder::lines(path)?;
+    let find = |wanted: fn(&Line) -> bool| lines.iter().rev().find(|line| wanted(line)).cloned();
+    let info = RunInfo {
+        kind: "run",
+        run: path.to_owned(),
+        config: run_folder::config(path)?,
+        position,
+        last_step: find(|line| matches!(line, Line::Step(_))),
+        last_epoch: find(|line| matches!(line, Line::Epoch(_))),
+    };
+    if json {
+        return super::print(&serde_json::to_string(&info)?);
+    }
+    let mut text = format!("run {}\nsteps at the last checkpoint: {}\n", path.display(), info.position.step);
+    for line in [&info.last_step, &info.last_epoch].into_iter().flatten() {
+        text += &format!("{}\n", serde_json::to_string(line)?);
+    }
+    text += &format!("configuration\n{}", toml::to_string(&info.config)?);
+    super::print(text.trim_end())
+}
+
+fn weights(path: &Path, json: bool) -> Result<()> {
+    let (file, config, position) = read_weights(path)?;
+    let tensors: Vec<TensorInfo> = file
+        .tensors()
+        .map(|(name, shape, values)| {
+            let square: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
+            TensorInfo {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                root_mean_square: (square / values.len().max(1) as f64).sqrt(),
+            }
+        })
+        .collect();
+    let parameters = tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+    let file = path.to_owned();
+    let info = WeightsInfo { kind: "weights", file, config, position, parameters, tensors };
+    if json {
+        return super::print(&serde_json::to_string(&info)?);
+    }
+    let mut text = format!(
+        "weights {}\n{parameters} parameters after {} steps\n",
+        path.display(),
+        info.position.step
+    );
+    for tensor in &info.tensors {
+        let shape = format!("{:?}", tensor.shape);
+        text += &format!(
+            "  {:32} {shape:22} root mean square {:.4}\n",
+            tensor.name, tensor.root_mean_square
+        );
+    }
+    super::print(text.trim_end())
+}
+
+fn data(path: &Path, json: bool) -> Result<()> {
+    let summary = describe(&load(&Options::at(path)?)?);
+    if json {
+        let mut value = serde_json::to_value(&summary)?;
+        value["kind"] = "data".into();
+        return super::print(&value.to_string());
+    }
+    let mut text = format!(
+        "{} ({}), samples of {}\n{} training, {} validation, {} test samples\n",
+        summary.name,
+        summary.source.name(),
+        summary.shape,
+        summary.train,
+        summary.validation,
+        summary.test
+    );
+    for class in &summary.classes {
+        text += &format!(
+            "  {:20} {:6} {:6} {:6}\n",
+            class.name, class.train, class.validation, class.test
+        );
+    }
+    super::print(text.trim_end())
+}

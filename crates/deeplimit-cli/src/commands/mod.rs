@@ -1,0 +1,13 @@
+//! The commands, one file each.
+
+pub mod evaluate;
+pub mod gradcheck;
+pub mod info;
+pub mod train;
+
+use std::io::Write;
+
+/// Prints a result to standard output.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}

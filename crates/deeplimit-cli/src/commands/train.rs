@@ -1,0 +1,353 @@
+//! `deeplimit train`.
+
+use crate::memory::peak_mb;
+use crate::metrics::{EpochLine, Line, StepLine};
+use crate::progress::Progress;
+use crate::run_folder::{self, RunFolder};
+use crate::weight_paths::weight_paths;
+use crate::{Outcome, config, report};
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::network::Score;
+use deeplimit_nn::train::{Config, StepReport, Trainer, read_weights, write_whole};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+#[derive(clap::Args, Default)]
+pub struct Arguments {
+    /// Configuration; without one, the built-in digits are trained.
+    config: Option<PathBuf>,
+    /// Change one setting, such as train.epochs=5 or network.stage.0.depth=128.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Folder or file of the data set.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Go on with a run from its last checkpoint.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "settings", "data", "out"])]
+    resume: Option<PathBuf>,
+    /// Folder of the run; must not exist yet. Default: the next free runs/NAME-001.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// End with one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The object that `--json` ends with.
+#[derive(Serialize)]
+struct Summary<'a> {
+    run: &'a Path,
+    epochs: usize,
+    /// In 0 … 1; null in regression or without test samples.
+    test_accuracy: Option<f64>,
+    test_loss: Option<f64>,
+    /// Seconds of training, validation and checkpoints; without reading data and testing.
+    train_seconds: f64,
+    peak_mb: Option<f64>,
+    gradient_method: &'a str,
+    /// Of the last step: the worst over the flows.
+    certificate: Option<Certificate>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Certificate {
+    state_error: f64,
+    defect: f64,
+    kink: Option<f64>,
+    stalled: usize,
+    error_estimate: f64,
+}
+
+impl Certificate {
+    fn of(line: &StepLine) -> Self {
+        let StepLine { state_error, defect, kink, stalled, .. } = *line;
+        let error_estimate = state_error + defect + kink.unwrap_or(0.0);
+        Self { state_error, defect, kink, stalled, error_estimate }
+    }
+}
+
+/// A training session: the trainer, its folder, and the lines so far.
+struct Session {
+    trainer: Trainer,
+    folder: RunFolder,
+    lines: Vec<Line>,
+    began: Instant,
+    /// Seconds of training before this session.
+    before: f64,
+}
+
+pub fn run(arguments: Arguments) -> Result<Outcome> {
+    let mut session = match &arguments.resume {
+        Some(folder) => Session::resume(folder)?,
+        None => Session::start(&arguments)?,
+    };
+    eprintln!("{}", session.headline());
+    session.train()?;
+    let seconds = session.seconds();
+    session.load_best()?;
+    let test = session.trainer.test()?;
+    session.write_report(test.as_ref())?;
+    session.conclude(test, seconds, arguments.json)?;
+    Ok(Outcome::Success)
+}
+
+impl Session {
+    fn start(arguments: &Arguments) -> Result<Self> {
+        let file = arguments.config.as_deref();
+        let config = config::read(file, &arguments.settings, arguments.data.as_deref())?;
+        let name = file.and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+        let name = name.unwrap_or_else(|| config.data.source.name().to_owned());
+        let trainer = Trainer::new(config)?;
+        let folder = RunFolder::create(arguments.out.as_deref(), &name, trainer.config())?;
+        // A run killed before its first checkpoint can be resumed too.
+        trainer.save(&folder.weights())?;
+        Ok(Self { trainer, folder, lines: Vec::new(), began: Instant::now(), before: 0.0 })
+    }
+
+    fn resume(path: &Path) -> Result<Self> {
+        let mut trainer = Trainer::new(run_folder::config(path)?)?;
+        trainer.resume(&path.join("weights"))?;
+        let (folder, lines) = RunFolder::resume(path, trainer.position().step)?;
+        let before = lines.last().map_or(0.0, Line::seconds);
+        Ok(Self { trainer, folder, lines, began: Instant::now(), before })
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.began.elapsed().as_secs_f64()
+    }
+
+    fn config(&self) -> &Config {
+        self.trainer.config()
+    }
+
+    fn headline(&self) -> String {
+        let splits = self.trainer.splits();
+        let depths: Vec<String> =
+            self.config().network.stage.iter().map(|stage| stage.depth.to_string()).collect();
+        format!(
+            "{}: {} training, {} validation, {} test samples; {} parameters, depth {}; \
+             gradients by {}\nrun folder {}",
+            splits.name,
+            splits.train.len(),
+            splits.validation.len(),
+            splits.test.as_ref().map_or(0, |test| test.len()),
+            self.trainer.network().parameters(),
+            depths.join(" + "),
+            self.config().gradient.method,
+            self.folder.path().display(),
+        )
+    }
+
+    /// All steps that are left.
+    fn train(&mut self) -> Result<()> {
+        let epochs = self.config().train.epochs;
+        let every = self.config().train.checkpoint_every;
+        let total = self.trainer.total_steps();
+        let progress = Progress::new(total, self.trainer.position().step, epochs);
+        let done_before = self.trainer.position().step;
+        let mut epoch = self.epoch_so_far();
+        while !self.trainer.finished() {
+            let step = self.trainer.step()?;
+            let line = self.step_line(&step);
+            epoch.add(&step.score);
+            let steps = (step.step - done_before) as f64;
+            let rate = steps * step.score.samples as f64 / self.began.elapsed().as_secs_f64();
+            progress.show(&line, rate);
+            self.record(Line::Step(line))?;
+            if step.epoch_ended {
+                let line = self.end_epoch(&step, &epoch)?;
+                progress.say(&told(&line, epochs));
+                epoch = Score::default();
+            } else if every.is_some_and(|every| step.step % every == 0) {
+                self.trainer.save(&self.folder.weights())?;
+            }
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    /// Loss and hits of the steps of an epoch that an earlier session began.
+    fn epoch_so_far(&self) -> Score {
+        let epoch = self.trainer.position().step / self.trainer.steps_per_epoch();
+        let mut sum = Score::default();
+        let batch = self.config().train.batch;
+        for line in &self.lines {
+            if let Line::Step(line) = line
+                && line.epoch == epoch
+            {
+                let hits = (line.accuracy.unwrap_or(0.0) * batch as f64).round() as usize;
+                sum.add(&Score { loss: line.loss, hits, samples: batch });
+            }
+        }
+        sum
+    }
+
+    fn step_line(&self, step: &StepReport) -> StepLine {
+        let worst = |value: fn(&deeplimit::Certificate) -> f64| {
+            step.certificates.iter().map(value).fold(0.0, deeplimit::gradient::larger)
+        };
+        let units = step.certificates.iter().map(|c| c.cost_units).sum::<f64>();
+        let kinks = step.certificates.iter().filter_map(|c| c.kink);
+        StepLine {
+            epoch: step.epoch,
+            step: step.step,
+            loss: step.score.loss,
+            accuracy: self.accuracy(&step.score),
+            rate: step.rate,
+            gradient_norm: step.gradient_norm,
+            state_error: worst(deeplimit::Certificate::state_error),
+            defect: worst(|c| c.defect),
+            kink: kinks.reduce(deeplimit::gradient::larger),
+            stalled: step.certificates.iter().map(|c| c.stalled).sum(),
+            cost_units: units / step.certificates.len() as f64,
+            tape_bytes: step.tape_bytes,
+            seconds: self.seconds(),
+            peak_mb: peak_mb(),
+        }
+    }
+
+    /// Hits over samples; `None` in regression.
+    fn accuracy(&self, score: &Score) -> Option<f64> {
+        self.trainer.splits().train.classes().map(|_| score.hits as f64 / score.samples as f64)
+    }
+
+    /// Validates, remembers the best weights, and writes the checkpoint and the report.
+    fn end_epoch(&mut self, step: &StepReport, epoch: &Score) -> Result<EpochLine> {
+        let validation = self.trainer.validate()?;
+        if let Some(score) = &validation
+            && self.trainer.is_best(score)
+        {
+            self.trainer.save_best(&self.folder.weights())?;
+        }
+        let line = EpochLine {
+            epoch: step.epoch,
+            step: step.step,
+            train_loss: epoch.loss,
+            train_accuracy: self.accuracy(epoch),
+            validation_loss: validation.map(|score| score.loss),
+            validation_accuracy: validation.and_then(|score| self.accuracy(&score)),
+            rate: step.rate,
+            seconds: self.seconds(),
+            peak_mb: peak_mb(),
+        };
+        self.record(Line::Epoch(line.clone()))?;
+        self.trainer.save(&self.folder.weights())?;
+        self.write_report(None)?;
+        Ok(line)
+    }
+
+    fn record(&mut self, line: Line) -> Result<()> {
+        self.folder.record(&line)?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Takes the weights of the best validation, where there was one.
+    fn load_best(&mut self) -> Result<()> {
+        if self.trainer.position().best_validation.is_some() {
+            let path = self.folder.weights().join("best.safetensors");
+            let (file, ..) = read_weights(&path)?;
+            self.trainer.load_weights(&path, &file)?;
+        }
+        Ok(())
+    }
+
+    fn write_report(&self, test: Option<&Score>) -> Result<()> {
+        let config = toml::to_string(self.config()).context("the configuration is plain data")?;
+        let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
+        let mut summary = vec![
+            ("data".to_owned(), self.trainer.splits().name.clone()),
+            ("parameters".to_owned(), self.trainer.network().parameters().to_string()),
+            ("gradient method".to_owned(), self.config().gradient.method.clone()),
+        ];
+        if let Some(test) = test {
+            if let Some(accuracy) = self.accuracy(test) {
+                summary.push(("test accuracy".to_owned(), format!("{:.2} %", 100.0 * accuracy)));
+            }
+            summary.push(("test loss".to_owned(), format!("{:.4}", test.loss)));
+            summary.push(("training time".to_owned(), format!("{:.1} s", self.seconds())));
+        }
+        let page = report::render(&report::Report {
+            title: &name,
+            summary,
+            config: &config,
+            lines: &self.lines,
+            weights: &weight_paths(self.trainer.network()),
+        })?;
+        Ok(write_whole(&self.folder.path().join("report.html"), page.as_bytes())?)
+    }
+
+    fn conclude(&self, test: Option<Score>, seconds: f64, json: bool) -> Result<()> {
+        let run = self.folder.path();
+        let last = self.lines.iter().rev().find_map(|line| match line {
+            Line::Step(line) => Some(line),
+            Line::Epoch(_) => None,
+        });
+        let summary = Summary {
+            run,
+            epochs: self.config().train.epochs,
+            test_accuracy: test.as_ref().and_then(|score| self.accuracy(score)),
+            test_loss: test.as_ref().map(|score| score.loss),
+            train_seconds: seconds,
+            peak_mb: peak_mb(),
+            gradient_method: &self.config().gradient.method,
+            certificate: last.map(Certificate::of),
+        };
+        if json {
+            return super::print(&serde_json::to_string(&summary)?);
+        }
+        let mut text = String::new();
+        if let Some(accuracy) = summary.test_accuracy {
+            text += &format!("test accuracy {:.2} %, ", 100.0 * accuracy);
+        }
+        if let Some(loss) = summary.test_loss {
+            text += &format!("test loss {loss:.4}, ");
+        }
+        text += &format!("after {seconds:.1} s of training\n");
+        if let Some(certificate) = summary.certificate {
+            let estimate = certificate.error_estimate;
+            text += &if estimate == 0.0 {
+                "gradients are exact\n".to_owned()
+            } else {
+                format!("certificate of the last gradient: relative error about {estimate:.1e}\n")
+            };
+        }
+        let run = run.display();
+        text += &format!("run folder {run}; its page is {run}/report.html\n");
+        text += "try next\n";
+        text += &format!("  deeplimit evaluate {run}\n");
+        text += &format!("  deeplimit info {run}\n");
+        text += "  deeplimit train --set network.stage.0.depth=1000    a deeper one, same memory\n";
+        text += "  deeplimit gradcheck                                 error and cost of every gradient method";
+        super::print(&text)
+    }
+}
+
+/// One line about an epoch.
+fn told(line: &EpochLine, epochs: usize) -> String {
+    let mut text = format!("epoch {}/{epochs}: loss {:.4}", line.epoch + 1, line.train_loss);
+    let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
+    if let Some(accuracy) = line.train_accuracy {
+        text += &format!(", accuracy {}", percent(accuracy));
+    }
+    if let Some(loss) = line.validation_loss {
+        text += &format!("; validation loss {loss:.4}");
+    }
+    if let Some(accuracy) = line.validation_accuracy {
+        text += &format!(", accuracy {}", percent(accuracy));
+    }
+    if let Some(peak) = line.peak_mb {
+        text += &format!("; {:.0} s, {peak:.0} MB", line.seconds);
+    }
+    text
+}
+
+/// Refuses a run without checkpoint early, with a reason.
+pub fn weights_of(run: &Path, name: &str) -> Result<PathBuf> {
+    let path = run.join("weights").join(format!("{name}.safetensors"));
+    if !path.is_file() {
+        bail!("{}: the run has no such weights", path.display());
+    }
+    Ok(path)
+}

@@ -1,0 +1,144 @@
+//! Configurations from TOML files and the command line.
+
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::data::{Options, detect};
+use deeplimit_nn::train::Config;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Reads a configuration: the file where one is given, then the settings, then the data folder.
+pub fn read(file: Option<&Path>, settings: &[String], data: Option<&Path>) -> Result<Config> {
+    let mut table = Table::new();
+    let mut origin = "the command line".to_owned();
+    if let Some(file) = file {
+        origin = file.display().to_string();
+        let text = std::fs::read_to_string(file).with_context(|| origin.clone())?;
+        // Checked as it is written, so that an error can name its line.
+        let _: Config =
+            toml::from_str(&text).map_err(|error| explain(&error, Some(&text), &origin))?;
+        table = toml::from_str(&text).map_err(|error| explain(&error, Some(&text), &origin))?;
+    }
+    for setting in settings {
+        apply(&mut table, setting)?;
+    }
+    let source_given = table.get("data").and_then(|data| data.get("source")).is_some();
+    let config: Config = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+        let origin = if settings.is_empty() { origin } else { "--set".to_owned() };
+        explain(&error, None, &origin)
+    })?;
+    with_data(config, data, source_given)
+}
+
+/// Points a configuration at a data folder; its format is found out where none is named.
+pub fn with_data(mut config: Config, data: Option<&Path>, source_given: bool) -> Result<Config> {
+    if let Some(data) = data {
+        if !source_given {
+            config.data = Options { source: detect(data)?, ..config.data };
+        }
+        config.data.path = Some(data.to_owned());
+    }
+    Ok(config)
+}
+
+/// Applies one `a.b=value`; what is missing on the way is filled in with defaults.
+fn apply(table: &mut Table, setting: &str) -> Result<()> {
+    let Some((path, text)) = setting.split_once('=') else {
+        bail!("--set {setting}: expected KEY=VALUE, such as train.epochs=5");
+    };
+    let value = toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    let defaults = Value::try_from(Config::default()).context("the defaults are plain data")?;
+    let mut defaults = Some(&defaults);
+    let mut keys = path.split('.').peekable();
+    let mut changed = Value::Table(std::mem::take(table));
+    let mut place = &mut changed;
+    while let Some(key) = keys.next() {
+        let last = keys.peek().is_none();
+        let below = defaults.and_then(|value| child(value, key));
+        place = match place {
+            Value::Table(table) => {
+                let empty = || Value::Table(Table::new());
+                table.entry(key).or_insert_with(|| below.cloned().unwrap_or_else(empty))
+            }
+            Value::Array(array) => {
+                let count = array.len();
+                match key.parse::<usize>().ok().and_then(|index| array.get_mut(index)) {
+                    Some(entry) => entry,
+                    None => bail!("--set {setting}: {key} is no index into {count} entries"),
+                }
+            }
+            _ => bail!("--set {setting}: there is nothing below a value at {key:?}"),
+        };
+        defaults = below;
+        if last {
+            *place = value.clone();
+        }
+    }
+    if let Value::Table(changed) = changed {
+        *table = changed;
+    }
+    Ok(())
+}
+
+fn child<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    match value {
+        Value::Table(table) => table.get(key),
+        Value::Array(array) => key.parse::<usize>().ok().and_then(|index| array.get(index)),
+        _ => None,
+    }
+}
+
+/// One line: where, what, and the nearest valid key.
+fn explain(error: &toml::de::Error, text: Option<&str>, origin: &str) -> anyhow::Error {
+    let line = text.zip(error.span()).map(|(text, span)| {
+        1 + text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count()
+    });
+    let place = line.map_or_else(|| origin.to_owned(), |line| format!("{origin}: line {line}"));
+    let message = error.message().replace('\n', " ");
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if let Some((found, known)) = quoted.split_first()
+        && message.starts_with("unknown ")
+    {
+        let nearest = known
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b)));
+        let what = if message.starts_with("unknown field") { "key" } else { "value" };
+        if let Some(nearest) = nearest {
+            let known = known.join(", ");
+            return anyhow::anyhow!(
+                "{place}: unknown {what} `{found}`, did you mean `{nearest}`? Known are: {known}"
+            );
+        }
+    }
+    anyhow::anyhow!("{place}: {message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_reach_into_stages_that_the_file_does_not_name() {
+        let settings = ["network.stage.0.depth=128", "gradient.method=backprop", "train.rate=0.5"];
+        let config = read(None, &settings.map(str::to_owned), None).expect("valid settings");
+        assert_eq!(config.network.stage[0].depth, 128);
+        assert_eq!(config.gradient.method, "backprop");
+        assert_eq!(config.train.rate, 0.5);
+    }
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_nearest() {
+        let error = read(None, &["network.stage.0.detph=3".to_owned()], None);
+        let text = error.expect_err("an unknown key").to_string();
+        assert!(text.contains("`detph`, did you mean `depth`?"), "{text}");
+        assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn an_index_beyond_the_stages_is_refused() {
+        let error = read(None, &["network.stage.3.depth=3".to_owned()], None);
+        assert!(error.expect_err("no such stage").to_string().contains("1 entries"));
+    }
+}

@@ -1,0 +1,98 @@
+//! The `deeplimit` command.
+//!
+//! Results go to standard output, progress to standard error. Exit codes: 0 success, 1 a check
+//! failed, 2 an error.
+
+mod commands;
+mod config;
+mod memory;
+mod metrics;
+mod progress;
+mod report;
+mod run_folder;
+mod weight_paths;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Trains residual networks of any depth in the memory of one layer, and certifies their gradients.
+///
+/// Without a command: trains the built-in digits.
+#[derive(Parser)]
+#[command(name = "deeplimit", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Threads of the flows; all cores where none are given.
+    #[arg(long, global = true, value_name = "COUNT")]
+    threads: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a network; without arguments, on the built-in digits.
+    Train(commands::train::Arguments),
+    /// Loss and accuracy of a trained network.
+    Evaluate(commands::evaluate::Arguments),
+    /// Error, memory and cost of every gradient method on a random flow.
+    Gradcheck(commands::gradcheck::Arguments),
+    /// What a run, a weights file or a data folder holds.
+    Info(commands::info::Arguments),
+}
+
+/// How a command that did not fail has ended.
+enum Outcome {
+    Success,
+    /// A check that the command makes did not hold.
+    CheckFailed,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::CheckFailed) => ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed; there is no one left to tell then.
+            let _ = writeln!(std::io::stderr(), "deeplimit: {}", one_line(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
+    if let Some(threads) = arguments.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+    }
+    match arguments.command {
+        None => commands::train::run(commands::train::Arguments::default()),
+        Some(Command::Train(arguments)) => commands::train::run(arguments),
+        Some(Command::Evaluate(arguments)) => commands::evaluate::run(&arguments),
+        Some(Command::Gradcheck(arguments)) => commands::gradcheck::run(&arguments),
+        Some(Command::Info(arguments)) => commands::info::run(&arguments),
+    }
+}
+
+/// The chain of causes on one line; a cause that its error repeats is said once.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string().replace('\n', " ");
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

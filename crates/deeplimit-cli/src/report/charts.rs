@@ -1,0 +1,246 @@
+//! The charts of a report: which curves each one holds, and what is said below it.
+
+use super::axis::{Scale, significant};
+use super::plot::{BLUE, Curve, Drawing, Frame, GREEN, GREY, Ink, ORANGE, Stroke, VIOLET, draw};
+use super::thin::medians;
+use super::{ReportError, WeightPaths};
+use crate::metrics::{EpochLine, Line, StepLine};
+use serde::Serialize;
+
+/// A chart with its words.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What is shown.
+    pub title: String,
+    /// Smaller text beside the title.
+    pub aside: String,
+    /// One sentence on how to read it.
+    pub note: &'static str,
+    /// The chart.
+    #[serde(flatten)]
+    pub drawing: Drawing,
+}
+
+/// The lines of a run, by kind.
+pub struct Record<'a> {
+    /// Lines of steps.
+    pub steps: Vec<&'a StepLine>,
+    /// Lines of epochs.
+    pub epochs: Vec<&'a EpochLine>,
+}
+
+impl<'a> Record<'a> {
+    /// Sorts the lines by kind.
+    pub fn new(lines: &'a [Line]) -> Self {
+        let mut record = Self { steps: Vec::new(), epochs: Vec::new() };
+        for line in lines {
+            match line {
+                Line::Step(step) => record.steps.push(step),
+                Line::Epoch(epoch) => record.epochs.push(epoch),
+            }
+        }
+        record
+    }
+
+    fn step_curve(
+        &self,
+        name: &'static str,
+        (ink, stroke): (Ink, Stroke),
+        value: impl Fn(&StepLine) -> Option<f64>,
+    ) -> Curve {
+        let points =
+            self.steps.iter().filter_map(|line| Some((line.step as f64, value(line)?))).collect();
+        Curve { name, ink, stroke, points }
+    }
+
+    fn epoch_curve(
+        &self,
+        name: &'static str,
+        ink: Ink,
+        value: impl Fn(&EpochLine) -> Option<f64>,
+    ) -> Curve {
+        let points =
+            self.epochs.iter().filter_map(|line| Some((line.step as f64, value(line)?))).collect();
+        Curve { name, ink, stroke: Stroke::Bold, points }
+    }
+}
+
+/// Loss and, in classification, accuracy.
+pub fn fit(record: &Record) -> Result<Vec<Figure>, ReportError> {
+    let loss = [
+        record.step_curve("each batch", (BLUE, Stroke::Faint), |line| Some(line.loss)),
+        record.epoch_curve("training, mean of the epoch", BLUE, |line| Some(line.train_loss)),
+        record.epoch_curve("validation", ORANGE, |line| line.validation_loss),
+    ];
+    let percent = |fraction: f64| 100.0 * fraction;
+    let accuracy = [
+        record.step_curve("each batch", (BLUE, Stroke::Faint), |l| l.accuracy.map(percent)),
+        record.epoch_curve("training, mean of the epoch", BLUE, |l| l.train_accuracy.map(percent)),
+        record.epoch_curve("validation", ORANGE, |l| l.validation_accuracy.map(percent)),
+    ];
+    let mut figures = vec![over_steps("Loss", "loss", by_spread(&loss), &loss, "")?];
+    if accuracy.iter().any(|curve| !curve.points.is_empty()) {
+        figures.push(over_steps("Accuracy", "accuracy (%)", Scale::Linear, &accuracy, "")?);
+    }
+    Ok(figures)
+}
+
+/// Learning rate and norm of the gradient.
+pub fn optimiser(record: &Record) -> Result<Vec<Figure>, ReportError> {
+    let rate = [record.step_curve("", (GREEN, Stroke::Thin), |line| Some(line.rate))];
+    let norm = record.step_curve("", (VIOLET, Stroke::Thin), |line| Some(line.gradient_norm));
+    let (norm, note) = with_trends(vec![norm]);
+    Ok(vec![
+        over_steps("Learning rate", "learning rate", Scale::FromZero, &rate, "")?,
+        over_steps("Norm of the gradient", "norm of the gradient", by_spread(&norm), &norm, note)?,
+    ])
+}
+
+/// e_0, D, K and their sum.
+pub fn certificate(record: &Record) -> Result<Figure, ReportError> {
+    let thin = |ink| (ink, Stroke::Thin);
+    let has_kinks = record.steps.iter().any(|line| line.kink.is_some());
+    let sum = if has_kinks { "e₀ + D + K" } else { "e₀ + D" };
+    let (curves, note) = with_trends(vec![
+        record.step_curve(sum, (GREY, Stroke::Broad), |line| Some(estimate(line))),
+        record.step_curve("e₀", thin(BLUE), |line| Some(line.state_error)),
+        record.step_curve("D", thin(ORANGE), |line| Some(line.defect)),
+        record.step_curve("K", thin(GREEN), |line| line.kink),
+    ]);
+    over_steps("Certificate", "relative error", Scale::Log, &curves, note)
+}
+
+/// Where there are too many values to follow: all of them, pale, below their running medians.
+fn with_trends(curves: Vec<Curve>) -> (Vec<Curve>, &'static str) {
+    if curves.iter().all(|curve| curve.points.len() <= 300) {
+        return (curves, "");
+    }
+    let pale =
+        curves.iter().map(|curve| Curve { name: "", stroke: Stroke::Faint, ..curve.clone() });
+    let trend = curves.iter().map(|curve| {
+        let mut points = curve.points.clone();
+        points.retain(|point| point.1.is_finite());
+        Curve { points: medians(&points, 120), ..curve.clone() }
+    });
+    let all = pale.chain(trend).collect();
+    (all, "Pale: every step. Solid: medians of neighbouring steps.")
+}
+
+/// e_0 + D + K: estimates the relative error of the gradient.
+pub fn estimate(line: &StepLine) -> f64 {
+    line.state_error + line.defect + line.kink.unwrap_or(0.0)
+}
+
+/// Cost and memory.
+pub fn resources(record: &Record) -> Result<Vec<Figure>, ReportError> {
+    let cost = [record.step_curve("", (BLUE, Stroke::Thin), |line| Some(line.cost_units))];
+    let small = Frame { scale: Scale::FromZero, size: SMALL, ..FRAME };
+    let frame = Frame { y: "evaluations of all layers", ..small };
+    let note = "A pull-back counts as two evaluations, so plain backpropagation costs 3.";
+    let cost = figure("Cost of a gradient", &frame, &cost, note)?;
+
+    let seconds = record.steps.iter().map(|line| line.seconds).filter(|s| s.is_finite());
+    let (unit, of) = match seconds.fold(0.0, f64::max) {
+        7200.0.. => (3600.0, "time since the start (h)"),
+        300.0.. => (60.0, "time since the start (min)"),
+        _ => (1.0, "time since the start (s)"),
+    };
+    let points: Vec<_> = (record.steps.iter())
+        .filter_map(|line| Some((line.seconds / unit, line.peak_mb?)))
+        .collect();
+    let peak = [Curve { name: "", ink: ORANGE, stroke: Stroke::Thin, points }];
+    let note = "The largest memory that the whole process has held so far.";
+    let across = Scale::Tight;
+    let frame = Frame { x: of, y: "memory (MB)", across, ..small };
+    let memory = figure("Peak memory", &frame, &peak, note)?;
+
+    let largest = record.steps.iter().map(|line| line.tape_bytes).max().unwrap_or(0) as f64;
+    let (unit, of) = match largest {
+        1e10.. => (1e9, "tape (GB)"),
+        1e7.. => (1e6, "tape (MB)"),
+        1e4.. => (1e3, "tape (kB)"),
+        _ => (1.0, "tape (bytes)"),
+    };
+    let tape =
+        [record.step_curve("", (GREEN, Stroke::Thin), |line| Some(line.tape_bytes as f64 / unit))];
+    let note = "What the gradient method keeps between the way forward and the way back.";
+    let tape = figure("Tape", &Frame { y: of, ..small }, &tape, note)?;
+    Ok(vec![cost, memory, tape].into_iter().filter(|f| f.drawing.svg.is_some()).collect())
+}
+
+/// One small chart a kind of parameters.
+pub fn weights(kinds: &[WeightPaths]) -> Result<Vec<Figure>, ReportError> {
+    let inks = [BLUE, ORANGE, GREEN, VIOLET, GREY];
+    let paths: usize = kinds.iter().map(|kind| kind.paths.len()).sum();
+    let frame = Frame {
+        x: "layer n",
+        y: "weight",
+        size: SMALL,
+        // However many kinds there are, the page stays small.
+        points: (60_000 / paths.max(1)).clamp(16, 400),
+        ..FRAME
+    };
+    let several = kinds.iter().any(|kind| kind.stage != kinds[0].stage);
+    let draw_kind = |kind: &WeightPaths| {
+        let curve = |(index, path): (usize, &Vec<f64>)| Curve {
+            name: "",
+            ink: inks[index % inks.len()],
+            stroke: Stroke::Thin,
+            points: path.iter().enumerate().map(|(n, value)| (n as f64, *value)).collect(),
+        };
+        let curves: Vec<_> = kind.paths.iter().enumerate().map(curve).collect();
+        let title = match several {
+            true => format!("{}, stage {}", kind.kind, kind.stage),
+            false => kind.kind.clone(),
+        };
+        let aside = format!(
+            "N·max‖θₙ₊₁ − θₙ‖ = {} · {} of {} entries",
+            significant(kind.scaled_increment),
+            kind.paths.len(),
+            kind.total_entries
+        );
+        Ok(Figure { aside, ..figure(&title, &frame, &curves, "")? })
+    };
+    kinds.iter().map(draw_kind).collect()
+}
+
+const FRAME: Frame = Frame {
+    x: "step",
+    y: "",
+    across: Scale::Counted,
+    scale: Scale::Linear,
+    size: (500, 260),
+    points: 1000,
+};
+
+/// Three charts fit beside each other.
+const SMALL: (u32, u32) = (340, 220);
+
+fn over_steps(
+    title: &str,
+    y: &str,
+    scale: Scale,
+    curves: &[Curve],
+    note: &'static str,
+) -> Result<Figure, ReportError> {
+    figure(title, &Frame { y, scale, ..FRAME }, curves, note)
+}
+
+fn figure(
+    title: &str,
+    frame: &Frame,
+    curves: &[Curve],
+    note: &'static str,
+) -> Result<Figure, ReportError> {
+    let drawing = draw(frame, curves)?;
+    Ok(Figure { title: title.into(), aside: String::new(), note, drawing })
+}
+
+/// Logarithmic where all values are positive and spread over more than a factor of 30.
+fn by_spread(curves: &[Curve]) -> Scale {
+    let values = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+    let finite = values.filter(|value| value.is_finite());
+    let (low, high) =
+        finite.fold((f64::INFINITY, 0.0_f64), |(l, h), value| (l.min(value), h.max(value)));
+    if low > 0.0 && high / low > 30.0 { Scale::Log } else { Scale::Linear }
+}

@@ -1,0 +1,129 @@
+//! The folder of a run.
+//!
+//! ```text
+//! config.toml           complete, with defaults
+//! metrics.jsonl         a line a step and a line an epoch
+//! weights/              best and last, and the optimiser's state to resume from
+//! report.html           one self-contained page
+//! ```
+
+use crate::metrics::Line;
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::train::{Config, write_whole};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+/// An open run folder.
+pub struct RunFolder {
+    path: PathBuf,
+    metrics: File,
+}
+
+impl RunFolder {
+    /// Makes the folder: the one given, which must not be there yet, or the next free
+    /// `runs/NAME-001`.
+    pub fn create(path: Option<&Path>, name: &str, config: &Config) -> Result<Self> {
+        let path = match path {
+            Some(path) => {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+                }
+                fs::create_dir(path).with_context(|| format!("run folder {}", path.display()))?;
+                path.to_owned()
+            }
+            None => next_free(Path::new("runs"), name)?,
+        };
+        let weights = path.join("weights");
+        fs::create_dir(&weights).with_context(|| weights.display().to_string())?;
+        let text = toml::to_string(config).context("the configuration is plain data")?;
+        write_whole(&path.join("config.toml"), text.as_bytes())?;
+        let metrics = path.join("metrics.jsonl");
+        let metrics = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .open(&metrics)
+            .with_context(|| metrics.display().to_string())?;
+        Ok(Self { path, metrics })
+    }
+
+    /// Opens a folder to go on after `step` steps: later metrics, and a half-written line, are
+    /// dropped, since they will be written again.
+    pub fn resume(path: &Path, step: usize) -> Result<(Self, Vec<Line>)> {
+        let metrics = path.join("metrics.jsonl");
+        let kept: Vec<Line> =
+            lines(path)?.into_iter().filter(|line| line.step() <= step).collect();
+        let mut text = String::new();
+        for line in &kept {
+            text += &serde_json::to_string(line)?;
+            text.push('\n');
+        }
+        write_whole(&metrics, text.as_bytes())?;
+        let metrics = OpenOptions::new()
+            .append(true)
+            .open(&metrics)
+            .with_context(|| metrics.display().to_string())?;
+        Ok((Self { path: path.to_owned(), metrics }, kept))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the weights lie.
+    pub fn weights(&self) -> PathBuf {
+        self.path.join("weights")
+    }
+
+    /// Adds a line to the metrics.
+    pub fn record(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        let place = || self.path.join("metrics.jsonl").display().to_string();
+        self.metrics.write_all(text.as_bytes()).with_context(place)
+    }
+}
+
+/// The next free `NAME-001` in a folder.
+fn next_free(folder: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for number in 1..=999_999 {
+        let path = folder.join(format!("{name}-{number:03}"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+    bail!("{}: all run numbers of {name} are taken", folder.display())
+}
+
+/// The configuration of a run.
+pub fn config(path: &Path) -> Result<Config> {
+    let file = path.join("config.toml");
+    if !file.is_file() {
+        bail!("{}: no run folder (it has no config.toml)", path.display());
+    }
+    crate::config::read(Some(&file), &[], None)
+}
+
+/// The metrics of a run; a half-written last line is left out.
+pub fn lines(path: &Path) -> Result<Vec<Line>> {
+    let file = path.join("metrics.jsonl");
+    let reader = BufReader::new(File::open(&file).with_context(|| file.display().to_string())?);
+    let text: Vec<String> =
+        reader.lines().collect::<Result<_, _>>().with_context(|| file.display().to_string())?;
+    let mut lines = Vec::with_capacity(text.len());
+    for (index, line) in text.iter().enumerate() {
+        match serde_json::from_str(line) {
+            Ok(line) => lines.push(line),
+            Err(_) if index + 1 == text.len() => {}
+            Err(error) => {
+                let number = index + 1;
+                return Err(error).with_context(|| format!("{}: line {number}", file.display()));
+            }
+        }
+    }
+    Ok(lines)
+}

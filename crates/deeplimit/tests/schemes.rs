@@ -1,0 +1,92 @@
+//! Orders of every scheme and of its un-step, by slope, on a control that is smooth in depth.
+
+mod common;
+
+use common::{order, run};
+use deeplimit::gradient::{Adjoint, Predictor, Sweeps};
+use deeplimit::prelude::*;
+use deeplimit::seed::uniform;
+
+/// Depths at which every scheme is in its asymptotic range, and above rounding.
+const DEPTHS: [usize; 4] = [12, 17, 24, 34];
+
+/// Slopes over depths this small still bend by a tenth or two.
+const ALLOWED: f64 = 0.25;
+
+/// A net whose parameters are linear in depth, so that what a scheme reads between nodes is one
+/// smooth function at any depth.
+fn flow(scheme: &Scheme, steps: usize) -> Flow<Stacked<f64, Mlp>> {
+    let layer = Mlp { width: 3, hidden: 5, activation: Activation::Tanh };
+    let nodes = scheme.nodes_for(steps);
+    let lengths = [15, 5, 15, 3];
+    let control = run::control_of(&layer, nodes, |kind, index| {
+        let (node, entry) = (index / lengths[kind], (index % lengths[kind]) as u64);
+        let draw = |part: u64| uniform(10 * kind as u64 + part, entry);
+        draw(1) + node as f64 / steps as f64 * draw(2)
+    });
+    Flow::new(Stacked::new(layer, control), scheme.clone())
+}
+
+fn start() -> Rows<f64> {
+    Rows::from_fn(4, 3, |row, column| uniform(5, (row * 3 + column) as u64))
+}
+
+fn assert_order(what: &str, errors: &[f64], stated: usize) {
+    let order = order(&DEPTHS, errors);
+    assert!(
+        (order - stated as f64).abs() <= ALLOWED,
+        "{what}: order {order}, not {stated}, from {errors:?}"
+    );
+}
+
+#[test]
+fn every_scheme_approaches_the_neural_ode_with_its_order() {
+    // Its own error is near 1e-14.
+    let reference = flow(&Scheme::RK4, 2000).forward(&start());
+    for scheme in Scheme::ALL {
+        let error =
+            |steps: &usize| run::distance(&flow(&scheme, *steps).forward(&start()), &reference);
+        let errors: Vec<f64> = DEPTHS.iter().map(error).collect();
+        assert_order(&format!("{scheme}"), &errors, scheme.order());
+    }
+}
+
+#[test]
+fn the_step_with_minus_h_recovers_the_start_with_the_inverse_order() {
+    for scheme in Scheme::ALL {
+        for sweeps in 0..2 {
+            let adjoint = Adjoint {
+                predictor: Predictor::None,
+                sweeps: Sweeps::Fixed(2 + sweeps),
+                refine: false,
+                anchors: 1,
+            };
+            let error = |steps: &usize| {
+                let flow = flow(&scheme, *steps);
+                let run = run::run(&flow, Method::Adjoint(adjoint), &start(), &start());
+                run.certificate.state_error()
+            };
+            let errors: Vec<f64> = DEPTHS.iter().map(error).collect();
+            let what = format!("{scheme} inverted, {sweeps} sweeps");
+            assert_order(&what, &errors, scheme.inverse_order() + sweeps);
+        }
+    }
+}
+
+#[test]
+fn a_step_there_and_back_differs_by_one_order_more_than_the_flow() {
+    for scheme in Scheme::ALL {
+        let error = |steps: &usize| {
+            let flow = flow(&scheme, *steps);
+            let x = start();
+            let mut stepper = flow.stepper(&x);
+            let (mut y, mut increment) = (x.clone(), x.clone());
+            flow.advance(&mut stepper, 0..1, &mut y);
+            stepper.increment_backward(0, &y, &mut increment);
+            y.add_scaled(-flow.h(), &increment);
+            run::distance(&y, &x)
+        };
+        let errors: Vec<f64> = DEPTHS.iter().map(error).collect();
+        assert_order(&format!("one {scheme} step"), &errors, scheme.inverse_order() + 1);
+    }
+}

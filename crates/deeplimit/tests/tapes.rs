@@ -1,0 +1,43 @@
+//! What gradient methods keep between the way forward and the way back, in bytes.
+
+use deeplimit::gradient::{Adjoint, REGISTRY};
+use deeplimit::prelude::*;
+
+fn batch() -> Rows<f64> {
+    Rows::from_fn(2, 3, |row, column| (row * 3 + column) as f64 * 0.1)
+}
+
+/// Bytes that a method keeps between the ways at a depth, for a batch of 2.
+fn tape_bytes(method: Method, scheme: &Scheme, steps: usize) -> usize {
+    let layer = Mlp { width: 3, hidden: 5, activation: Activation::Tanh };
+    let field = Stacked::<f64, _>::smooth(layer, scheme.nodes_for(steps), 1);
+    let flow = Flow::new(field, scheme.clone());
+    let (_, recording) = flow.record(&method, &batch());
+    recording.bytes()
+}
+
+#[test]
+fn adjoint_tapes_do_not_grow_with_depth_and_the_others_as_stated() {
+    for scheme in Scheme::ALL {
+        for entry in &REGISTRY {
+            let bytes = |steps| tape_bytes(entry.method, &scheme, steps);
+            let (shallow, deep, what) = (bytes(10), bytes(10_000), entry.name);
+            match entry.method {
+                Method::Adjoint(adjoint) => {
+                    assert_eq!(shallow, deep, "{what}, {scheme}");
+                    // x_N, x_0, and at most the few states that start a predictor.
+                    let states = shallow / batch().bytes();
+                    assert!((2..=4).contains(&states), "{what}, {scheme}: {states} states");
+                    let anchored = Method::Adjoint(Adjoint { anchors: 4, ..adjoint });
+                    let more = tape_bytes(anchored, &scheme, 10_000) - deep;
+                    assert_eq!(more, 3 * batch().bytes(), "{what}: three anchors more");
+                }
+                Method::Checkpoint(_) => {
+                    let state = batch().bytes();
+                    assert_eq!((shallow, deep), (3 * state, 100 * state), "{what}: sqrt(N) states");
+                }
+                Method::Backprop(_) => assert_eq!(deep, 1000 * shallow, "{what}: linear in depth"),
+            }
+        }
+    }
+}
