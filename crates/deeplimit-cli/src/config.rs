@@ -101,9 +101,9 @@ fn explain(error: &toml::de::Error, text: Option<&str>, origin: &str) -> anyhow:
     if let Some((found, known)) = quoted.split_first()
         && message.starts_with("unknown ")
     {
-        let nearest = known
-            .iter()
-            .max_by(|a, b| strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b)));
+        let nearest = known.iter().max_by(|a, b| {
+            strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b))
+        });
         let what = if message.starts_with("unknown field") { "key" } else { "value" };
         if let Some(nearest) = nearest {
             let known = known.join(", ");

@@ -55,8 +55,7 @@ fn main() -> ExitCode {
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be closed; there is no one left to tell then.
-            let _ = writeln!(std::io::stderr(), "deeplimit: {}", one_line(&error));
+            say(&format!("deeplimit: {}", one_line(&error)));
             ExitCode::from(2)
         }
     }
@@ -73,6 +72,11 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         Some(Command::Gradcheck(arguments)) => commands::gradcheck::run(&arguments),
         Some(Command::Info(arguments)) => commands::info::run(&arguments),
     }
+}
+
+/// Tells the user something on standard error; if that is closed, there is no one left to tell.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// The chain of causes on one line; a cause that its error repeats is said once.

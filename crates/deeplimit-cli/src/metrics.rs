@@ -51,7 +51,8 @@ pub struct StepLine {
     /// Euclidean norm of the whole gradient, before clipping.
     #[serde(deserialize_with = "nan_if_null")]
     pub gradient_norm: f64,
-    /// e_0 = ‖x̃_0 − x_0‖ / ‖x_0‖ of the certificate; 0 for exact gradient methods.
+    /// e of the certificate: ‖x̃ − x‖ / ‖x‖ at x_0, or the largest over the anchors where there are
+    /// more; 0 for exact gradient methods.
     #[serde(deserialize_with = "nan_if_null")]
     pub state_error: f64,
     /// D of the certificate, relative to the state; 0 for exact gradient methods.
@@ -71,6 +72,13 @@ pub struct StepLine {
     pub seconds: f64,
     /// Largest resident memory of the process so far, in megabytes (10⁶ bytes).
     pub peak_mb: Option<f64>,
+}
+
+impl StepLine {
+    /// Estimate of the relative error of the step's gradient: e + D + K.
+    pub fn error_estimate(&self) -> f64 {
+        self.state_error + self.defect + self.kink.unwrap_or(0.0)
+    }
 }
 
 /// What was known at the end of an epoch.

@@ -26,7 +26,7 @@ impl Progress {
     pub fn show(&self, line: &StepLine, samples_per_second: f64) {
         let accuracy =
             line.accuracy.map_or(String::new(), |a| format!("  accuracy {:5.1} %", 100.0 * a));
-        let certificate = line.state_error + line.defect + line.kink.unwrap_or(0.0);
+        let certificate = line.error_estimate();
         self.bar.set_message(format!(
             "epoch {}/{}  loss {:.4}{accuracy}  {samples_per_second:.0} samples/s  \
              certificate {certificate:.1e}",
@@ -39,7 +39,7 @@ impl Progress {
 
     /// Prints a line above the bar.
     pub fn say(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| crate::say(text));
     }
 
     /// Takes the bar away.

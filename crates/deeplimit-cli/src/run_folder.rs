@@ -51,8 +51,7 @@ impl RunFolder {
     /// dropped, since they will be written again.
     pub fn resume(path: &Path, step: usize) -> Result<(Self, Vec<Line>)> {
         let metrics = path.join("metrics.jsonl");
-        let kept: Vec<Line> =
-            lines(path)?.into_iter().filter(|line| line.step() <= step).collect();
+        let kept: Vec<Line> = lines(path)?.into_iter().filter(|line| line.step() <= step).collect();
         let mut text = String::new();
         for line in &kept {
             text += &serde_json::to_string(line)?;

@@ -22,7 +22,8 @@ impl Block {
     fn new(index: u64, device: &Device) -> Self {
         let linear = |inputs: usize, outputs: usize, part: u64| {
             let mut linear = LinearConfig::new(inputs, outputs).init(device);
-            linear.weight = Param::from_tensor(random([inputs, outputs], 10 * index + part, device));
+            linear.weight =
+                Param::from_tensor(random([inputs, outputs], 10 * index + part, device));
             linear.bias = Some(Param::from_tensor(random([1, outputs], 99, device).squeeze_dim(0)));
             linear
         };

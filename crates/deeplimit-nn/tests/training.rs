@@ -48,7 +48,8 @@ fn gradients_of_whole_networks_agree_with_finite_differences() {
             let norm = slope.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
             let step = 3e-2 / norm.max(1e-3);
             let loss = |sign: f64| {
-                let moved = values.iter().zip(slope).map(|(v, g)| v + (sign * step / norm) as f32 * g);
+                let moved =
+                    values.iter().zip(slope).map(|(v, g)| v + (sign * step / norm) as f32 * g);
                 let moved: Vec<f32> = moved.collect();
                 let moved = weights.replaced(name, moved).load_into(network.clone());
                 moved.expect("the same network").score(&batch).loss

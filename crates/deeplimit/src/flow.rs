@@ -54,7 +54,8 @@ impl<F: Field> Flow<F> {
         Self { h, ..self }
     }
 
-    /// Tiles of `samples` samples instead of the field's own choice.
+    /// Tiles of `samples` samples instead of the field's own choice; for fields that want the whole
+    /// batch together it changes nothing.
     ///
     /// # Panics
     /// If `samples` is zero.
@@ -98,7 +99,7 @@ impl<F: Field> Flow<F> {
         let tiles = self.each_tile(self.cut(x0), |x, _| {
             let mut x = x;
             let mut stepper = self.stepper(&x);
-            self.advance(&mut stepper, 0..self.steps, &mut x);
+            stepper.advance(0..self.steps, &mut x);
             x
         });
         F::State::join(tiles)
@@ -110,24 +111,10 @@ impl<F: Field> Flow<F> {
         let mut states = vec![x0.clone()];
         for step in 0..self.steps {
             let mut x = states[step].clone();
-            self.advance(&mut stepper, step..step + 1, &mut x);
+            stepper.advance(step..step + 1, &mut x);
             states.push(x);
         }
         states
-    }
-
-    /// Walks a tile through some steps in place.
-    pub fn advance(
-        &self,
-        stepper: &mut Stepper<'_, F>,
-        steps: std::ops::Range<usize>,
-        x: &mut F::State,
-    ) {
-        let mut increment = x.scratch();
-        for step in steps {
-            stepper.increment(step, x, &mut increment);
-            x.add_scaled(self.h, &increment);
-        }
     }
 
     /// x_N, with what `method` needs to pull a cotangent back later.

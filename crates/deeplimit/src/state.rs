@@ -8,7 +8,8 @@ pub trait Bytes {
 
 /// Hidden activations of a batch, or of a tile of it.
 ///
-/// Scalars are `f64` whatever the element type, and inner products are accumulated in `f64`.
+/// Scalars are `f64` whatever the element type. Inner products of [`Rows`](crate::Rows) are
+/// accumulated in `f64`; other states may add up in the precision of their device.
 pub trait State: Clone + Send + Sync + Bytes {
     /// A state of the same shape whose values may be anything.
     fn scratch(&self) -> Self;

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// Run folder, or a weights file of a run.
     run: PathBuf,
-    /// Which weights of a run folder: best (by validation) or last.
-    #[arg(long, default_value = "best", value_parser = ["best", "last"])]
-    weights: String,
+    /// Which weights of a run folder: best by validation (the default where there are such) or last.
+    #[arg(long, value_parser = ["best", "last"])]
+    weights: Option<String>,
     /// Folder or file of the data set, if it is not where it was.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -37,7 +37,7 @@ struct Evaluation {
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let path = if arguments.run.is_dir() {
-        super::train::weights_of(&arguments.run, &arguments.weights)?
+        super::train::weights_of(&arguments.run, arguments.weights.as_deref())?
     } else {
         arguments.run.clone()
     };
@@ -51,10 +51,12 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     }
     let mut trainer = Trainer::new(run_config)?;
     trainer.load_weights(&path, &file)?;
-    let (part, score) = match (trainer.test()?, trainer.validate()?) {
-        (Some(score), _) => ("test", score),
-        (None, Some(score)) => ("validation", score),
-        (None, None) => bail!("{}: the data set has nothing to evaluate on", path.display()),
+    let (part, score) = match trainer.test()? {
+        Some(score) => ("test", score),
+        None => match trainer.validate()? {
+            Some(score) => ("validation", score),
+            None => bail!("{}: the data set has nothing to evaluate on", path.display()),
+        },
     };
     let classes = trainer.splits().train.classes();
     let evaluation = Evaluation {
@@ -71,7 +73,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         let Evaluation { part, samples, loss, accuracy, weights, step } = &evaluation;
         let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.2} %", 100.0 * a));
         let weights = weights.display();
-        format!("{part} loss {loss:.4}{accuracy} on {samples} samples\n{weights} after {step} steps")
+        format!(
+            "{part} loss {loss:.4}{accuracy} on {samples} samples\n{weights} after {step} steps"
+        )
     })?;
     Ok(Outcome::Success)
 }

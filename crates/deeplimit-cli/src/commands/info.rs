@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 }
 
 fn of_run(path: &Path, json: bool) -> Result<()> {
-    let last = super::train::weights_of(path, "last")?;
+    let last = super::train::weights_of(path, Some("last"))?;
     let (_, _, position) = read_weights(&last)?;
     let lines = run_folder::lines(path)?;
     let find = |wanted: fn(&Line) -> bool| lines.iter().rev().find(|line| wanted(line)).cloned();
@@ -75,7 +75,8 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
     if json {
         return super::print(&serde_json::to_string(&info)?);
     }
-    let mut text = format!("run {}\nsteps at the last checkpoint: {}\n", path.display(), info.position.step);
+    let mut text =
+        format!("run {}\nsteps at the last checkpoint: {}\n", path.display(), info.position.step);
     for line in [&info.last_step, &info.last_epoch].into_iter().flatten() {
         text += &format!("{}\n", serde_json::to_string(line)?);
     }

@@ -62,7 +62,7 @@ struct Certificate {
 impl Certificate {
     fn of(line: &StepLine) -> Self {
         let StepLine { state_error, defect, kink, stalled, .. } = *line;
-        let error_estimate = state_error + defect + kink.unwrap_or(0.0);
+        let error_estimate = line.error_estimate();
         Self { state_error, defect, kink, stalled, error_estimate }
     }
 }
@@ -82,12 +82,12 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
         Some(folder) => Session::resume(folder)?,
         None => Session::start(&arguments)?,
     };
-    eprintln!("{}", session.headline());
+    crate::say(&session.headline());
     session.train()?;
     let seconds = session.seconds();
     session.load_best()?;
     let test = session.trainer.test()?;
-    session.write_report(test.as_ref())?;
+    session.write_report(test.as_ref().map(|test| (test, seconds)))?;
     session.conclude(test, seconds, arguments.json)?;
     Ok(Outcome::Success)
 }
@@ -196,7 +196,7 @@ impl Session {
             accuracy: self.accuracy(&step.score),
             rate: step.rate,
             gradient_norm: step.gradient_norm,
-            state_error: worst(deeplimit::Certificate::state_error),
+            state_error: worst(deeplimit::Certificate::largest_state_error),
             defect: worst(|c| c.defect),
             kink: kinks.reduce(deeplimit::gradient::larger),
             stalled: step.certificates.iter().map(|c| c.stalled).sum(),
@@ -243,6 +243,15 @@ impl Session {
         Ok(())
     }
 
+    /// Layers, summed over all steps, at which the fixed-point iteration did not contract.
+    fn stalled_layers(&self) -> usize {
+        let stalled = self.lines.iter().map(|line| match line {
+            Line::Step(line) => line.stalled,
+            Line::Epoch(_) => 0,
+        });
+        stalled.sum()
+    }
+
     /// Takes the weights of the best validation, where there was one.
     fn load_best(&mut self) -> Result<()> {
         if self.trainer.position().best_validation.is_some() {
@@ -253,7 +262,8 @@ impl Session {
         Ok(())
     }
 
-    fn write_report(&self, test: Option<&Score>) -> Result<()> {
+    /// The page; with the test's result and the seconds of training at the end.
+    fn write_report(&self, end: Option<(&Score, f64)>) -> Result<()> {
         let config = toml::to_string(self.config()).context("the configuration is plain data")?;
         let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
         let mut summary = vec![
@@ -261,12 +271,12 @@ impl Session {
             ("parameters".to_owned(), self.trainer.network().parameters().to_string()),
             ("gradient method".to_owned(), self.config().gradient.method.clone()),
         ];
-        if let Some(test) = test {
+        if let Some((test, seconds)) = end {
             if let Some(accuracy) = self.accuracy(test) {
                 summary.push(("test accuracy".to_owned(), format!("{:.2} %", 100.0 * accuracy)));
             }
             summary.push(("test loss".to_owned(), format!("{:.4}", test.loss)));
-            summary.push(("training time".to_owned(), format!("{:.1} s", self.seconds())));
+            summary.push(("training time".to_owned(), format!("{seconds:.1} s")));
         }
         let page = report::render(&report::Report {
             title: &name,
@@ -313,6 +323,13 @@ impl Session {
                 format!("certificate of the last gradient: relative error about {estimate:.1e}\n")
             };
         }
+        let stalled: usize = self.stalled_layers();
+        if stalled > 0 {
+            text += &format!(
+                "in {stalled} layers, over all steps, the reconstruction did not contract (h L ≥ 1): \
+                 use gradient.method=checkpoint, or more depth\n"
+            );
+        }
         let run = run.display();
         text += &format!("run folder {run}; its page is {run}/report.html\n");
         text += "try next\n";
@@ -343,11 +360,13 @@ fn told(line: &EpochLine, epochs: usize) -> String {
     text
 }
 
-/// Refuses a run without checkpoint early, with a reason.
-pub fn weights_of(run: &Path, name: &str) -> Result<PathBuf> {
-    let path = run.join("weights").join(format!("{name}.safetensors"));
-    if !path.is_file() {
-        bail!("{}: the run has no such weights", path.display());
+/// The weights of a run: those asked for, or the best, or the last where nothing was held out to
+/// tell which are best.
+pub fn weights_of(run: &Path, name: Option<&str>) -> Result<PathBuf> {
+    let path = |name: &str| run.join("weights").join(format!("{name}.safetensors"));
+    let names = name.map_or(vec!["best", "last"], |name| vec![name]);
+    match names.iter().map(|name| path(name)).find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!("{}: the run has no such weights", path(names[0]).display()),
     }
-    Ok(path)
 }

@@ -128,7 +128,7 @@ fn with_trends(curves: Vec<Curve>) -> (Vec<Curve>, &'static str) {
 
 /// e_0 + D + K: estimates the relative error of the gradient.
 pub fn estimate(line: &StepLine) -> f64 {
-    line.state_error + line.defect + line.kink.unwrap_or(0.0)
+    line.error_estimate()
 }
 
 /// Cost and memory.

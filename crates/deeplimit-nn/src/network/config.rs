@@ -1,11 +1,10 @@
 //! The description of a network, and its check.
 
 use crate::data::{Samples, Shape, Targets};
-use deeplimit::control::Family;
-use deeplimit::field::AnyLayer;
-use deeplimit::kernel::{Activation, Image};
-use deeplimit::prelude::{Conv, Dense, Linear, Mlp};
 use deeplimit::Scheme;
+use deeplimit::control::Family;
+use deeplimit::field::{AnyLayer, LayerName};
+use deeplimit::kernel::{Activation, Image};
 use serde::{Deserialize, Serialize};
 
 /// A network: stages, each a transition followed by a flow, and a head.
@@ -40,11 +39,11 @@ impl Default for NetworkConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct StageConfig {
     /// Residual function.
-    pub field: FieldName,
+    pub field: LayerName,
     /// Hidden units or channels; as many as the state has where none are given.
     pub hidden: Option<usize>,
-    /// Nonlinearity.
-    pub activation: Activation,
+    /// Nonlinearity; tanh where none is given.
+    pub activation: Option<Activation>,
     /// Number of steps.
     pub depth: usize,
     /// Name of the scheme.
@@ -60,9 +59,9 @@ pub struct StageConfig {
 impl Default for StageConfig {
     fn default() -> Self {
         Self {
-            field: FieldName::Mlp,
+            field: LayerName::Mlp,
             hidden: None,
-            activation: Activation::Tanh,
+            activation: None,
             depth: 64,
             scheme: Scheme::EULER.name().to_owned(),
             init: Family::Smooth,
@@ -72,26 +71,12 @@ impl Default for StageConfig {
     }
 }
 
-/// The residual functions that a configuration can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FieldName {
-    /// θ x.
-    Linear,
-    /// σ(K x + b).
-    Dense,
-    /// W₂ σ(W₁ x + b₁) + b₂.
-    Mlp,
-    /// conv(σ(conv(x))), 3×3.
-    Conv,
-}
-
 /// A map that changes the state's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
 pub enum TransitionConfig {
     /// The state as it is.
-    None,
+    None {},
     /// An affine map to `width` numbers.
     Linear {
         /// Numbers a sample afterwards.
@@ -233,6 +218,14 @@ impl NetworkConfig {
             shape = plan.state;
             stages.push(plan);
         }
+        if self.head.pool && !shape.is_image() {
+            return Err(NetworkError::Combination {
+                stage: self.stage.len() - 1,
+                reason: "network.head.pool averages over images, but the last state is none; \
+                         leave it out"
+                    .to_owned(),
+            });
+        }
         Ok(NetworkPlan { stages, pool: self.head.pool, outputs })
     }
 }
@@ -270,42 +263,27 @@ impl StageConfig {
     }
 
     fn layer(&self, stage: usize, state: Shape) -> Result<AnyLayer, NetworkError> {
-        let (width, activation) = (state.elements(), self.activation);
-        let no_hidden = |field: &str| match self.hidden {
-            None => Ok(()),
-            Some(_) => Err(NetworkError::Combination {
-                stage,
-                reason: format!("a {field} field has no hidden layer; leave out `hidden`"),
-            }),
-        };
-        Ok(match self.field {
-            FieldName::Linear => {
-                no_hidden("linear")?;
-                AnyLayer::Linear(Linear { width })
-            }
-            FieldName::Dense => {
-                no_hidden("dense")?;
-                AnyLayer::Dense(Dense { width, activation })
-            }
-            FieldName::Mlp => {
-                AnyLayer::Mlp(Mlp { width, hidden: self.hidden.unwrap_or(width), activation })
-            }
-            FieldName::Conv => {
-                if !state.is_image() {
-                    let reason = format!(
-                        "a conv field needs images, but the state is {width} numbers a sample; \
-                         use field = \"mlp\" or a transition with kind = \"conv\""
-                    );
-                    return Err(NetworkError::Combination { stage, reason });
-                }
-                AnyLayer::Conv(Conv {
-                    channels: state.channels,
-                    hidden: self.hidden.unwrap_or(state.channels),
-                    image: Image { height: state.height, width: state.width },
-                    activation,
-                })
-            }
-        })
+        let name = self.field.name();
+        let wrong = |reason: String| Err(NetworkError::Combination { stage, reason });
+        if self.hidden.is_some() && !self.field.has_hidden() {
+            return wrong(format!("a {name} field has no hidden layer; leave out `hidden`"));
+        }
+        if self.activation.is_some() && !self.field.has_activation() {
+            return wrong(format!("a {name} field has no nonlinearity; leave out `activation`"));
+        }
+        let conv = self.field == LayerName::Conv;
+        if conv && !state.is_image() {
+            return wrong(format!(
+                "a conv field needs images, but the state is {} numbers a sample; use \
+                 field = \"mlp\" or a transition with kind = \"conv\"",
+                state.elements()
+            ));
+        }
+        let image = Image { height: state.height, width: state.width };
+        let own_width = if conv { state.channels } else { state.elements() };
+        let hidden = self.hidden.unwrap_or(own_width);
+        let activation = self.activation.unwrap_or(Activation::Tanh);
+        Ok(self.field.layer(state.channels, image, hidden, activation))
     }
 }
 
@@ -315,7 +293,7 @@ impl TransitionConfig {
             Err(NetworkError::OutOfRange { stage, setting, found: found.to_string(), expected })
         };
         match self {
-            Self::None => Ok(input),
+            Self::None {} => Ok(input),
             Self::Linear { width: 0 } => {
                 out_of_range("transition.width", 0, "at least 1".to_owned())
             }
@@ -367,6 +345,6 @@ mod tests {
         let base = StageConfig::default();
         assert!(check(StageConfig { depth: 0, ..base.clone() }).contains("stage.0.depth"));
         assert!(check(StageConfig { scheme: "eulr".into(), ..base.clone() }).contains("euler"));
-        assert!(check(StageConfig { field: FieldName::Conv, ..base }).contains("images"));
+        assert!(check(StageConfig { field: LayerName::Conv, ..base }).contains("images"));
     }
 }

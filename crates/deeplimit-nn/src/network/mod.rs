@@ -5,8 +5,8 @@ mod stage;
 mod weights;
 
 pub use config::{
-    FieldName, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig,
-    StagePlan, TransitionConfig,
+    HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig, StagePlan,
+    TransitionConfig,
 };
 pub use weights::{WeightsError, WeightsFile, named_gradients};
 
@@ -187,7 +187,8 @@ impl Network {
             BatchTargets::Values(_) => 0,
             BatchTargets::Labels(labels) => {
                 let outputs = rows(outputs);
-                let hit = |(row, label): &(usize, &u32)| largest(outputs.row(*row)) == **label as usize;
+                let hit =
+                    |(row, label): &(usize, &u32)| largest(outputs.row(*row)) == **label as usize;
                 labels.iter().enumerate().filter(hit).count()
             }
         };

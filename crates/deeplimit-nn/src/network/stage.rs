@@ -19,7 +19,12 @@ pub(super) struct Transition {
 }
 
 /// Uniform values in ±1/√fan_in, decided by the seed alone.
-fn uniform<const D: usize>(shape: [usize; D], fan_in: usize, seed: u64, device: &Device) -> Param<Tensor<D>> {
+fn uniform<const D: usize>(
+    shape: [usize; D],
+    fan_in: usize,
+    seed: u64,
+    device: &Device,
+) -> Param<Tensor<D>> {
     let scale = 1.0 / (fan_in as f64).sqrt();
     let count = shape.iter().product::<usize>() as u64;
     let values = (0..count).map(|i| (scale * seed::uniform(seed, i)) as f32).collect();
@@ -38,7 +43,7 @@ impl Transition {
     fn new(plan: &StagePlan, seed: u64, device: &Device) -> Self {
         let mut transition = Self { linear: None, conv: None };
         match plan.transition {
-            TransitionConfig::None => {}
+            TransitionConfig::None {} => {}
             TransitionConfig::Linear { width } => {
                 transition.linear = Some(affine(plan.input.elements(), width, seed, device));
             }

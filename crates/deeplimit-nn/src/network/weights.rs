@@ -27,6 +27,12 @@ pub enum WeightsError {
         /// Its name.
         name: String,
     },
+    /// A tensor belongs to no parameter.
+    #[error("tensor {name:?} belongs to no parameter of the network")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
     /// A tensor has another shape or type than the network.
     #[error("tensor {name:?}: found {found}, expected {expected}")]
     Mismatch {
@@ -61,7 +67,9 @@ impl WeightsFile {
         let shapes = control_shapes(&network);
         let mut ordered = Vec::new();
         let mut fault = None;
+        let mut known = Vec::new();
         walk(&network, |name, shape, _| {
+            known.push(name.clone());
             let expected = shapes.get(&name).cloned().unwrap_or(shape);
             match self.tensors.iter().find(|(found, ..)| *found == name) {
                 None => {
@@ -77,7 +85,9 @@ impl WeightsFile {
                 Some((_, _, values)) => ordered.push(values.clone()),
             }
         });
-        match fault {
+        let unknown = self.tensors.iter().find(|(name, ..)| !known.contains(name));
+        let unknown = unknown.map(|(name, ..)| WeightsError::Unknown { name: name.clone() });
+        match fault.or(unknown) {
             Some(fault) => Err(fault),
             None => Ok(network.map(&mut Loader { values: ordered.into_iter() })),
         }
@@ -163,9 +173,10 @@ fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
 
 /// Calls `visit(name, shape, values)` for every parameter.
 fn walk(network: &Network, visit: impl FnMut(String, Vec<usize>, Vec<f32>)) {
-    let kinds = network.controls().into_iter().map(|(_, control)| {
-        control.kinds().iter().map(|kind| kind.name).collect::<Vec<_>>()
-    });
+    let kinds = network
+        .controls()
+        .into_iter()
+        .map(|(_, control)| control.kinds().iter().map(|kind| kind.name).collect::<Vec<_>>());
     let mut walker = Walker { path: Vec::new(), kinds: kinds.collect(), visit };
     network.visit(&mut walker);
 }

@@ -159,16 +159,19 @@ impl Trainer {
     /// If the checkpoint is not whole or does not fit the configuration.
     pub fn resume(&mut self, folder: &Path) -> Result<(), TrainError> {
         let path = folder.join("last.safetensors");
-        let (file, _, position) = read_weights(&path)?;
+        let (file, config, position) = read_weights(&path)?;
+        if config != self.config {
+            let reason = "was trained with another configuration than the run's config.toml";
+            return Err(CheckpointError::Garbled { path, reason: reason.to_owned() }.into());
+        }
         self.load_weights(&path, &file)?;
         let path = optimiser_path(folder, position.step);
-        let bytes = fs::read(&path)
-            .map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
+        let bytes =
+            fs::read(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
         let optimiser = self.config.train.optimiser();
-        self.optimiser =
-            optimiser.from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|error| {
-                CheckpointError::Garbled { path: path.clone(), reason: error.to_string() }
-            })?;
+        self.optimiser = optimiser.from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|error| {
+            CheckpointError::Garbled { path: path.clone(), reason: error.to_string() }
+        })?;
         self.schedule = self.config.train.schedule(self.total_steps());
         for _ in 0..position.step {
             self.schedule.step();

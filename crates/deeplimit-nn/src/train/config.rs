@@ -3,15 +3,15 @@
 use crate::data::{Augment, Options};
 use crate::network::NetworkConfig;
 use burn::grad_clipping::GradientClippingConfig;
-use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-use burn::lr_scheduler::step::StepLrSchedulerConfig;
 use burn::lr_scheduler::constant::ConstantLr;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::lr_scheduler::step::StepLrSchedulerConfig;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 use deeplimit::Method;
-use deeplimit::gradient::{Adjoint, Backprop, Checkpoint, Sweeps};
+use deeplimit::gradient::{Backprop, Checkpoint, Sweeps};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 
@@ -38,7 +38,7 @@ pub struct Config {
 /// | name | default | meaning | range |
 /// |---|---|---|---|
 /// | `method` | `adjoint-adaptive` | gradient method, or a formula such as `P1C2` | see `deeplimit gradcheck` |
-/// | `tolerance` | 1e-3 | distance at which `adjoint-adaptive` stops evaluating | > 0 |
+/// | `tolerance` | 1e-3 | distance at which `adjoint-adaptive` stops evaluating | 1e-6 ≤ tolerance < 1 |
 /// | `anchors` | 1 | states kept to check and reset the reconstruction | 1 to the depth |
 /// | `segments` | √depth | segments of `checkpoint` | 1 to the depth |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Default for GradientConfig {
 /// | `batch` | 128 | samples a step | 1 to the training samples |
 /// | `optimiser` | `adamw` | update rule | `adamw`, `adam`, `sgd` |
 /// | `rate` | 2e-3 | learning rate at the start | 0 < rate ≤ 1 |
-/// | `schedule` | `cosine` | learning rate over the steps | `constant`, `cosine`, `step` (÷ 10 at ½ and ¾) |
+/// | `schedule` | `cosine` | learning rate over the steps | `constant`, `cosine`, `step` (÷ 10 at ⅓ and ⅔) |
 /// | `momentum` | 0.9 | only for `sgd` | 0 ≤ momentum < 1 |
 /// | `weight_decay` | 1e-4 | decoupled for `adamw`, added to the gradient else | ≥ 0 |
 /// | `clip` | none | largest norm of one parameter array's gradient | > 0 |
@@ -133,7 +133,7 @@ pub enum Schedule {
     Constant,
     /// Half a cosine down to 0 (Loshchilov, Hutter 2017).
     Cosine,
-    /// A tenth after each quarter of the steps from the middle on.
+    /// A tenth after each third of the steps.
     Step,
 }
 
@@ -175,16 +175,28 @@ fn out_of_range<T>(
 }
 
 impl GradientConfig {
-    /// The method with its settings.
+    /// The method with its settings, for flows of so many steps at least.
     ///
     /// # Errors
     /// If the method is unknown, or a setting does not belong to it.
-    pub fn check(&self) -> Result<Method, ConfigError> {
+    pub fn check(&self, depth: usize) -> Result<Method, ConfigError> {
+        for (key, count) in
+            [("gradient.anchors", self.anchors), ("gradient.segments", self.segments)]
+        {
+            if let Some(count) = count.filter(|count| count.get() > depth) {
+                return out_of_range(key, count, "at most the depth of the shallowest flow");
+            }
+        }
         let unused = |key, instead| {
-            Err(ConfigError::Unused { key, beside: format!("gradient.method = {:?}", self.method), instead })
+            Err(ConfigError::Unused {
+                key,
+                beside: format!("gradient.method = {:?}", self.method),
+                instead,
+            })
         };
-        if self.tolerance.is_some_and(|t| !(t > 0.0 && t.is_finite())) {
-            return out_of_range("gradient.tolerance", self.tolerance.unwrap_or(0.0), "a number above 0");
+        // States are kept in single precision: below its rounding no iteration comes to rest.
+        if let Some(tolerance) = self.tolerance.filter(|t| !(1e-6..1.0).contains(t)) {
+            return out_of_range("gradient.tolerance", tolerance, "1e-6 ≤ tolerance < 1");
         }
         let method: Method = self.method.parse()?;
         if self.segments.is_some() && !matches!(method, Method::Checkpoint(_)) {
@@ -193,12 +205,11 @@ impl GradientConfig {
         if self.anchors.is_some() && !matches!(method, Method::Adjoint(_)) {
             return unused("gradient.anchors", "use one of the adjoints or leave it out");
         }
-        let adaptive = matches!(
-            method,
-            Method::Adjoint(Adjoint { sweeps: Sweeps::UntilWithin { .. }, .. })
-        );
-        if self.tolerance.is_some() && !adaptive {
-            return unused("gradient.tolerance", "use method = \"adjoint-adaptive\" or leave it out");
+        if self.tolerance.is_some() && self.method != "adjoint-adaptive" {
+            return unused(
+                "gradient.tolerance",
+                "use method = \"adjoint-adaptive\" or leave it out",
+            );
         }
         Ok(match method {
             Method::Backprop(_) => Method::Backprop(Backprop),
@@ -253,7 +264,8 @@ impl TrainConfig {
     /// Burn's optimiser.
     pub(super) fn optimiser(&self) -> ModuleOptimizer {
         let clip = self.clip.map(|norm| GradientClippingConfig::Norm(norm as f32));
-        let decay = (self.weight_decay > 0.0).then(|| WeightDecayConfig::new(self.weight_decay as f32));
+        let decay =
+            (self.weight_decay > 0.0).then(|| WeightDecayConfig::new(self.weight_decay as f32));
         match self.optimiser {
             Optimiser::Adamw => AdamWConfig::new()
                 .with_weight_decay(self.weight_decay as f32)
@@ -281,7 +293,7 @@ impl TrainConfig {
             Schedule::Cosine => CosineAnnealingLrSchedulerConfig::new(self.rate, steps)
                 .init()
                 .expect("the rate was checked"),
-            Schedule::Step => StepLrSchedulerConfig::new(self.rate, (steps / 4).max(1))
+            Schedule::Step => StepLrSchedulerConfig::new(self.rate, (steps / 3).max(1))
                 .with_gamma(0.1)
                 .init()
                 .expect("the rate was checked"),

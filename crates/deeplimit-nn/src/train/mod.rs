@@ -4,9 +4,7 @@ mod checkpoint;
 mod config;
 
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
-pub use config::{
-    Config, ConfigError, GradientConfig, Optimiser, Schedule, TrainConfig,
-};
+pub use config::{Config, ConfigError, GradientConfig, Optimiser, Schedule, TrainConfig};
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
 use crate::network::{Network, NetworkError, Outputs, Score};
@@ -42,9 +40,9 @@ pub enum TrainError {
     /// A checkpoint cannot be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The loss left the numbers.
+    /// The loss or its gradient left the numbers.
     #[error(
-        "the loss is {loss} at step {step} (epoch {epoch}); training stopped, and the last \
+        "{what} is {value} at step {step} (epoch {epoch}); training stopped, and the last \
          checkpoint is kept. A smaller train.rate or train.clip may help"
     )]
     Diverged {
@@ -52,8 +50,10 @@ pub enum TrainError {
         step: usize,
         /// The epoch.
         epoch: usize,
+        /// What is not finite.
+        what: &'static str,
         /// NaN or infinite.
-        loss: f64,
+        value: f64,
     },
 }
 
@@ -84,7 +84,8 @@ impl Trainer {
     /// # Errors
     /// If the configuration or the data cannot be used.
     pub fn new(config: Config) -> Result<Self, TrainError> {
-        let method = config.gradient.check()?;
+        let depths = config.network.stage.iter().map(|stage| stage.depth);
+        let method = config.gradient.check(depths.min().unwrap_or(0))?;
         let splits = crate::data::load(&config.data)?;
         config.augment.check(splits.train.shape())?;
         config.train.check(splits.train.len())?;
@@ -157,11 +158,8 @@ impl Trainer {
         let epoch = self.position.step / self.steps_per_epoch();
         let batch = self.next_batch(epoch)?;
         let gradient = self.network.gradient(&batch, &self.method);
-        let loss = gradient.score.loss;
-        if !loss.is_finite() || !gradient.norm.is_finite() {
-            let loss = if loss.is_finite() { f64::NAN } else { loss };
-            return Err(TrainError::Diverged { step: self.position.step, epoch, loss });
-        }
+        self.finite("the loss", gradient.score.loss)?;
+        self.finite("the norm of the gradient", gradient.norm)?;
         let rate = self.schedule.step();
         let network = self.network.clone();
         self.network = self.optimiser.step(rate.clone(), network, gradient.record);
@@ -178,13 +176,27 @@ impl Trainer {
         })
     }
 
+    /// An error for a number that is none.
+    fn finite(&self, what: &'static str, value: f64) -> Result<(), TrainError> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let step = self.position.step;
+        Err(TrainError::Diverged { step, epoch: step / self.steps_per_epoch(), what, value })
+    }
+
     /// Loss and hits on the validation samples; `None` where there are none.
     ///
     /// # Errors
-    /// If the samples cannot be batched.
+    /// If the samples cannot be batched, or the loss is not finite.
     pub fn validate(&self) -> Result<Option<Score>, TrainError> {
         let samples = &self.splits.validation;
-        if samples.is_empty() { Ok(None) } else { self.evaluate(samples).map(Some) }
+        if samples.is_empty() {
+            return Ok(None);
+        }
+        let score = self.evaluate(samples)?;
+        self.finite("the validation loss", score.loss)?;
+        Ok(Some(score))
     }
 
     /// Loss and hits on the test samples; `None` where there are none.

@@ -5,7 +5,9 @@ use super::dense::DenseTape;
 use super::mlp::MlpTape;
 use super::{Conv, Dense, Layer, Linear, Mlp, NodeGradient};
 use crate::control::Kind;
+use crate::kernel::{Activation, Image};
 use crate::{Real, Rows};
+use serde::{Deserialize, Serialize};
 
 /// Any layer of the registry.
 #[derive(Clone, Debug)]
@@ -32,9 +34,61 @@ pub enum AnyTape<R> {
     Conv(ConvTape<R>),
 }
 
-impl AnyLayer {
-    /// Names of the layers, as configurations spell them.
-    pub const NAMES: [&'static str; 4] = ["linear", "dense", "mlp", "conv"];
+/// The layers that a configuration can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerName {
+    /// θ x.
+    Linear,
+    /// σ(K x + b).
+    Dense,
+    /// W₂ σ(W₁ x + b₁) + b₂.
+    Mlp,
+    /// conv₂(σ(conv₁(x) + b₁)) + b₂.
+    Conv,
+}
+
+impl LayerName {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Linear, Self::Dense, Self::Mlp, Self::Conv];
+
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Dense => "dense",
+            Self::Mlp => "mlp",
+            Self::Conv => "conv",
+        }
+    }
+
+    /// Whether the layer has a hidden width of its own.
+    pub fn has_hidden(self) -> bool {
+        matches!(self, Self::Mlp | Self::Conv)
+    }
+
+    /// Whether the layer has a nonlinearity.
+    pub fn has_activation(self) -> bool {
+        self != Self::Linear
+    }
+
+    /// The layer for states of `channels` images; all but `conv` see them as one row of numbers.
+    /// What a layer does not have (`hidden`, `activation`) is not used.
+    pub fn layer(
+        self,
+        channels: usize,
+        image: Image,
+        hidden: usize,
+        activation: Activation,
+    ) -> AnyLayer {
+        let width = channels * image.pixels();
+        match self {
+            Self::Linear => AnyLayer::Linear(Linear { width }),
+            Self::Dense => AnyLayer::Dense(Dense { width, activation }),
+            Self::Mlp => AnyLayer::Mlp(Mlp { width, hidden, activation }),
+            Self::Conv => AnyLayer::Conv(Conv { channels, hidden, image, activation }),
+        }
+    }
 }
 
 /// Runs `$body` with the layer (and its tape) unwrapped.
@@ -80,6 +134,10 @@ impl<R: Real> Layer<R> for AnyLayer {
 
     fn tape_bytes(&self, tape: &AnyTape<R>) -> usize {
         each!(self, tape, (layer, tape) => Layer::<R>::tape_bytes(layer, tape))
+    }
+
+    fn release(&self, tape: &mut AnyTape<R>) {
+        each!(self, tape, (layer, tape) => Layer::<R>::release(layer, tape));
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut AnyTape<R>) {

@@ -21,8 +21,15 @@ pub struct Conv {
     pub activation: Activation,
 }
 
-/// Pre-activations z, activations a and their cotangents for all samples, and the unrolled
-/// neighbourhoods of one sample.
+impl Conv {
+    /// Numbers that the neighbourhoods of one sample unroll to.
+    fn unrolled(&self) -> usize {
+        9 * self.hidden.max(self.channels) * self.image.pixels()
+    }
+}
+
+/// Pre-activations z and activations a of all samples; and, sized when they are first needed,
+/// their cotangents and the unrolled neighbourhoods of one sample.
 pub struct ConvTape<R> {
     z: Vec<R>,
     a: Vec<R>,
@@ -51,8 +58,8 @@ impl<R: Real> Layer<R> for Conv {
     fn tape(&self, rows: usize) -> ConvTape<R> {
         let pixels = self.image.pixels();
         let buffer = || vec![R::zero(); rows * self.hidden * pixels];
-        let patches = vec![R::zero(); 9 * self.hidden.max(self.channels) * pixels];
-        ConvTape { z: buffer(), a: buffer(), z_bar: buffer(), a_bar: buffer(), patches }
+        let (z_bar, a_bar, patches) = Default::default();
+        ConvTape { z: buffer(), a: buffer(), z_bar, a_bar, patches }
     }
 
     fn tape_bytes(&self, tape: &ConvTape<R>) -> usize {
@@ -62,6 +69,7 @@ impl<R: Real> Layer<R> for Conv {
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut ConvTape<R>) {
         let ConvTape { z, a, patches, .. } = tape;
+        patches.resize(self.unrolled(), R::zero());
         convolve(self.image, theta[0], theta[1], x.data(), z, patches);
         self.activation.apply(z, a);
         convolve(self.image, theta[2], theta[3], a, out.data_mut(), patches);
@@ -78,16 +86,23 @@ impl<R: Real> Layer<R> for Conv {
     ) {
         let ConvTape { z, a, z_bar, a_bar, patches } = tape;
         let (image, bar) = (self.image, cotangent.data());
+        patches.resize(self.unrolled(), R::zero());
+        a_bar.clear();
+        a_bar.resize(a.len(), R::zero());
+        z_bar.resize(z.len(), R::zero());
         if let Some(gradient) = gradient.as_deref_mut() {
             convolution_gradient(image, bar, a, self.channels, gradient, 2, patches);
         }
-        a_bar.fill(R::zero());
         convolve_transposed(image, theta[2], self.channels, bar, a_bar, patches);
         self.activation.pull_back(z, a, a_bar, z_bar);
         if let Some(gradient) = gradient {
             convolution_gradient(image, z_bar, x.data(), self.hidden, gradient, 0, patches);
         }
         convolve_transposed(image, theta[0], self.hidden, z_bar, x_bar.data_mut(), patches);
+    }
+
+    fn release(&self, tape: &mut ConvTape<R>) {
+        tape.patches = Vec::new();
     }
 
     fn has_kink(&self) -> bool {

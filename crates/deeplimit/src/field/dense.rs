@@ -14,7 +14,7 @@ pub struct Dense {
     pub activation: Activation,
 }
 
-/// Pre-activations, activations, and the cotangent of the pre-activations.
+/// Pre-activations and activations; and the cotangents of both, sized at the first pull-back.
 pub struct DenseTape<R> {
     z: Vec<R>,
     a: Vec<R>,
@@ -39,7 +39,7 @@ impl<R: Real> Layer<R> for Dense {
 
     fn tape(&self, rows: usize) -> DenseTape<R> {
         let buffer = || vec![R::zero(); rows * self.width];
-        DenseTape { z: buffer(), a: buffer(), z_bar: buffer(), cotangent: buffer() }
+        DenseTape { z: buffer(), a: buffer(), z_bar: Vec::new(), cotangent: Vec::new() }
     }
 
     fn tape_bytes(&self, tape: &DenseTape<R>) -> usize {
@@ -62,7 +62,9 @@ impl<R: Real> Layer<R> for Dense {
         gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
         let (rows, width, one) = (x.rows(), self.width, R::one());
-        tape.cotangent.copy_from_slice(cotangent.data());
+        tape.z_bar.resize(rows * width, R::zero());
+        tape.cotangent.clear();
+        tape.cotangent.extend_from_slice(cotangent.data());
         self.activation.pull_back(&tape.z, &tape.a, cotangent.data(), &mut tape.z_bar);
         if let Some(gradient) = gradient {
             super::mlp::affine_gradient(&tape.z_bar, x.data(), rows, gradient, 0);

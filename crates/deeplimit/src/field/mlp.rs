@@ -17,7 +17,7 @@ pub struct Mlp {
     pub activation: Activation,
 }
 
-/// Pre-activations z, activations a, and the cotangents of both.
+/// Pre-activations z and activations a; and the cotangents of both, sized at the first pull-back.
 pub struct MlpTape<R> {
     z: Vec<R>,
     a: Vec<R>,
@@ -44,7 +44,7 @@ impl<R: Real> Layer<R> for Mlp {
 
     fn tape(&self, rows: usize) -> MlpTape<R> {
         let buffer = || vec![R::zero(); rows * self.hidden];
-        MlpTape { z: buffer(), a: buffer(), z_bar: buffer(), a_bar: buffer() }
+        MlpTape { z: buffer(), a: buffer(), z_bar: Vec::new(), a_bar: Vec::new() }
     }
 
     fn tape_bytes(&self, tape: &MlpTape<R>) -> usize {
@@ -68,6 +68,8 @@ impl<R: Real> Layer<R> for Mlp {
     ) {
         let (rows, width, hidden) = (x.rows(), self.width, self.hidden);
         let one = R::one();
+        tape.a_bar.resize(rows * hidden, R::zero());
+        tape.z_bar.resize(rows * hidden, R::zero());
         let bar = Matrix::new(cotangent.data(), rows, width);
         let outer = Matrix::new(theta[2], width, hidden);
         multiply(MatrixMut::new(&mut tape.a_bar, rows, hidden), R::zero(), one, bar, outer);

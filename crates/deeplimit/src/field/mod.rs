@@ -1,7 +1,7 @@
 //! Fields: the residual functions f(x, θ_n), with hand-written pull-backs.
 //!
 //! [`Field`] is what the algorithms over depth see. On the CPU a field is a [`Layer`] (the formula
-//! of one layer) put on a depth-stacked [`Control`](crate::Control) by [`Stacked`], which does
+//! of one layer) put on a depth-stacked [`Control`](crate::control::Control) by [`Stacked`], which does
 //! once for all layers what concerns depth: reading the control at and between nodes, and adding
 //! gradients to it.
 
@@ -12,7 +12,7 @@ mod linear;
 mod mlp;
 mod stacked;
 
-pub use any::{AnyLayer, AnyTape};
+pub use any::{AnyLayer, AnyTape, LayerName};
 pub use conv::{Conv, ConvTape};
 pub use dense::{Dense, DenseTape};
 pub use linear::Linear;
@@ -23,6 +23,9 @@ use crate::State;
 use crate::control::Position;
 
 /// The residual function f(·, θ(s)) on one tile of states.
+///
+/// A field whose batch is cut into tiles must not start parallel work of its own: tiles wait for
+/// one another in order, and a thread that waits for its own pool would wait for ever.
 ///
 /// The pair [`linearize`](Field::linearize), [`pull_back`](Field::pull_back) works on a *tape*:
 /// what one evaluation leaves behind for its transposed Jacobian.
@@ -50,6 +53,10 @@ pub trait Field: Sync {
 
     /// Bytes of the numbers that a tape keeps.
     fn tape_bytes(&self, tape: &Self::Tape) -> usize;
+
+    /// Frees what a tape holds beyond the needs of a later pull-back; called on tapes that are kept
+    /// while the flow walks on.
+    fn release(&self, _tape: &mut Self::Tape) {}
 
     /// `out = f(x, θ(position))`. The tape serves as scratch space and is left without meaning.
     fn eval(

@@ -28,6 +28,9 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
     /// `out = f(x, θ)`, keeping on the tape what the pull-back needs.
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut Self::Tape);
 
+    /// Frees what the tape holds beyond the needs of a later pull-back.
+    fn release(&self, _tape: &mut Self::Tape) {}
+
     /// `x_bar += Jᵀ cotangent`; `gradient += (∂f/∂θ)ᵀ cotangent` where one is given.
     fn pull_back(
         &self,
@@ -166,6 +169,10 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
 
     fn tape_bytes(&self, tape: &L::Tape) -> usize {
         self.layer.tape_bytes(tape)
+    }
+
+    fn release(&self, tape: &mut L::Tape) {
+        self.layer.release(tape);
     }
 
     fn eval(&self, position: Position, x: &Rows<R>, out: &mut Rows<R>, tape: &mut L::Tape) {

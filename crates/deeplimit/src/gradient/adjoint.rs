@@ -110,7 +110,7 @@ impl<F: Field> GradientMethod<F> for Adjoint {
             if step + self.tail(steps) >= steps {
                 tail.push_front(x.clone());
             }
-            flow.advance(&mut stepper, step..step + 1, &mut x);
+            stepper.advance(step..step + 1, &mut x);
         }
         (x.clone(), AdjointTape { end: x, tail, anchors, work: stepper.work })
     }

@@ -38,14 +38,16 @@ impl<F: Field> GradientMethod<F> for Backprop {
     fn pull_back(
         &self,
         flow: &Flow<F>,
-        mut tape: BackpropTape<F>,
+        tape: BackpropTape<F>,
         x_bar: &mut F::State,
         sink: &F::Sink<'_>,
         turn: &Turn<'_>,
     ) -> Evidence {
         let mut stepper = flow.stepper(x_bar);
         stepper.work = tape.work;
-        unwind(&mut stepper, 0..flow.steps(), &mut tape.steps, x_bar, sink, turn);
+        for (step, mut kept) in tape.steps.into_iter().enumerate().rev() {
+            turn.take(step, || stepper.pull_back(step, &mut kept, x_bar, Some(sink)));
+        }
         Evidence { work: stepper.work, ..Evidence::default() }
     }
 }
@@ -64,20 +66,7 @@ pub(super) fn linearize<F: Field>(
             steps.push(stepper.step_tape());
         }
         stepper.linearize(step, x, &mut increment, &mut steps[slot]);
+        steps[slot].release(flow.field());
         x.add_scaled(flow.h(), &increment);
-    }
-}
-
-/// Pulls the adjoint back through steps kept by [`linearize`], deepest first.
-pub(super) fn unwind<F: Field>(
-    stepper: &mut Stepper<'_, F>,
-    range: Range<usize>,
-    steps: &mut [StepTape<F>],
-    x_bar: &mut F::State,
-    sink: &F::Sink<'_>,
-    turn: &Turn<'_>,
-) {
-    for (step, tape) in range.zip(steps).rev() {
-        turn.take(step, || stepper.pull_back(step, tape, x_bar, Some(sink)));
     }
 }

@@ -44,7 +44,7 @@ impl<F: Field> GradientMethod<F> for Checkpoint {
         let (mut x, mut starts) = (x0, Vec::new());
         for range in self.ranges(flow.steps()) {
             starts.push(x.clone());
-            flow.advance(&mut stepper, range, &mut x);
+            stepper.advance(range, &mut x);
         }
         (x, CheckpointTape { starts, work: stepper.work })
     }
@@ -62,7 +62,9 @@ impl<F: Field> GradientMethod<F> for Checkpoint {
         let mut steps = Vec::new();
         for (range, mut x) in self.ranges(flow.steps()).into_iter().zip(tape.starts).rev() {
             backprop::linearize(flow, &mut stepper, range.clone(), &mut x, &mut steps);
-            backprop::unwind(&mut stepper, range, &mut steps, x_bar, sink, turn);
+            for (step, kept) in range.zip(&mut steps).rev() {
+                turn.take(step, || stepper.pull_back(step, kept, x_bar, Some(sink)));
+            }
         }
         Evidence { work: stepper.work, ..Evidence::default() }
     }

@@ -110,7 +110,7 @@ impl FromStr for Method {
 /// Reads `P1C2`, `AR2C1`, `APC(1e-4)`.
 fn formula(text: &str) -> Option<Method> {
     if let Some(tolerance) = text.strip_prefix("APC(").and_then(|t| t.strip_suffix(')')) {
-        let tolerance: f64 = tolerance.parse().ok().filter(|t| *t > 0.0)?;
+        let tolerance: f64 = tolerance.parse().ok().filter(|t: &f64| *t > 0.0 && t.is_finite())?;
         let sweeps = Sweeps::UntilWithin { tolerance, most: MOST_EVALUATIONS };
         return Some(adjoint(Predictor::Learned(2), sweeps, true));
     }

@@ -6,7 +6,7 @@
 //! | [`Checkpoint`] | some states | exact |
 //! | [`Adjoint`] | x_N, x_0 and a fixed number of states | of a stated order in h, certified |
 //!
-//! A method works on one tile; [`Flow`](crate::Flow) runs it on all tiles of a batch. What it
+//! A method works on one tile; [`Flow`] runs it on all tiles of a batch. What it
 //! keeps between the way forward and the way back is its `Tape`, and a test counts its bytes.
 
 mod adjoint;

@@ -34,6 +34,11 @@ impl<F: Field> StepTape<F> {
             + self.tapes.iter().map(|tape| field.tape_bytes(tape)).sum::<usize>()
     }
 
+    /// Frees what the tapes hold beyond the needs of the pull-back.
+    pub fn release(&mut self, field: &F) {
+        self.tapes.iter_mut().for_each(|tape| field.release(tape));
+    }
+
     /// The state that the step was linearised at.
     pub fn state(&self) -> &F::State {
         &self.points[0]
@@ -106,7 +111,25 @@ impl<'f, F: Field> Stepper<'f, F> {
         self.explicit(step, true, y, out);
     }
 
+    /// Walks `x` through some steps in place: `x += h Φ_n(x)` for each.
+    pub fn advance(&mut self, steps: std::ops::Range<usize>, x: &mut F::State) {
+        for step in steps {
+            self.evaluate(step, false, x);
+            for (weight, slope) in self.scheme.b.iter().zip(&self.slopes) {
+                if *weight != 0.0 {
+                    x.add_scaled(self.h * weight, slope);
+                }
+            }
+        }
+    }
+
     fn explicit(&mut self, step: usize, backward: bool, x: &F::State, out: &mut F::State) {
+        self.evaluate(step, backward, x);
+        weighted_sum(self.scheme.b, &self.slopes, out);
+    }
+
+    /// The slopes k_i of one step.
+    fn evaluate(&mut self, step: usize, backward: bool, x: &F::State) {
         let (scheme, h) = (self.scheme, if backward { -self.h } else { self.h });
         for stage in 0..scheme.stages() {
             let position = scheme.position_of(step, stage, backward);
@@ -119,7 +142,6 @@ impl<'f, F: Field> Stepper<'f, F> {
             };
             self.field.eval(position, at, &mut rest[0], &mut self.tape);
         }
-        weighted_sum(scheme.b, &self.slopes, out);
         self.work.evaluations += self.samples * scheme.stages() as u64;
     }
 

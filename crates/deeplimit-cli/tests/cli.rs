@@ -1,0 +1,259 @@
+//! The command, run as a user runs it.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+fn deeplimit(folder: &Path) -> Command {
+    let mut command = Command::cargo_bin("deeplimit").expect("the binary of this package");
+    command.current_dir(folder);
+    command
+}
+
+/// Settings of a run of a second or so.
+const QUICK: [&str; 8] = [
+    "--set",
+    "train.epochs=2",
+    "--set",
+    "network.stage.0.depth=6",
+    "--set",
+    "data.limit_train=400",
+    "--set",
+    "data.limit_test=200",
+];
+
+fn json(output: &[u8]) -> Value {
+    let text = String::from_utf8(output.to_vec()).expect("text");
+    serde_json::from_str(text.lines().last().expect("a line")).expect("a JSON object")
+}
+
+/// One line on standard error, exit code 2, and nothing on standard output.
+fn refused(mut command: Command, expected: &[&str]) {
+    let output = command.output().expect("run");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "one line: {text}");
+    assert!(output.stdout.is_empty());
+    for part in expected {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+}
+
+#[test]
+fn a_training_run_leaves_a_whole_folder_and_ends_with_one_object() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = deeplimit(folder.path()).args(["train", "--json"]).args(QUICK).output();
+    let output = output.expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary = json(&output.stdout);
+    let accuracy = summary["test_accuracy"].as_f64().expect("an accuracy");
+    assert!((0.3..=1.0).contains(&accuracy), "{accuracy}");
+    assert_eq!(summary["epochs"], 2);
+    assert_eq!(summary["gradient_method"], "adjoint-adaptive");
+    assert!(summary["certificate"]["error_estimate"].as_f64().expect("a number") < 0.1);
+    let run = folder.path().join(summary["run"].as_str().expect("a path"));
+    for file in ["config.toml", "metrics.jsonl", "report.html", "weights/best.safetensors"] {
+        assert!(run.join(file).metadata().expect(file).len() > 100, "{file}");
+    }
+    let config = fs::read_to_string(run.join("config.toml")).expect("the configuration");
+    assert!(config.contains("weight_decay"), "defaults are written out");
+
+    let output = deeplimit(folder.path()).args(["evaluate", "--json"]).arg(&run).output();
+    let evaluation = json(&output.expect("run").stdout);
+    assert_eq!(evaluation["accuracy"], summary["test_accuracy"]);
+    let weights = run.join("weights/last.safetensors");
+    for path in [run.as_path(), weights.as_path()] {
+        let output = deeplimit(folder.path()).args(["info", "--json"]).arg(path).output();
+        assert_eq!(json(&output.expect("run").stdout)["position"]["step"], 4);
+    }
+}
+
+/// Lines of metrics without what the clock and the allocator decide.
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let lines = text.lines().map(|line| {
+        let mut value: Value = serde_json::from_str(line).expect("a line");
+        let object = value.as_object_mut().expect("an object");
+        object.remove("seconds");
+        object.remove("peak_mb");
+        value
+    });
+    lines.collect()
+}
+
+#[test]
+fn a_run_killed_in_the_middle_resumes_to_the_same_metrics_bit_for_bit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = ["--set", "train.epochs=12", "--set", "train.checkpoint_every=2"];
+    let train = |out: &str| {
+        let mut command = deeplimit(folder.path());
+        command.args(["train", "--out", out]).args(QUICK).args(settings);
+        command
+    };
+    assert!(train("whole").output().expect("run").status.success());
+
+    let program = train("killed").get_program().to_owned();
+    let arguments: Vec<_> = train("killed").get_args().map(ToOwned::to_owned).collect();
+    let mut child = std::process::Command::new(program)
+        .args(arguments)
+        .current_dir(folder.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("spawn");
+    let metrics_file = folder.path().join("killed/metrics.jsonl");
+    let written = || fs::read_to_string(&metrics_file).map_or(0, |text| text.lines().count());
+    while written() < 6 {
+        assert!(child.try_wait().expect("status").is_none(), "still training");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().expect("SIGKILL"); // std sends SIGKILL on Unix
+    child.wait().expect("the end");
+    let before = written();
+    assert!(before < metrics(&folder.path().join("whole")).len(), "killed in the middle");
+
+    let resume = deeplimit(folder.path()).args(["train", "--resume", "killed"]).output();
+    let resume = resume.expect("run");
+    assert!(resume.status.success(), "{}", String::from_utf8_lossy(&resume.stderr));
+    assert_eq!(metrics(&folder.path().join("killed")), metrics(&folder.path().join("whole")));
+}
+
+#[test]
+fn a_misspelt_key_is_answered_with_the_nearest_and_its_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.toml");
+    fs::write(&file, "seed = 1\n[[network.stage]]\ndetph = 3\n").expect("written");
+    let mut command = deeplimit(folder.path());
+    command.args(["train", "run.toml"]);
+    refused(command, &["run.toml: line 3", "`detph`", "`depth`"]);
+    assert!(!folder.path().join("runs").exists(), "nothing was begun");
+}
+
+#[test]
+fn impossible_combinations_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (setting, part) in [
+        ("gradient.segments=3", "gradient.segments means nothing"),
+        ("gradient.method=backprob", "backprop"),
+        ("network.stage.0.transition={kind=\"conv\",channels=4,kernel=9}", "kernel"),
+        ("network.stage.0.scheme=eulr", "euler"),
+        ("train.batch=0", "train.batch"),
+        ("train.momentum=0.5", "sgd"),
+        ("data.source=cifar10", "path"),
+        ("network.stage.0.activation=rleu", "`relu`"),
+    ] {
+        let mut command = deeplimit(folder.path());
+        command.args(["train", "--set", setting]);
+        refused(command, &[part]);
+    }
+}
+
+#[test]
+fn garbled_data_is_named_by_file_and_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut records = vec![0u8; 20 * 3073];
+    records[7 * 3073] = 11;
+    fs::write(folder.path().join("data_batch_1.bin"), &records).expect("written");
+    let train = || {
+        let mut command = deeplimit(folder.path());
+        command.args(["train", "--data", "."]);
+        command
+    };
+    refused(train(), &["data_batch_1.bin", "record 7", "11"]);
+
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let noise = (0..records.len()).map(|i| ((i * i * 2_654_435_761) >> 13) as u8 % 10);
+    let noise: Vec<u8> = noise.collect();
+    std::io::Write::write_all(&mut packed, &noise).expect("packed");
+    let packed = packed.finish().expect("packed");
+    fs::remove_file(folder.path().join("data_batch_1.bin")).expect("removed");
+    let half = &packed[..packed.len() / 2];
+    fs::write(folder.path().join("data_batch_1.bin.gz"), half).expect("written");
+    refused(train(), &["data_batch_1.bin.gz"]);
+    assert!(!folder.path().join("runs").exists(), "nothing was trained on it");
+}
+
+#[test]
+fn a_run_folder_that_is_there_is_not_overwritten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("mine")).expect("made");
+    let mut command = deeplimit(folder.path());
+    command.args(["train", "--out", "mine"]).args(QUICK);
+    refused(command, &["mine"]);
+    let mut command = deeplimit(folder.path());
+    command.args(["train", "--resume", "mine"]);
+    refused(command, &["mine", "config.toml"]);
+}
+
+#[test]
+fn gradcheck_prints_a_row_a_method_with_every_field() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let arguments = "gradcheck --field mlp --width 8 --hidden 8 --depth 16 --batch 5 --scheme euler \
+                     --dtype f64 --seed 1 --json --repeat 1";
+    let output = deeplimit(folder.path()).args(arguments.split_whitespace()).output();
+    let output = output.expect("run");
+    assert!(output.status.success());
+    let rows = json(&output.stdout);
+    let rows = rows.as_array().expect("an array");
+    assert_eq!(rows.len(), deeplimit::gradient::REGISTRY.len());
+    for row in rows {
+        for field in [
+            "method",
+            "gradient_error",
+            "state_error",
+            "defect",
+            "kink",
+            "cost_units",
+            "evaluations",
+            "milliseconds",
+            "tape_bytes",
+            "depth",
+            "batch",
+            "dtype",
+            "scheme",
+            "field",
+        ] {
+            assert!(row.get(field).is_some(), "{field} in {row}");
+        }
+    }
+    assert_eq!(rows[0]["gradient_error"], 0.0);
+    assert_eq!(rows[0]["cost_units"], 3.0);
+}
+
+/// Slope of the gradient error in the depth, from 64 to 512, beside theory (orders of P_kC_m).
+#[test]
+fn gradcheck_errors_fall_with_the_orders_of_theory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let errors = |depth: &str, weights: &str| -> Vec<(String, f64)> {
+        let output = deeplimit(folder.path())
+            .args(["gradcheck", "--width", "16", "--batch", "32", "--repeat", "1", "--json"])
+            .args(["--depth", depth, weights])
+            .output()
+            .expect("run");
+        let rows = json(&output.stdout);
+        let rows = rows.as_array().expect("an array").iter();
+        let pair = |row: &Value| {
+            let error = row["gradient_error"].as_f64().expect("a number");
+            (row["method"].as_str().expect("a name").to_owned(), error)
+        };
+        rows.map(pair).collect()
+    };
+    let check = |weights: &str, expected: &[(&str, f64)]| {
+        let (shallow, deep) = (errors("64", weights), errors("512", weights));
+        for (method, order) in expected {
+            let at = |rows: &[(String, f64)]| {
+                rows.iter().find(|(name, _)| name == method).expect("a row").1
+            };
+            let slope = (at(&shallow) / at(&deep)).ln() / 8f64.ln();
+            assert!((slope - order).abs() < 0.25, "{method} {weights}: {slope:.2}, not {order}");
+        }
+    };
+    check(
+        "--smooth",
+        &[("adjoint-published", 1.0), ("adjoint-corrected", 2.0), ("adjoint-predicted", 3.0)],
+    );
+    check(
+        "--rough",
+        &[("adjoint-published", 1.0), ("adjoint-corrected", 2.0), ("adjoint-learned", 2.0)],
+    );
+}
