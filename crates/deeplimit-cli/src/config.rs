@@ -6,18 +6,24 @@ use deeplimit_nn::train::Config;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Reads a configuration: the file where one is given, then the settings, then the data folder.
+/// The built-in configuration.
+const DIGITS: &str = include_str!("digits.toml");
+
+/// Reads a configuration: the file where one is given, else the defaults for a data folder, else
+/// that of the built-in digits; then the settings.
 pub fn read(file: Option<&Path>, settings: &[String], data: Option<&Path>) -> Result<Config> {
-    let mut table = Table::new();
-    let mut origin = "the command line".to_owned();
-    if let Some(file) = file {
-        origin = file.display().to_string();
-        let text = std::fs::read_to_string(file).with_context(|| origin.clone())?;
-        // Checked as it is written, so that an error can name its line.
-        let _: Config =
-            toml::from_str(&text).map_err(|error| explain(&error, Some(&text), &origin))?;
-        table = toml::from_str(&text).map_err(|error| explain(&error, Some(&text), &origin))?;
-    }
+    let (text, origin) = match (file, data) {
+        (Some(file), _) => {
+            let origin = file.display().to_string();
+            (std::fs::read_to_string(file).with_context(|| origin.clone())?, origin)
+        }
+        (None, Some(_)) => (String::new(), "the defaults".to_owned()),
+        (None, None) => (DIGITS.to_owned(), "the built-in digits".to_owned()),
+    };
+    // Checked as it is written, so that an error can name its line.
+    let explained = |error| explain(&error, Some(&text), &origin);
+    let _: Config = toml::from_str(&text).map_err(explained)?;
+    let mut table: Table = toml::from_str(&text).map_err(explained)?;
     for setting in settings {
         apply(&mut table, setting)?;
     }

@@ -65,7 +65,7 @@ fn a_training_run_leaves_a_whole_folder_and_ends_with_one_object() {
     let weights = run.join("weights/last.safetensors");
     for path in [run.as_path(), weights.as_path()] {
         let output = deeplimit(folder.path()).args(["info", "--json"]).arg(path).output();
-        assert_eq!(json(&output.expect("run").stdout)["position"]["step"], 4);
+        assert_eq!(json(&output.expect("run").stdout)["position"]["step"], 6);
     }
 }
 

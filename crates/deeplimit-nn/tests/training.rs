@@ -46,7 +46,7 @@ fn gradients_of_whole_networks_agree_with_finite_differences() {
         for (name, _, values) in weights.tensors() {
             let (_, slope) = found.iter().find(|(found, _)| found == name).expect("a gradient");
             let norm = slope.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
-            let step = 3e-2 / norm.max(1e-3);
+            let step = (5e-3 / norm).min(0.05);
             let loss = |sign: f64| {
                 let moved =
                     values.iter().zip(slope).map(|(v, g)| v + (sign * step / norm) as f32 * g);
@@ -55,8 +55,8 @@ fn gradients_of_whole_networks_agree_with_finite_differences() {
                 moved.expect("the same network").score(&batch).loss
             };
             let difference = (loss(1.0) - loss(-1.0)) / (2.0 * step);
-            // Single precision: the losses carry about 1e-7 each, the step is about 1e-2.
-            let tolerance = 2e-3 * norm + 2e-5 / step;
+            // Single precision: each loss carries a few 1e-7.
+            let tolerance = 2e-3 * norm + 1e-6 / step;
             assert!((difference - norm).abs() < tolerance, "{name}: {difference} {norm}");
         }
     }
@@ -128,7 +128,7 @@ fn a_checkpoint_replaces_the_one_before_and_leaves_nothing_else() {
 #[test]
 fn a_diverging_run_stops_and_names_the_step() {
     let mut config = config(SMALL);
-    config.network.stage[0].gain = 1e20;
+    config.network.stage[0].gain = 1e38;
     let mut trainer = Trainer::new(config).expect("a trainer");
     let error = (0..12).find_map(|_| trainer.step().err()).expect("an infinite loss");
     assert!(matches!(error, TrainError::Diverged { .. }), "{error}");

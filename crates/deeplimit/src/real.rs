@@ -1,5 +1,6 @@
 //! The element types of the CPU fields: `f32` and `f64`.
 
+use crate::kernel::single;
 use num_traits::{Float, NumAssign};
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
@@ -17,8 +18,14 @@ pub trait Real:
     /// Widens to a double.
     fn wide(self) -> f64;
 
-    /// The error function erf(x), to the precision of the type.
-    fn erf(self) -> Self;
+    /// tanh, to a few roundings of the type.
+    fn hyperbolic_tangent(self) -> Self;
+
+    /// eˣ, to a few roundings of the type; in `f32` for −87 ≤ x ≤ 88.
+    fn exponential(self) -> Self;
+
+    /// The distribution function Φ of the normal law; absolute error a few roundings of the type.
+    fn normal_distribution(self) -> Self;
 }
 
 impl Real for f32 {
@@ -34,8 +41,19 @@ impl Real for f32 {
         f64::from(self)
     }
 
-    fn erf(self) -> Self {
-        libm::erff(self)
+    #[inline(always)]
+    fn hyperbolic_tangent(self) -> Self {
+        single::tanh(self)
+    }
+
+    #[inline(always)]
+    fn exponential(self) -> Self {
+        single::exp(self)
+    }
+
+    #[inline(always)]
+    fn normal_distribution(self) -> Self {
+        single::normal_distribution(self)
     }
 }
 
@@ -52,7 +70,15 @@ impl Real for f64 {
         self
     }
 
-    fn erf(self) -> Self {
-        libm::erf(self)
+    fn hyperbolic_tangent(self) -> Self {
+        self.tanh()
+    }
+
+    fn exponential(self) -> Self {
+        self.exp()
+    }
+
+    fn normal_distribution(self) -> Self {
+        0.5 * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2)
     }
 }

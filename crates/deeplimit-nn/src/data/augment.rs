@@ -4,7 +4,7 @@
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::random::{Purpose, below, stream};
+use super::random::{Purpose, below, normal, stream};
 use super::{DataError, Shape};
 
 /// What is done to training images.
@@ -13,15 +13,18 @@ use super::{DataError, Shape};
 /// |---|---|---|---|
 /// | `crop` | 0 | pad by so many pixels on every side and crop at random | less than height and width |
 /// | `flip` | false | mirror left and right with probability 1/2 | |
+/// | `noise` | 0 | normal numbers of this standard deviation are added to normalised inputs | ≥ 0 |
 ///
-/// Padding is 0 after normalisation, which is the mean of the channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Padding is black: pixels of value 0 before normalisation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
     /// Pixels of padding on every side before the random crop.
     pub crop: usize,
     /// Whether images are mirrored with probability 1/2.
     pub flip: bool,
+    /// Standard deviation of the noise added to normalised inputs.
+    pub noise: f64,
 }
 
 impl Augment {
@@ -37,6 +40,9 @@ impl Augment {
     /// [`DataError::BadAugment`] for a table, and for a crop that could lose the whole image.
     pub fn check(&self, shape: Shape) -> Result<(), DataError> {
         let bad = |what, expected| Err(DataError::BadAugment { what, shape, expected });
+        if !(self.noise >= 0.0 && self.noise.is_finite()) {
+            return bad(format!("noise = {}", self.noise), "expected a number of at least 0");
+        }
         if self.flip && !shape.is_image() {
             return bad("flip".to_owned(), "only images can be flipped");
         }
@@ -49,7 +55,7 @@ impl Augment {
 
 /// The augmentation of one epoch. What happens to a sample is decided by the seed, the epoch and
 /// the sample's index alone, not by its place in a batch or the number of threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
     /// What is done.
     pub augment: Augment,
@@ -69,6 +75,15 @@ impl Draw {
         let left = below(&mut stream, choices) as usize;
         Change { crop: self.augment.crop, top, left, flip }
     }
+
+    /// Adds the noise of one sample.
+    pub(super) fn add_noise(&self, index: u32, values: &mut [f32]) {
+        if self.augment.noise > 0.0 {
+            let mut stream = stream(Purpose::Noise, self.seed, self.epoch, index);
+            let size = self.augment.noise as f32;
+            values.iter_mut().for_each(|value| *value += size * normal(&mut stream));
+        }
+    }
 }
 
 /// One sample's crop, at `(top, left)` of the padded image, and then its flip.
@@ -81,15 +96,15 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Writes the changed image, `[channels, height, width]`.
-    pub(super) fn apply(&self, image: &[f32], shape: Shape, out: &mut [f32]) {
+    /// Writes the changed image, `[channels, height, width]`; `padding` has a value a channel.
+    pub(super) fn apply(&self, image: &[f32], shape: Shape, padding: &[f32], out: &mut [f32]) {
         let Shape { height, width, .. } = shape;
-        out.fill(0.0);
         // Rows and columns of the output that the image reaches, and where they come from.
         let (rows, first_row) = overlap(self.top, self.crop, height);
         let (columns, first_column) = overlap(self.left, self.crop, width);
         let planes = image.chunks_exact(shape.plane()).zip(out.chunks_exact_mut(shape.plane()));
-        for (image, out) in planes {
+        for ((image, out), padding) in planes.zip(padding) {
+            out.fill(*padding);
             for row in rows.clone() {
                 let from = (row + first_row - rows.start) * width + first_column;
                 let to = &mut out[row * width..(row + 1) * width];
@@ -120,7 +135,7 @@ mod tests {
     }
 
     /// The definition, written out: pad, crop, flip.
-    fn by_definition(change: Change, image: &[f32], shape: Shape) -> Vec<f32> {
+    fn by_definition(change: Change, image: &[f32], shape: Shape, padding: &[f32]) -> Vec<f32> {
         let mut out = Vec::new();
         for channel in 0..shape.channels {
             for row in 0..shape.height {
@@ -133,7 +148,7 @@ mod tests {
                         let row = channel * shape.height + row - change.crop;
                         image[row * shape.width + column - change.crop]
                     } else {
-                        0.0
+                        padding[channel]
                     });
                 }
             }
@@ -149,8 +164,9 @@ mod tests {
                     for flip in [false, true] {
                         let change = Change { crop, top, left, flip };
                         let mut out = vec![f32::NAN; 24];
-                        change.apply(&image(), SHAPE, &mut out);
-                        assert_eq!(out, by_definition(change, &image(), SHAPE), "{change:?}");
+                        change.apply(&image(), SHAPE, &[-1.0, -2.0], &mut out);
+                        let expected = by_definition(change, &image(), SHAPE, &[-1.0, -2.0]);
+                        assert_eq!(out, expected, "{change:?}");
                     }
                 }
             }
@@ -159,7 +175,7 @@ mod tests {
 
     #[test]
     fn all_shifts_and_both_sides_are_drawn_equally_often() {
-        let draw = Draw { augment: Augment { crop: 1, flip: true }, seed: 5, epoch: 2 };
+        let draw = Draw { augment: Augment { crop: 1, flip: true, noise: 0.0 }, seed: 5, epoch: 2 };
         let mut counts = std::collections::HashMap::new();
         for index in 0..18_000 {
             let Change { top, left, flip, .. } = draw.of(index);
@@ -172,12 +188,15 @@ mod tests {
 
     #[test]
     fn tables_and_crops_as_wide_as_the_image_are_refused() {
-        let crop = |crop| Augment { crop, flip: false };
-        let flip = Augment { crop: 0, flip: true };
+        let crop = |crop| Augment { crop, ..Augment::default() };
+        let flip = Augment { flip: true, ..Augment::default() };
         assert!(crop(2).check(SHAPE).is_ok() && flip.check(SHAPE).is_ok());
         assert!(crop(3).check(SHAPE).is_err());
         assert!(crop(1).check(Shape::table(5)).is_err());
         assert!(flip.check(Shape::table(5)).is_err());
         assert!(Augment::default().check(Shape::table(5)).is_ok());
+        for noise in [-0.1, f64::NAN] {
+            assert!(Augment { noise, ..Augment::default() }.check(SHAPE).is_err());
+        }
     }
 }

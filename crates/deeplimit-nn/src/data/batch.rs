@@ -80,7 +80,7 @@ pub fn chunks(order: &[u32], size: NonZeroUsize, drop_last: bool) -> std::slice:
 ///
 /// let digits = load(&Options::default())?;
 /// let order = epoch_order(digits.train.len(), 1, 0);
-/// let draw = Draw { augment: Augment { crop: 1, flip: false }, seed: 1, epoch: 0 };
+/// let draw = Draw { augment: Augment { crop: 1, ..Augment::default() }, seed: 1, epoch: 0 };
 /// let batch = batch(&digits.train, &order[..32], &digits.normalisation, Some(draw))?;
 /// assert_eq!(batch.inputs.len(), 32 * 8 * 8);
 /// # Ok::<(), deeplimit_nn::data::DataError>(())
@@ -105,12 +105,15 @@ pub fn batch(
     let mut inputs = vec![0.0; indices.len() * size]; // [batch, channels, height, width]
     let mut scratch = vec![0.0; size];
     let values = Values::new(samples.inputs(), normalisation);
+    let black = normalisation.mean.iter().zip(&normalisation.std).map(|(mean, std)| -mean / std);
+    let padding: Vec<f32> = black.collect();
     for (&index, out) in indices.iter().zip(inputs.chunks_exact_mut(size)) {
         match draw {
             None => values.write(index as usize, shape, out),
             Some(draw) => {
                 values.write(index as usize, shape, &mut scratch);
-                draw.of(index).apply(&scratch, shape, out);
+                draw.of(index).apply(&scratch, shape, &padding, out);
+                draw.add_noise(index, out);
             }
         }
     }

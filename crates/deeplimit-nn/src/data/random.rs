@@ -14,6 +14,7 @@ pub(super) enum Purpose {
     Validation = 2,
     Test = 3,
     Augment = 4,
+    Noise = 5,
 }
 
 /// The stream of one draw.
@@ -35,6 +36,13 @@ pub(super) fn below(stream: &mut ChaCha8Rng, bound: u32) -> u32 {
             return (product >> 32) as u32;
         }
     }
+}
+
+/// A standard normal number (Box and Muller 1958).
+pub(super) fn normal(stream: &mut ChaCha8Rng) -> f32 {
+    let mut unit = || (f64::from(stream.next_u32()) + 0.5) / 2f64.powi(32);
+    let radius = (-2.0 * unit().ln()).sqrt();
+    (radius * (std::f64::consts::TAU * unit()).cos()) as f32
 }
 
 /// A permutation of `0..len`, each equally likely (Fisher and Yates).
@@ -72,6 +80,16 @@ mod tests {
         // √(6,000 · 1/6 · 5/6) ≈ 29; 5 of them are allowed.
         assert_eq!(counts.len(), 6);
         assert!(counts.values().all(|count| (855..1_145).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn normal_numbers_have_mean_zero_and_variance_one() {
+        let mut stream = stream(Purpose::Noise, 1, 2, 3);
+        let values: Vec<f32> = (0..20_000).map(|_| normal(&mut stream)).collect();
+        let mean = values.iter().sum::<f32>() / 20_000.0;
+        let variance = values.iter().map(|v| v * v).sum::<f32>() / 20_000.0;
+        // Standard deviations of the two are 0.007 and 0.01; 5 of them are allowed.
+        assert!(mean.abs() < 0.035 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
     }
 
     #[test]

@@ -41,35 +41,55 @@ impl Activation {
 
     /// `out = σ(z)`.
     pub fn apply<R: Real>(self, z: &[R], out: &mut [R]) {
-        let map = |out: &mut [R], f: fn(R) -> R| {
-            for (out, z) in out.iter_mut().zip(z) {
-                *out = f(*z);
-            }
-        };
         match self {
-            Self::Tanh => map(out, R::tanh),
-            Self::Relu => map(out, |z| if z <= R::zero() { R::zero() } else { z }),
-            Self::Gelu => map(out, |z| z * normal_distribution(z)),
-            Self::Softplus => map(out, |z| z.max(R::zero()) + (-z.abs()).exp().ln_1p()),
+            Self::Tanh => map(z, out, |z| z.hyperbolic_tangent()),
+            Self::Relu => map(z, out, |z| if z <= R::zero() { R::zero() } else { z }),
+            Self::Gelu => map(z, out, |z| z * z.normal_distribution()),
+            Self::Softplus => map(z, out, |z| z.max(R::zero()) + (-z.abs()).exp().ln_1p()),
             Self::Identity => out.copy_from_slice(z),
         }
     }
 
     /// `out = g · σ'(z)`, given also `a = σ(z)`.
     pub fn pull_back<R: Real>(self, z: &[R], a: &[R], g: &[R], out: &mut [R]) {
-        let map = |out: &mut [R], derivative: fn(R, R) -> R| {
-            for (((out, z), a), g) in out.iter_mut().zip(z).zip(a).zip(g) {
-                *out = *g * derivative(*z, *a);
-            }
-        };
         match self {
-            Self::Tanh => map(out, |_, a| R::one() - a * a),
-            Self::Relu => map(out, |z, _| if z > R::zero() { R::one() } else { R::zero() }),
-            Self::Gelu => map(out, |z, _| normal_distribution(z) + z * normal_density(z)),
-            Self::Softplus => map(out, |z, _| R::one() / (R::one() + (-z).exp())),
+            Self::Tanh => map_bar(z, a, g, out, |_, a| R::one() - a * a),
+            Self::Relu => {
+                map_bar(z, a, g, out, |z, _| if z > R::zero() { R::one() } else { R::zero() });
+            }
+            Self::Gelu => {
+                map_bar(z, a, g, out, |z, _| z.normal_distribution() + z * normal_density(z));
+            }
+            Self::Softplus => {
+                map_bar(z, a, g, out, |z, _| R::one() / (R::one() + (-z).exponential()));
+            }
             Self::Identity => out.copy_from_slice(g),
         }
     }
+}
+
+/// `out = f(z)`, compiled for each instruction set and chosen when it runs.
+fn map<R: Real>(z: &[R], out: &mut [R], f: impl Fn(R) -> R) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (out, z) in out.iter_mut().zip(z) {
+                *out = f(*z);
+            }
+        },
+    );
+}
+
+/// `out = g · f(z, a)`, compiled for each instruction set and chosen when it runs.
+fn map_bar<R: Real>(z: &[R], a: &[R], g: &[R], out: &mut [R], f: impl Fn(R, R) -> R) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (((out, z), a), g) in out.iter_mut().zip(z).zip(a).zip(g) {
+                *out = *g * f(*z, *a);
+            }
+        },
+    );
 }
 
 impl std::fmt::Display for Activation {
@@ -78,15 +98,11 @@ impl std::fmt::Display for Activation {
     }
 }
 
-/// Φ(z) = (1 + erf(z/√2)) / 2.
-fn normal_distribution<R: Real>(z: R) -> R {
-    R::of(0.5) * (R::one() + (z * R::of(std::f64::consts::FRAC_1_SQRT_2)).erf())
-}
-
 /// Φ'(z) = exp(-z²/2) / √(2π).
+#[inline(always)]
 fn normal_density<R: Real>(z: R) -> R {
     let inverse_root = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-    (-(z * z) * R::of(0.5)).exp() * R::of(inverse_root)
+    (-(z * z) * R::of(0.5)).exponential() * R::of(inverse_root)
 }
 
 #[cfg(test)]

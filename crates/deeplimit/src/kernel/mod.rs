@@ -6,6 +6,7 @@
 mod activation;
 mod gemm;
 mod patches;
+pub(crate) mod single;
 
 pub use activation::Activation;
 pub use gemm::{Matrix, MatrixMut, multiply};
