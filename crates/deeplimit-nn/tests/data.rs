@@ -692,7 +692,9 @@ fn a_batch_is_the_samples_asked_for_normalised_per_channel() {
 #[test]
 fn an_augmented_sample_is_the_same_in_any_batch_and_another_in_any_other_epoch() {
     let digits = load(&Options::default()).unwrap();
-    let draw = |seed, epoch| Some(Draw { augment: Augment { crop: 2, flip: true, noise: 0.5 }, seed, epoch });
+    let draw = |seed, epoch| {
+        Some(Draw { augment: Augment { crop: 2, flip: true, noise: 0.5 }, seed, epoch })
+    };
     let indices: Vec<u32> = (0..64).collect();
     let run = |indices: &[u32], draw| {
         batch(&digits.train, indices, &digits.normalisation, draw).unwrap().inputs
@@ -727,7 +729,8 @@ fn a_batch_refuses_what_does_not_fit_its_samples() {
     assert_eq!(run(&[0, 2], good, None), "sample 2, expected less than 2");
     let other = Normalisation::identity(Shape::image(1, 8, 8));
     assert_eq!(run(&[0], &other, None), "normalisation: means: 1, expected 2");
-    let draw = Some(Draw { augment: Augment { flip: true, ..Augment::default() }, seed: 0, epoch: 0 });
+    let draw =
+        Some(Draw { augment: Augment { flip: true, ..Augment::default() }, seed: 0, epoch: 0 });
     assert_eq!(
         run(&[0], good, draw),
         "augmentation: flip on inputs of 2×1×1: only images can be flipped"

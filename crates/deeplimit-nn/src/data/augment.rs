@@ -137,7 +137,7 @@ mod tests {
     /// The definition, written out: pad, crop, flip.
     fn by_definition(change: Change, image: &[f32], shape: Shape, padding: &[f32]) -> Vec<f32> {
         let mut out = Vec::new();
-        for channel in 0..shape.channels {
+        for (channel, padding) in padding.iter().enumerate().take(shape.channels) {
             for row in 0..shape.height {
                 for column in 0..shape.width {
                     let column = if change.flip { shape.width - 1 - column } else { column };
@@ -148,7 +148,7 @@ mod tests {
                         let row = channel * shape.height + row - change.crop;
                         image[row * shape.width + column - change.crop]
                     } else {
-                        padding[channel]
+                        *padding
                     });
                 }
             }

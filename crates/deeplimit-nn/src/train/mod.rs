@@ -172,7 +172,7 @@ impl Trainer {
             gradient_norm: gradient.norm,
             certificates: gradient.certificates,
             tape_bytes: gradient.tape_bytes,
-            epoch_ended: self.position.step % self.steps_per_epoch() == 0,
+            epoch_ended: self.position.step.is_multiple_of(self.steps_per_epoch()),
         })
     }
 

@@ -35,7 +35,7 @@ pub fn tanh(x: f32) -> f32 {
     let size = x.abs();
     let z = x * x;
     let mut p = -5.704_988_7e-3;
-    for coefficient in [2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
+    for coefficient in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
         p = p * z + coefficient;
     }
     let near = p * z * x + x;
