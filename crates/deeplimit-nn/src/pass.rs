@@ -11,9 +11,8 @@ use crate::{TensorState, gradients};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use deeplimit::flow::Recording;
 use deeplimit::gradient::MethodTape;
-use deeplimit::{Bytes, Certificate, Flow, Method, Scheme};
+use deeplimit::{Bytes, Certificate, Flow, Method, Recording, Scheme};
 
 /// A flow of blocks, ready for one training step.
 pub struct FlowPass<M: Residual<D>, const D: usize> {

@@ -12,7 +12,7 @@
 //! - [`control`]: depth-stacked parameters `[N, …]`.
 //! - [`scheme`]: explicit Runge–Kutta steps in depth.
 //! - [`gradient`]: how the pull-back of a flow gets the states it needs, and its certificate.
-//! - [`flow`]: field + control + scheme, walked tile by tile on all cores.
+//! - [`flow`]: field + control + scheme; walked tile by tile on all cores.
 //! - [`limit`]: the neural ODE of a network, and how far the network is from it.
 //! - [`objective`]: losses and problems whose optima are known.
 //! - [`kernel`]: matrix products and activations; the only room with `unsafe`.
@@ -50,6 +50,7 @@ mod rows;
 pub mod scheme;
 pub mod seed;
 mod state;
+mod tiles;
 
 pub use field::Field;
 pub use flow::Flow;
@@ -58,6 +59,7 @@ pub use real::Real;
 pub use rows::Rows;
 pub use scheme::Scheme;
 pub use state::{Bytes, State};
+pub use tiles::Recording;
 
 /// The names most programs import.
 pub mod prelude {

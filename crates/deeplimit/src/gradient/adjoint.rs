@@ -15,8 +15,7 @@
 
 use super::certificate::{larger, relative};
 use super::predictor::{Prediction, Predictor};
-use super::{Evidence, GradientMethod};
-use crate::flow::Turn;
+use super::{Evidence, GradientMethod, Turn};
 use crate::scheme::Work;
 use crate::{Bytes, Field, Flow, State};
 use std::collections::VecDeque;

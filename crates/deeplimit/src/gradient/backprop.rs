@@ -1,7 +1,6 @@
 //! Backpropagation: every linearised step is kept. Exact, with memory proportional to depth.
 
-use super::{Evidence, GradientMethod};
-use crate::flow::Turn;
+use super::{Evidence, GradientMethod, Turn};
 use crate::scheme::{StepTape, Stepper, Work};
 use crate::{Bytes, Field, Flow, State};
 use std::ops::Range;

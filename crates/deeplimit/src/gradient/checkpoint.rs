@@ -1,8 +1,7 @@
 //! Checkpointing: the states at the starts of segments are kept, and each segment is walked
 //! again with all its steps when its turn comes (Griewank 1992; Chen et al. 2016). Exact.
 
-use super::{Evidence, GradientMethod, backprop};
-use crate::flow::Turn;
+use super::{Evidence, GradientMethod, Turn, backprop};
 use crate::scheme::Work;
 use crate::{Bytes, Field, Flow};
 use std::num::NonZeroUsize;

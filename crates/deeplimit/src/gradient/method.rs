@@ -2,9 +2,8 @@
 
 use super::{
     Adjoint, AdjointTape, Backprop, BackpropTape, Checkpoint, CheckpointTape, Evidence,
-    GradientMethod, Predictor, Sweeps,
+    GradientMethod, Predictor, Sweeps, Turn,
 };
-use crate::flow::Turn;
 use crate::{Bytes, Field, Flow};
 use std::str::FromStr;
 

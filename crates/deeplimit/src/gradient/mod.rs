@@ -15,6 +15,7 @@ mod certificate;
 mod checkpoint;
 mod method;
 mod predictor;
+mod turn;
 
 pub use adjoint::{Adjoint, AdjointTape, Passage, Sweeps};
 pub use backprop::{Backprop, BackpropTape};
@@ -22,8 +23,9 @@ pub use certificate::{AnchorError, Certificate, Evidence, larger};
 pub use checkpoint::{Checkpoint, CheckpointTape};
 pub use method::{Entry, Method, MethodTape, REGISTRY, UnknownMethod};
 pub use predictor::Predictor;
+pub(crate) use turn::Gates;
+pub use turn::Turn;
 
-use crate::flow::Turn;
 use crate::{Bytes, Field, Flow};
 
 /// A way to get the gradient of a flow, on one tile.

@@ -2,7 +2,7 @@
 
 use super::largest;
 use deeplimit::field::Layer;
-use deeplimit::flow::Turn;
+use deeplimit::gradient::Turn;
 use deeplimit::gradient::{Adjoint, Predictor, Sweeps};
 use deeplimit::prelude::*;
 use std::ops::Range;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How far each tile has come on its way back: the number of the lowest step it has left.
-pub(super) struct Gates {
+pub(crate) struct Gates {
     left: Vec<AtomicUsize>,
 }
 
@@ -12,13 +12,13 @@ const ABANDONED: usize = 0;
 
 impl Gates {
     /// All tiles above the last of `steps` steps.
-    pub(super) fn new(tiles: usize, steps: usize) -> Self {
+    pub(crate) fn new(tiles: usize, steps: usize) -> Self {
         // A tile that has left step n shows n; before the first it shows `steps`.
         Self { left: (0..tiles).map(|_| AtomicUsize::new(steps)).collect() }
     }
 
     /// The place of one tile in the order.
-    pub(super) fn turn(&self, tile: usize) -> Turn<'_> {
+    pub(crate) fn turn(&self, tile: usize) -> Turn<'_> {
         Turn { gates: Some(self), tile }
     }
 }

@@ -1,0 +1,175 @@
+//! Depth first: a flow walked one tile of the batch at a time, on all cores.
+//!
+//! Where samples do not see each other the batch is cut into tiles, and each tile walks through
+//! all layers, forward or back, on one thread; the tiles are cut the same way whatever the number
+//! of threads. There is one gradient buffer for all tiles: tile t adds to the gradient of a step
+//! only after tile t − 1 has left the step below it ([`Turn`](crate::gradient::Turn)), so that each
+//! node receives its contributions in the order of the tiles, and the result has the same bits for
+//! any number of threads.
+
+use crate::gradient::{Certificate, Evidence, Gates, GradientMethod};
+use crate::{Bytes, Field, Flow, State};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a gradient method keeps from the way forward, tile by tile.
+pub struct Recording<T> {
+    tiles: Vec<(usize, T)>,
+}
+
+impl<T: Bytes> Bytes for Recording<T> {
+    fn bytes(&self) -> usize {
+        self.tiles.iter().map(|(_, tape)| tape.bytes()).sum()
+    }
+}
+
+impl<F: Field> Flow<F> {
+    /// x_N, keeping nothing.
+    pub fn forward(&self, x0: &F::State) -> F::State {
+        let tiles = self.each_tile(self.cut(x0), |x, _| {
+            let mut x = x;
+            let mut stepper = self.stepper(&x);
+            stepper.advance(0..self.steps(), &mut x);
+            x
+        });
+        F::State::join(tiles)
+    }
+
+    /// x_N, with what `method` needs to pull a cotangent back later.
+    pub fn record<M: GradientMethod<F>>(
+        &self,
+        method: &M,
+        x0: &F::State,
+    ) -> (F::State, Recording<M::Tape>) {
+        let tiles = self.each_tile(self.cut(x0), |x, _| {
+            let samples = x.samples();
+            let (end, tape) = method.record(self, x);
+            (end, (samples, tape))
+        });
+        let (ends, tiles) = tiles.into_iter().unzip();
+        (F::State::join(ends), Recording { tiles })
+    }
+
+    /// Pulls the cotangent of x_N back: returns that of x_0 and a certificate of its accuracy,
+    /// and adds ∂loss/∂θ to `gradient`.
+    pub fn pull_back<M: GradientMethod<F>>(
+        &self,
+        method: &M,
+        recording: Recording<M::Tape>,
+        x_bar: &F::State,
+        gradient: &mut F::Gradient,
+    ) -> (F::State, Certificate) {
+        let mut start = 0;
+        let tiles = recording.tiles.into_iter().map(|(samples, tape)| {
+            start += samples;
+            (tape, x_bar.slice(start - samples, samples))
+        });
+        let tiles: Vec<_> = tiles.collect();
+        let gates = Gates::new(tiles.len(), self.steps());
+        let done = {
+            let sink = self.field().open(gradient);
+            self.each_tile(tiles, |(tape, bar), index| {
+                let mut bar = bar;
+                let turn = gates.turn(index);
+                let evidence = method.pull_back(self, tape, &mut bar, &sink, &turn);
+                (bar, evidence)
+            })
+        };
+        let (bars, evidence): (Vec<_>, Vec<Evidence>) = done.into_iter().unzip();
+        let norm = self.field().gradient_norm(gradient);
+        let size = (x_bar.samples() * self.steps()) as f64;
+        (F::State::join(bars), Certificate::conclude(evidence, norm, size))
+    }
+
+    /// Cuts a batch into tiles.
+    fn cut(&self, x: &F::State) -> Vec<F::State> {
+        let samples = x.samples();
+        match self.tile_samples(x) {
+            Some(tile) if tile < samples => {
+                let starts = (0..samples).step_by(tile);
+                starts.map(|start| x.slice(start, tile.min(samples - start))).collect()
+            }
+            _ => vec![x.clone()],
+        }
+    }
+
+    /// Runs `work(tile, index)` on every tile; threads take tiles in order. Results are in order.
+    fn each_tile<T: Send, U: Send>(
+        &self,
+        tiles: Vec<T>,
+        work: impl Fn(T, usize) -> U + Sync,
+    ) -> Vec<U> {
+        if tiles.len() == 1 || rayon::current_num_threads() == 1 {
+            return tiles.into_iter().enumerate().map(|(i, tile)| work(tile, i)).collect();
+        }
+        let threads = rayon::current_num_threads().min(tiles.len());
+        let waiting: Vec<Mutex<Option<T>>> =
+            tiles.into_iter().map(|tile| Mutex::new(Some(tile))).collect();
+        let done: Vec<Mutex<Option<U>>> = waiting.iter().map(|_| Mutex::new(None)).collect();
+        let next = AtomicUsize::new(0);
+        rayon::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|_| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(slot) = waiting.get(index) else { break };
+                        let tile = lock(slot).take().expect("each index is handed out once");
+                        let result = work(tile, index);
+                        *lock(&done[index]) = Some(result);
+                    }
+                });
+            }
+        });
+        let done = done.iter().map(|slot| lock(slot).take());
+        done.map(|result| result.expect("the scope ends when all tiles are done")).collect()
+    }
+}
+
+/// Locks; a lock is poisoned only by a panic that is already on its way to the caller.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::prelude::*;
+
+    fn flow(rows: usize) -> (Flow<Stacked<f32, Mlp>>, Rows<f32>) {
+        let layer = Mlp { width: 6, hidden: 9, activation: Activation::Tanh };
+        let x0 = Rows::from_fn(rows, 6, |r, c| ((r * 6 + c) as f32 * 0.37).sin());
+        (Flow::new(Stacked::rough(layer, 13, 4), Scheme::EULER).with_tile(4), x0)
+    }
+
+    fn gradient(threads: usize, rows: usize, method: &str) -> (Vec<f32>, Control<f32>) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| {
+            let (flow, x0) = flow(rows);
+            let method: Method = method.parse().expect("a method");
+            let (end, recording) = flow.record(&method, &x0);
+            let mut gradient = flow.field().zero_gradient();
+            let (bar, _) = flow.pull_back(&method, recording, &end, &mut gradient);
+            (bar.into_data(), gradient)
+        })
+    }
+
+    #[test]
+    fn gradients_have_the_same_bits_for_any_number_of_threads() {
+        for method in ["backprop", "adjoint-adaptive", "adjoint-predicted"] {
+            for rows in [1, 3, 4, 5, 8, 9, 33] {
+                let alone = gradient(1, rows, method);
+                for threads in [2, 3, 7] {
+                    assert_eq!(gradient(threads, rows, method), alone, "{method}, {rows} rows");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_walk_to_the_states_of_the_whole_batch() {
+        let (flow, x0) = flow(11);
+        let whole = flow.states(&x0).pop().expect("x_N");
+        let tiled = flow.forward(&x0);
+        let error = tiled.distance_squared(&whole).sqrt() / whole.norm_squared().sqrt();
+        assert!(error < 1e-6, "{error}"); // Products of 4 and of 11 rows may round differently.
+    }
+}
