@@ -46,7 +46,8 @@ pub fn with_data(mut config: Config, data: Option<&Path>, source_given: bool) ->
     Ok(config)
 }
 
-/// Applies one `a.b=value`; what is missing on the way is filled in with defaults.
+/// Applies one `a.b=value`. A missing table on the way starts empty, since what it does not name
+/// has defaults; a missing array, and what lies in it, starts with the default entries.
 fn apply(table: &mut Table, setting: &str) -> Result<()> {
     let Some((path, text)) = setting.split_once('=') else {
         bail!("--set {setting}: expected KEY=VALUE, such as train.epochs=5");
@@ -60,13 +61,15 @@ fn apply(table: &mut Table, setting: &str) -> Result<()> {
     let mut keys = path.split('.').peekable();
     let mut changed = Value::Table(std::mem::take(table));
     let mut place = &mut changed;
+    let mut inside_array = false;
     while let Some(key) = keys.next() {
         let last = keys.peek().is_none();
         let below = defaults.and_then(|value| child(value, key));
         place = match place {
             Value::Table(table) => {
-                let empty = || Value::Table(Table::new());
-                table.entry(key).or_insert_with(|| below.cloned().unwrap_or_else(empty))
+                inside_array |= matches!(below, Some(Value::Array(_)));
+                let fill = below.filter(|_| inside_array).cloned();
+                table.entry(key).or_insert(fill.unwrap_or_else(|| Value::Table(Table::new())))
             }
             Value::Array(array) => {
                 let count = array.len();
@@ -132,6 +135,15 @@ mod tests {
         assert_eq!(config.network.stage[0].depth, 128);
         assert_eq!(config.gradient.method, "backprop");
         assert_eq!(config.train.rate, 0.5);
+    }
+
+    #[test]
+    fn a_setting_of_the_data_does_not_stop_a_folder_from_telling_its_format() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("table.csv");
+        std::fs::write(&file, "1,2,0.5\n2,3,0.7\n").expect("written");
+        let config = read(None, &["data.task=regression".to_owned()], Some(&file));
+        assert_eq!(config.expect("valid").data.source.name(), "csv");
     }
 
     #[test]

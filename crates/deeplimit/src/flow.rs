@@ -1,7 +1,7 @@
 //! The flow x_0 → x_N: field + control + scheme.
 
-use crate::scheme::{Scheme, Stepper};
 use crate::Field;
+use crate::scheme::{Scheme, Stepper};
 
 /// Field + control + scheme: the map x_0 → x_N.
 #[derive(Clone, Debug)]

@@ -96,9 +96,9 @@ impl Session {
     fn start(arguments: &Arguments) -> Result<Self> {
         let file = arguments.config.as_deref();
         let config = config::read(file, &arguments.settings, arguments.data.as_deref())?;
-        let name = file.and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
-        let name = name.unwrap_or_else(|| config.data.source.name().to_owned());
         let trainer = Trainer::new(config)?;
+        let name = file.and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+        let name = name.unwrap_or_else(|| trainer.splits().name.clone());
         let folder = RunFolder::create(arguments.out.as_deref(), &name, trainer.config())?;
         // A run killed before its first checkpoint can be resumed too.
         trainer.save(&folder.weights())?;
