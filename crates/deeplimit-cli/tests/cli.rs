@@ -250,10 +250,20 @@ fn gradcheck_errors_fall_with_the_orders_of_theory() {
     };
     check(
         "--smooth",
-        &[("adjoint-published", 1.0), ("adjoint-corrected", 2.0), ("adjoint-predicted", 3.0)],
+        &[
+            ("adjoint-published", 1.0),
+            ("adjoint-corrected", 2.0),
+            ("adjoint-predicted", 3.0),
+            ("adjoint-learned", 4.0),
+        ],
     );
     check(
         "--rough",
-        &[("adjoint-published", 1.0), ("adjoint-corrected", 2.0), ("adjoint-learned", 2.0)],
+        &[
+            ("adjoint-published", 1.0),
+            ("adjoint-corrected", 2.0),
+            ("adjoint-predicted", 1.0),
+            ("adjoint-learned", 2.0),
+        ],
     );
 }
