@@ -1,0 +1,122 @@
+//! Tables.
+
+use super::*;
+
+#[test]
+fn a_table_has_its_classes_in_the_last_column_sorted() {
+    let folder = table("5.1, 3.5,setosa\n4.9,-3e-1,virginica\n\n7,1,setosa");
+    let splits = load_table(&folder, Task::Classification).unwrap();
+    assert_eq!(splits.name, "table");
+    assert_eq!(splits.train.shape(), Shape::table(2));
+    assert_eq!(splits.train.inputs(), &Inputs::Floats(vec![5.1, 3.5, 4.9, -0.3, 7.0, 1.0]));
+    assert_eq!(
+        (labels(&splits.train), names(&splits.train)),
+        (&[0, 1, 0][..], &["setosa".to_owned(), "virginica".to_owned()][..])
+    );
+}
+
+#[test]
+fn whole_number_classes_are_in_numerical_order_however_they_are_written() {
+    let splits = load_table(&table("1,10\n2,9\n3,9.0\n4,-1\n"), Task::Classification).unwrap();
+    assert_eq!(names(&splits.train), ["-1", "9", "10"]);
+    assert_eq!(labels(&splits.train), [2, 1, 1, 0]);
+    let mixed = load_table(&table("1,10\n2,9\n3,9.5\n4,b\n"), Task::Classification).unwrap();
+    assert_eq!(names(&mixed.train), ["10", "9", "9.5", "b"]);
+}
+
+#[test]
+fn a_regression_normalises_its_targets_and_restores_them() {
+    let folder = table("a,b,target\n1,2,10\n2,2,30\n3,2,80\n");
+    let splits = load_table(&folder, Task::Regression).unwrap();
+    assert_eq!(splits.train.targets(), &Targets::Values(vec![10.0, 30.0, 80.0]));
+    let scale = splits.normalisation.target.unwrap();
+    assert_eq!(scale.mean, 40.0);
+    let batch = batch(&splits.train, &[2, 0], &splits.normalisation, None).unwrap();
+    let BatchTargets::Values(values) = &batch.targets else { panic!("labels") };
+    assert!((scale.restore(values[0]) - 80.0).abs() < 1e-5);
+    assert!((scale.restore(values[1]) - 10.0).abs() < 1e-5);
+    // The second feature is constant: it becomes 0.
+    assert_eq!((batch.inputs[1], batch.inputs[3]), (0.0, 0.0));
+}
+
+#[test]
+fn only_a_first_line_without_any_number_is_a_header() {
+    let with =
+        load_table(&table("\u{feff}length,width,kind\n1,2,a\n3,4,b\n"), Task::Classification);
+    assert_eq!(with.unwrap().train.len(), 2);
+    // A kind in the first feature, as abalone has it, is no header.
+    let folder = table("M,2,a\n1,2,a\n");
+    let message = complaint(load_table(&folder, Task::Classification), &folder);
+    assert_eq!(message, "table.csv: line 1, column 1: \"M\": expected a number");
+    // Nor is a line of missing values.
+    let folder = table("?,?,a\n1,2,a\n");
+    let message = complaint(load_table(&folder, Task::Classification), &folder);
+    let missing = "a missing value; fill it in or remove the line";
+    assert_eq!(message, format!("table.csv: line 1, column 1: \"?\": {missing}"));
+}
+
+#[test]
+fn a_bad_cell_names_file_line_column_and_value() {
+    let missing = "a missing value; fill it in or remove the line";
+    let class = "expected a class (text or a whole number); \
+                 for a real-valued target use task = \"regression\"";
+    let cases = [
+        ("1,2,a\n3,?,b\n", Task::Classification, format!("line 2, column 2: \"?\": {missing}")),
+        ("1,2,a\n\n3,,b\n", Task::Classification, format!("line 3, column 2: \"\": {missing}")),
+        ("1,2,a\n3,4,?\n", Task::Classification, format!("line 2, column 3: \"?\": {missing}")),
+        ("1,2,3\n3,4,x\n", Task::Regression, "line 2, column 3: \"x\": expected a number".into()),
+        ("1,2,3\n3,4,0.5\n", Task::Classification, format!("line 2, column 3: \"0.5\": {class}")),
+        ("1,2,3\n3,4,NaN\n", Task::Regression, format!("line 2, column 3: \"NaN\": {missing}")),
+        (
+            "1,2,3\n3,1e39,4\n",
+            Task::Regression,
+            "line 2, column 2: \"1e39\": expected a finite 32-bit number".into(),
+        ),
+        (
+            "1,2,3\n\"3\nx\",4,5\n",
+            Task::Regression,
+            "line 2, column 1: \"3\\nx\": expected a number".into(),
+        ),
+        ("1,2,3\n4,5\n", Task::Regression, "line 2: 2 columns, expected 3".into()),
+        (
+            "1;2;3\n4;5;6\n",
+            Task::Regression,
+            "line 1: 1 column(s), expected features and a target separated by commas".into(),
+        ),
+        ("a,b\n", Task::Regression, "holds no samples".into()),
+        ("", Task::Regression, "holds no samples".into()),
+    ];
+    for (text, task, expected) in cases {
+        let folder = table(text);
+        let message = complaint(load_table(&folder, task), &folder);
+        let message = message.strip_prefix("table.csv: ").unwrap();
+        assert_eq!(message, expected, "{text:?}");
+    }
+}
+
+#[test]
+fn a_table_may_be_gzipped_and_a_cut_one_names_the_line() {
+    // Numbers that do not compress well, so that many lines stand before the cut.
+    let text: String = (0..2000u64)
+        .map(|line| format!("{},{},k{}\n", line * line % 9973, line * 7919 % 10_007, line % 3))
+        .collect();
+    let whole = gzip(text.as_bytes());
+    let good = folder(&[("t.csv.gz", whole.clone())]);
+    let splits = load(&all(&good.path().join("t.csv.gz"))).unwrap();
+    assert_eq!((splits.name.as_str(), splits.train.len()), ("t", 2000));
+
+    let cut = folder(&[("t.csv.gz", whole[..whole.len() / 2].to_vec())]);
+    let error = load(&all(&cut.path().join("t.csv.gz"))).unwrap_err();
+    let DataError::Gzip { truncated: true, place: Place::Line(line), .. } = error else {
+        panic!("{error}")
+    };
+    // The line is that of the last complete record, about the middle of the file.
+    assert!((500..1500).contains(&line), "{line}");
+}
+
+#[test]
+fn a_table_that_is_not_text_names_the_line() {
+    let folder = folder(&[("table.csv", b"1,2,a\n3,4,\xff\n".to_vec())]);
+    let message = complaint(load_table(&folder, Task::Classification), &folder);
+    assert_eq!(message, "table.csv: line 2: is not UTF-8 text");
+}
