@@ -166,9 +166,9 @@ fn step(
     gradient: &mut Control<f32>,
 ) -> (f64, Rows<f32>) {
     let (mut end, recording) = flow.record(method, x0);
-    let count = end.data().len() as f64;
-    let loss = end.data().iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / count;
-    end.data_mut().iter_mut().for_each(|v| *v *= 2.0 / count as f32);
+    let count = end.columns().len() as f64;
+    let loss = end.columns().iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / count;
+    end.columns_mut().iter_mut().for_each(|v| *v *= 2.0 / count as f32);
     let (x0_bar, _) = flow.pull_back(method, recording, &end, gradient);
     (loss, x0_bar)
 }

@@ -130,7 +130,7 @@ impl Workload {
     fn entry(&self, entry: &Value, control: &Control<f32>, x0: &Rows<f32>) -> Result<f64> {
         let index = entry["flat_index"].as_u64().context("an index")? as usize;
         let Some(layer) = entry["layer"].as_u64() else {
-            return Ok(f64::from(x0.data()[index]));
+            return Ok(f64::from(x0.at(index / x0.width(), index % x0.width())));
         };
         let tensor = entry["tensor"].as_str().context("a tensor's name")?.to_lowercase();
         let kind = control.kinds().iter().position(|kind| kind.name == tensor);
@@ -163,7 +163,7 @@ impl Workload {
         let products: usize =
             self.kinds().iter().filter(|kind| kind.shape.len() > 1).map(Kind::len).sum();
         let pixels = match &self.layer {
-            AnyLayer::Conv(conv) => conv.image.pixels(),
+            AnyLayer::Conv(conv) => conv.image().pixels(),
             _ => 1,
         };
         2.0 * (self.batch * self.depth * products * pixels) as f64

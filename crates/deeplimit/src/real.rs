@@ -1,13 +1,13 @@
 //! The element types of the CPU fields: `f32` and `f64`.
 
-use crate::kernel::single;
+use crate::kernel::{Lanes, single};
 use num_traits::{Float, NumAssign};
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 
 /// A real number that the kernels can work on.
 pub trait Real:
-    Float + NumAssign + Sum + Default + Debug + Display + Send + Sync + 'static
+    Float + Lanes + NumAssign + Sum + Default + Debug + Display + Send + Sync + 'static
 {
     /// Name of the type, `"f32"` or `"f64"`.
     const NAME: &'static str;

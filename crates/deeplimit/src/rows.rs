@@ -1,41 +1,45 @@
-//! States of the CPU fields: one sample a row, contiguous.
+//! States of the CPU fields: samples side by side.
 
+use crate::kernel::{transpose, vector};
 use crate::{Bytes, Real, State};
 
-/// A matrix `[rows, width]`, row-major; a row is one sample.
+/// A matrix `[rows, width]`; a row is one sample.
 ///
-/// Images are rows of `channels · height · width` numbers, channel first.
+/// Images are rows of `channels · height · width` numbers, channel first. In memory the matrix lies
+/// column by column, so that samples fill the lanes of vector registers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows<R> {
     rows: usize,
     width: usize,
-    data: Vec<R>,
+    columns: Vec<R>,
 }
 
 impl<R: Real> Rows<R> {
-    /// Wraps `data` of length `rows · width`.
+    /// The rows that `data`, of length `rows · width`, holds one after the other.
     ///
     /// # Panics
     /// If the length of `data` is not `rows · width`.
-    pub fn new(rows: usize, width: usize, data: Vec<R>) -> Self {
+    pub fn new(rows: usize, width: usize, data: &[R]) -> Self {
         assert_eq!(
             data.len(),
             rows * width,
             "{rows} rows of width {width} need {} numbers",
             rows * width
         );
-        Self { rows, width, data }
+        let mut columns = vec![R::zero(); rows * width];
+        transpose(data, width, &mut columns, rows, width);
+        Self { rows, width, columns }
     }
 
     /// All zeros.
     pub fn zeros(rows: usize, width: usize) -> Self {
-        Self::new(rows, width, vec![R::zero(); rows * width])
+        Self { rows, width, columns: vec![R::zero(); rows * width] }
     }
 
     /// Entries given by (row, column).
     pub fn from_fn(rows: usize, width: usize, f: impl Fn(usize, usize) -> R) -> Self {
-        let data = (0..rows * width).map(|i| f(i / width, i % width)).collect();
-        Self::new(rows, width, data)
+        let columns = (0..rows * width).map(|i| f(i % rows, i / rows)).collect();
+        Self { rows, width, columns }
     }
 
     /// Number of samples.
@@ -48,53 +52,44 @@ impl<R: Real> Rows<R> {
         self.width
     }
 
-    /// All numbers, row-major.
-    pub fn data(&self) -> &[R] {
-        &self.data
+    /// All numbers, column by column: `[width, rows]`.
+    pub fn columns(&self) -> &[R] {
+        &self.columns
     }
 
-    /// All numbers, row-major.
-    pub fn data_mut(&mut self) -> &mut [R] {
-        &mut self.data
+    /// All numbers, column by column: `[width, rows]`.
+    pub fn columns_mut(&mut self) -> &mut [R] {
+        &mut self.columns
     }
 
-    /// The numbers, without a copy.
-    pub fn into_data(self) -> Vec<R> {
-        self.data
+    /// All numbers, row by row.
+    pub fn to_vec(&self) -> Vec<R> {
+        let mut data = vec![R::zero(); self.columns.len()];
+        transpose(&self.columns, self.rows, &mut data, self.width, self.rows);
+        data
+    }
+
+    /// One number.
+    pub fn at(&self, row: usize, column: usize) -> R {
+        self.columns[column * self.rows + row]
     }
 
     /// One sample.
-    pub fn row(&self, row: usize) -> &[R] {
-        &self.data[row * self.width..(row + 1) * self.width]
+    pub fn row(&self, row: usize) -> Vec<R> {
+        (0..self.width).map(|column| self.at(row, column)).collect()
     }
 
     /// Rounds or widens every entry.
     pub fn cast<S: Real>(&self) -> Rows<S> {
-        let data = self.data.iter().map(|v| S::of(v.wide())).collect();
-        Rows::new(self.rows, self.width, data)
+        let columns = self.columns.iter().map(|v| S::of(v.wide())).collect();
+        Rows { rows: self.rows, width: self.width, columns }
     }
 }
 
 impl<R> Bytes for Rows<R> {
     fn bytes(&self) -> usize {
-        std::mem::size_of_val(self.data.as_slice())
+        std::mem::size_of_val(self.columns.as_slice())
     }
-}
-
-/// Sums `term(i)` in eight interleaved accumulators: the compiler can keep them in vector lanes,
-/// and the order of additions is fixed.
-#[inline(always)]
-fn lane_sum<R: Real>(a: &[R], b: &[R], term: impl Fn(f64, f64) -> f64) -> f64 {
-    const LANES: usize = 8;
-    let mut lanes = [0.0; LANES];
-    let (mut chunks_a, mut chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    for (xs, ys) in (&mut chunks_a).zip(&mut chunks_b) {
-        for lane in 0..LANES {
-            lanes[lane] += term(xs[lane].wide(), ys[lane].wide());
-        }
-    }
-    let tail = chunks_a.remainder().iter().zip(chunks_b.remainder());
-    lanes.iter().sum::<f64>() + tail.map(|(x, y)| term(x.wide(), y.wide())).sum::<f64>()
 }
 
 impl<R: Real> State for Rows<R> {
@@ -107,51 +102,58 @@ impl<R: Real> State for Rows<R> {
     }
 
     fn copy_from(&mut self, x: &Self) {
-        self.data.copy_from_slice(&x.data);
+        self.columns.copy_from_slice(&x.columns);
     }
 
     fn set_zero(&mut self) {
-        self.data.fill(R::zero());
+        self.columns.fill(R::zero());
     }
 
     fn scale(&mut self, factor: f64) {
-        let factor = R::of(factor);
-        self.data.iter_mut().for_each(|v| *v *= factor);
+        vector::scale(&mut self.columns, R::of(factor));
+    }
+
+    fn set_scaled(&mut self, factor: f64, x: &Self) {
+        vector::set_scaled(&mut self.columns, R::of(factor), &x.columns);
     }
 
     fn add_scaled(&mut self, factor: f64, x: &Self) {
-        let factor = R::of(factor);
-        for (v, x) in self.data.iter_mut().zip(&x.data) {
-            *v += factor * *x;
-        }
+        vector::add_scaled(&mut self.columns, R::of(factor), &x.columns);
     }
 
     fn set_sum(&mut self, x: &Self, factor: f64, y: &Self) {
-        let factor = R::of(factor);
-        for ((v, x), y) in self.data.iter_mut().zip(&x.data).zip(&y.data) {
-            *v = *x + factor * *y;
-        }
+        vector::set_sum(&mut self.columns, &x.columns, R::of(factor), &y.columns);
     }
 
     fn dot(&self, other: &Self) -> f64 {
-        lane_sum(&self.data, &other.data, |x, y| x * y)
+        vector::dot(&self.columns, &other.columns)
     }
 
     fn distance_squared(&self, other: &Self) -> f64 {
-        lane_sum(&self.data, &other.data, |x, y| (x - y) * (x - y))
+        vector::distance_squared(&self.columns, &other.columns)
     }
 
     fn slice(&self, start: usize, count: usize) -> Self {
-        let range = start * self.width..(start + count) * self.width;
-        Self::new(count, self.width, self.data[range].to_vec())
+        let mut columns = Vec::with_capacity(count * self.width);
+        for column in self.columns.chunks_exact(self.rows.max(1)) {
+            columns.extend_from_slice(&column[start..start + count]);
+        }
+        Self { rows: count, width: self.width, columns }
     }
 
-    fn join(tiles: Vec<Self>) -> Self {
+    fn join(mut tiles: Vec<Self>) -> Self {
+        if tiles.len() == 1 {
+            return tiles.remove(0);
+        }
         let rows = tiles.iter().map(|tile| tile.rows).sum();
         let width = tiles.first().map_or(0, |tile| tile.width);
-        let mut data = Vec::with_capacity(rows * width);
-        tiles.iter().for_each(|tile| data.extend_from_slice(&tile.data));
-        Self::new(rows, width, data)
+        let mut columns = Vec::with_capacity(rows * width);
+        for column in 0..width {
+            for tile in &tiles {
+                columns.extend_from_slice(&tile.columns[column * tile.rows..][..tile.rows]);
+            }
+        }
+        Self { rows, width, columns }
     }
 }
 
@@ -167,12 +169,11 @@ mod tests {
     }
 
     #[test]
-    fn inner_products_cover_lanes_and_remainder() {
-        for length in [1, 7, 8, 9, 31] {
-            let x = Rows::from_fn(1, length, |_, i| (i + 1) as f32);
-            let expected: f64 = (1..=length).map(|i| (i * i) as f64).sum();
-            assert_eq!(x.norm_squared(), expected);
-            assert_eq!(x.distance_squared(&Rows::zeros(1, length)), expected);
-        }
+    fn rows_go_in_and_come_out_row_by_row() {
+        let data: Vec<f32> = (0..21).map(|i| i as f32).collect();
+        let x = Rows::new(7, 3, &data);
+        assert_eq!(x, Rows::from_fn(7, 3, |row, column| (row * 3 + column) as f32));
+        assert_eq!(x.to_vec(), data);
+        assert_eq!(x.row(2), [6.0, 7.0, 8.0]);
     }
 }

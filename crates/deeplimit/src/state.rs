@@ -9,7 +9,7 @@ pub trait Bytes {
 /// Hidden activations of a batch, or of a tile of it.
 ///
 /// Scalars are `f64` whatever the element type. Inner products of [`Rows`](crate::Rows) are
-/// accumulated in `f64`; other states may add up in the precision of their device.
+/// added up in `f64`, stretch by stretch; other states may add up in the precision of their device.
 pub trait State: Clone + Send + Sync + Bytes {
     /// A state of the same shape whose values may be anything.
     fn scratch(&self) -> Self;
@@ -25,6 +25,12 @@ pub trait State: Clone + Send + Sync + Bytes {
 
     /// `self = factor · self`.
     fn scale(&mut self, factor: f64);
+
+    /// `self = factor · x`.
+    fn set_scaled(&mut self, factor: f64, x: &Self) {
+        self.copy_from(x);
+        self.scale(factor);
+    }
 
     /// `self += factor · x`.
     fn add_scaled(&mut self, factor: f64, x: &Self);

@@ -148,7 +148,7 @@ mod tests {
             let (end, recording) = flow.record(&method, &x0);
             let mut gradient = flow.field().zero_gradient();
             let (bar, _) = flow.pull_back(&method, recording, &end, &mut gradient);
-            (bar.into_data(), gradient)
+            (bar.to_vec(), gradient)
         })
     }
 

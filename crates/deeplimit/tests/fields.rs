@@ -97,10 +97,10 @@ fn check<L: Layer<f64>>(
             close(&name, run.gradient.values()[kind][entry], difference(&direction, &still));
         }
     }
-    for entry in 0..x0.data().len() {
+    for entry in 0..x0.columns().len() {
         let mut direction = still.clone();
-        direction.data_mut()[entry] = 1.0;
-        close(&format!("x_0[{entry}]"), run.x0_bar.data()[entry], difference(&zero, &direction));
+        direction.columns_mut()[entry] = 1.0;
+        close(&format!("x_0[{entry}]"), run.x0_bar.columns()[entry], difference(&zero, &direction));
     }
 }
 
@@ -126,7 +126,7 @@ macro_rules! for_every_layer {
             for (height, width) in [(1, 1), (1, 3), (3, 2)] {
                 let $name = format!("conv {height}x{width} {activation}");
                 let image = Image { height, width };
-                let $layer = Conv { channels: 2, hidden: 3, image, activation };
+                let $layer = Conv::new(2, 3, image, activation);
                 $body;
             }
         }
@@ -203,7 +203,7 @@ fn a_step_of_its_own_size_scales_the_flow_and_its_gradient() {
         let straight = Flow::new(Stacked::new(layer, control), scheme.clone()).with_step(0.21);
         let end = straight.forward(&Rows::zeros(1, 3));
         assert!(
-            end.data().iter().all(|x| (x - 3.0 * 0.21 * 2.0).abs() < 1e-14),
+            end.to_vec().iter().all(|x| (x - 3.0 * 0.21 * 2.0).abs() < 1e-14),
             "{scheme}: {end:?}"
         );
     }

@@ -195,9 +195,9 @@ fn the_bound_is_reached_where_the_curvature_is_constant() {
         let values = vec![vec![l; layers], b, one, vec![0.0; layers]];
         let control = Control::new(Layer::<f64>::kinds(&layer), layers, values);
         let flow = Flow::new(Stacked::new(layer.clone(), control), Scheme::EULER);
-        let x0 = Rows::new(1, 1, vec![start]);
+        let x0 = Rows::new(1, 1, &[start]);
         let states = flow.states(&x0);
-        let errors = states.iter().enumerate().map(|(n, x)| (x.data()[0] - solution(s(n))).abs());
+        let errors = states.iter().enumerate().map(|(n, x)| (x.to_vec()[0] - solution(s(n))).abs());
         let error = errors.fold(0.0, f64::max);
         let bound = l.exp_m1() / (2.0 * l * layers as f64) * m;
         let what = format!("tight, N = {layers}");
@@ -234,14 +234,14 @@ fn a_control_with_a_last_node_is_interpolated_up_to_it() {
         let values = vec![vec![l; nodes], (0..nodes).map(b).collect(), one, zero];
         let control = Control::new(Layer::<f64>::kinds(&layer), nodes, values);
         let flow = Flow::new(Stacked::new(layer.clone(), control), EULER_AT_NODES);
-        let x0 = Rows::new(1, 1, vec![start]);
+        let x0 = Rows::new(1, 1, &[start]);
         let ode = NeuralOde::new(&flow, Interpolant::Function).with_substeps(SUBSTEPS);
         let what = format!("tight, affine, N = {layers}");
         assert_close(ode.distance(&x0), number(&row["dist_affine"]), 1e-10, 0.0, &what);
         // Inside an interval x'' changes like e^{L s}, so it is largest at one of the ends.
         let states = ode.states(&x0);
         let second =
-            |n: usize, end: usize| (b(n + 1) - b(n)) / h + l * (l * states[end].data()[0] + b(end));
+            |n: usize, end: usize| (b(n + 1) - b(n)) / h + l * (l * states[end].to_vec()[0] + b(end));
         let ends = (0..layers).flat_map(|n| [second(n, n), second(n, n + 1)]);
         let curvature = ends.fold(0.0f64, |most, second| most.max(second.abs()));
         let bound = l.exp_m1() / (2.0 * l) * h * curvature;
@@ -255,7 +255,7 @@ fn alternating_relu_weights_keep_the_weight_interpolant_away() {
     let golden = golden("a_bound.json");
     let relu = &golden["relu_weights"];
     let layer = Mlp { width: 1, hidden: 1, activation: Activation::Relu };
-    let x0 = Rows::new(1, 1, vec![1.0]);
+    let x0 = Rows::new(1, 1, &[1.0]);
     let mut last = [0.0; 3];
     for row in list(&relu["rows"]) {
         let layers = count(&row["N"]);
@@ -268,9 +268,9 @@ fn alternating_relu_weights_keep_the_weight_interpolant_away() {
             // The golden solutions are closed forms, such as e^{(N − 1)/(2N)}; 8 substeps a layer
             // would be 1e-7 from them at N = 8.
             let ode = NeuralOde::new(&flow, interpolant).with_substeps(64);
-            ode.states(&x0)[layers].data()[0]
+            ode.states(&x0)[layers].to_vec()[0]
         };
-        last = [flow.forward(&x0).data()[0], end(Interpolant::Function), end(Interpolant::Weight)];
+        last = [flow.forward(&x0).to_vec()[0], end(Interpolant::Function), end(Interpolant::Weight)];
         let what = format!("relu, N = {layers}");
         for (value, name) in last.into_iter().zip(["resnet", "ode_fun", "ode_wgt"]) {
             assert_close(value, number(&row[name]), 1e-10, 0.0, &what);
@@ -287,7 +287,7 @@ fn alternating_relu_weights_keep_the_weight_interpolant_away() {
 fn diffusive_scalar_weights_keep_both_interpolants_away() {
     let golden = golden("a_bound.json");
     let a = number(&golden["scalar_diffusive"]["a"]);
-    let x0 = Rows::new(1, 1, vec![1.0]);
+    let x0 = Rows::new(1, 1, &[1.0]);
     for row in list(&golden["scalar_diffusive"]["rows"]) {
         let layers = count(&row["N"]);
         let size = a * (layers as f64).sqrt();
@@ -295,12 +295,12 @@ fn diffusive_scalar_weights_keep_both_interpolants_away() {
         let layer = Linear { width: 1 };
         let control = Control::new(Layer::<f64>::kinds(&layer), layers, vec![weights]);
         let flow = Flow::new(Stacked::new(layer, control), Scheme::EULER);
-        let resnet = flow.forward(&x0).data()[0];
+        let resnet = flow.forward(&x0).to_vec()[0];
         let what = format!("scalar diffusive, N = {layers}");
         assert_close(resnet, number(&row["resnet"]), 1e-10, 0.0, &what);
         for interpolant in [Interpolant::Function, Interpolant::Weight] {
             let ode = NeuralOde::new(&flow, interpolant).with_substeps(SUBSTEPS);
-            let end = ode.states(&x0)[layers].data()[0];
+            let end = ode.states(&x0)[layers].to_vec()[0];
             assert_close(end, number(&row["ode"]), 1e-6, 0.0, &what);
             assert_close((end - resnet).abs(), number(&row["dist"]), 1e-5, 0.0, &what);
         }

@@ -14,7 +14,7 @@ use support_ab::{assert_close, blend, count, decay, golden, list, number, number
 const SUBSTEPS: usize = 4;
 
 fn transpose(x: &Rows<f64>) -> Rows<f64> {
-    Rows::from_fn(x.width(), x.rows(), |row, column| x.row(column)[row])
+    Rows::from_fn(x.width(), x.rows(), |row, column| x.at(column, row))
 }
 
 /// A descent at its start, for one of the golden blocks.
@@ -75,7 +75,7 @@ impl Limit {
             let limit = [at(&self.fine, n), at(&self.coarse, n), at(descent, n)];
             blend(&limit, &[2.0, -1.0, -1.0]).iter().map(|v| v * v).sum::<f64>().sqrt()
         };
-        let maps = [&self.fine, &self.coarse, descent].map(|of| of.map().into_data());
+        let maps = [&self.fine, &self.coarse, descent].map(|of| of.map().to_vec());
         let map = blend(&maps, &[2.0, -1.0, -1.0]).iter().map(|v| v * v).sum::<f64>().sqrt();
         ((0..layers).map(node).fold(0.0, f64::max), map)
     }

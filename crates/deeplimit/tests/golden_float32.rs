@@ -22,7 +22,7 @@ impl Net {
     /// f = −(a/|W|₂²) Wᵀ tanh(W x).
     fn read(golden: &Value, row: &Value) -> Self {
         const WIDTH: usize = 4;
-        let rows = |name| Rows::new(3, WIDTH, numbers(golden, name));
+        let rows = |name| Rows::new(3, WIDTH, &numbers(golden, name));
         let (x0, bar, weight) = (rows("x0"), rows("lamN"), numbers(golden, "W"));
         let (name, a) = (text(row, "field"), number(row, "a"));
         let center = if name == "affine" { [1.0, -0.5, 0.8, 0.3] } else { [0.0; WIDTH] };

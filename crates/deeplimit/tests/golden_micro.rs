@@ -19,7 +19,7 @@ fn flow(case: &Value, name: &str, depth: usize, scheme: Scheme) -> Flow<Stacked<
 }
 
 fn flat(states: &[Rows<f64>]) -> Vec<f64> {
-    states.iter().flat_map(Rows::data).copied().collect()
+    states.iter().flat_map(Rows::to_vec).collect()
 }
 
 struct Check<'a> {
@@ -39,7 +39,7 @@ impl Check<'_> {
             self.array(name, &gradient.values()[kind]);
         }
         if self.golden.get("gx").is_some() {
-            self.array("gx", x0_bar.data());
+            self.array("gx", &x0_bar.to_vec());
         }
     }
 
@@ -57,7 +57,7 @@ impl Check<'_> {
 fn every_state_point_and_gradient_of_every_method_is_the_golden_one() {
     let golden = load("c_micro");
     let (depth, tolerance) = (common::count(&golden, "N"), number(entry(&golden, "tol"), "abs"));
-    let rows = |name| Rows::new(2, 3, numbers(&golden, name));
+    let rows = |name| Rows::new(2, 3, &numbers(&golden, name));
     let (x0, bar) = (rows("x0"), rows("lamN"));
     let mut checked = 0;
     for (name, case) in object(entry(&golden, "cases")) {

@@ -117,7 +117,7 @@ fn reconstruction_errors_approach_their_leading_constants() {
     let allowed = number(entry(&golden, "tol"), "rel_at_largest_N");
     let orders = [("C1", 1), ("C3", 2), ("P1C1", 2), ("P2C1", 3), ("P3C1", 4)];
     for (method, order) in orders {
-        let limit = Rows::new(1, case.width, numbers(entry(&golden, "limit"), method));
+        let limit = Rows::new(1, case.width, &numbers(entry(&golden, "limit"), method));
         let rows = numbers(entry(&golden, "scaled"), method);
         let mut gaps = Vec::new();
         for (depth, golden) in depths.iter().zip(rows.chunks_exact(case.width)) {
@@ -128,7 +128,7 @@ fn reconstruction_errors_approach_their_leading_constants() {
             let mut scaled = trace.states[0].clone();
             scaled.add_scaled(-1.0, &case.x0);
             scaled.scale(power);
-            for (value, golden) in scaled.data().iter().zip(golden) {
+            for (value, golden) in scaled.to_vec().iter().zip(golden) {
                 // The difference carries the rounding of numbers near 1, times N^p.
                 let what = format!("{method}, N {depth}");
                 assert_close(&what, *value, *golden, 1e-6, 1e-14 * power);

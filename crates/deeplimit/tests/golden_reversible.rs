@@ -72,8 +72,8 @@ impl Question for Trajectories {
             let golden = list(golden).iter().map(rows);
             assert!(golden.len() == seen.len());
             for (seen, golden) in seen.iter().zip(golden) {
-                for (x, y) in seen.data().iter().zip(golden.data()) {
-                    assert_close(*x, *y, 1e-9, 1e-14, name);
+                for (x, y) in seen.to_vec().iter().zip(golden.to_vec()) {
+                    assert_close(*x, y, 1e-9, 1e-14, name);
                 }
             }
         }
@@ -81,7 +81,7 @@ impl Question for Trajectories {
         let mut gradient = field.zero_gradient();
         let bar = rows(&self.0["case"]["lamN"]);
         let (x0_bar, _) = pull_back(scheme, &field, states, &bar, &mut gradient);
-        for (x, y) in x0_bar.data().iter().zip(numbers(&expected["grad_x0"])) {
+        for (x, y) in x0_bar.to_vec().iter().zip(numbers(&expected["grad_x0"])) {
             assert_close(*x, y, 1e-9, 1e-13, name);
         }
     }
@@ -142,14 +142,14 @@ impl Question for Stability {
         let kinds = deeplimit::field::Layer::<f64>::kinds(&Linear { width: 1 });
         let control = Control::new(kinds, steps + 1, vec![vec![-a; steps + 1]]);
         let field = Stacked::new(Linear { width: 1 }, control);
-        let x0 = Rows::new(1, 1, vec![1.0]);
+        let x0 = Rows::new(1, 1, &[1.0]);
         let mut slope = Slope::new(&field, scheme.base(), 1.0 / steps as f64, &x0);
         let mut states = scheme.start(&mut slope, &x0);
         (0..steps).for_each(|n| scheme.step(&mut slope, n, &mut states));
         // The growing mode magnifies the rounding errors of every step by up to e^a; momentum
         // has none.
         let rounding = if name == "momentum" { 1e-16 } else { f64::EPSILON * a.exp() };
-        assert_close(states[0].data()[0], number(&self.0[name]), 1e-9, rounding, name);
+        assert_close(states[0].to_vec()[0], number(&self.0[name]), 1e-9, rounding, name);
     }
 }
 

@@ -125,7 +125,7 @@ fn un_steps_and_sweeps_have_the_golden_errors_and_the_stated_orders() {
                 errors.push(error);
                 if *steps == depths[0] && sweeps == 0 {
                     let end = trace.states.last().expect("x_N is a state");
-                    let gap = common::largest_difference(end.data(), &numbers(golden, "x_N"));
+                    let gap = common::largest_difference(&end.to_vec(), &numbers(golden, "x_N"));
                     assert!(gap < 1e-12, "{scheme}: x_N is off by {gap:e}");
                 }
             }

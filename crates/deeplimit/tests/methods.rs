@@ -60,7 +60,7 @@ fn checkpointing_with_any_number_of_segments_is_backprop() {
                     ROUNDING,
                 );
                 let image = Image { height: 3, width: 2 };
-                let conv = Conv { channels: 2, hidden: 3, image, activation: Activation::Relu };
+                let conv = Conv::new(2, 3, image, Activation::Relu);
                 assert_exact(&what, &flow(&conv, &scheme, steps), method, ROUNDING);
             }
         }
@@ -141,7 +141,7 @@ fn one_linear_layer_is_reconstructed_as_the_truncated_neumann_series() {
     let jacobian = flow.field().control().at(0, 0).to_vec();
     let times_h_jacobian = |x: &Rows<f64>| {
         Rows::from_fn(x.rows(), 3, |row, i| {
-            (0..3).map(|j| flow.h() * jacobian[i * 3 + j] * x.row(row)[j]).sum()
+            (0..3).map(|j| flow.h() * jacobian[i * 3 + j] * x.at(row, j)).sum()
         })
     };
     let (x0, bar) = (rows(4, 3, 1), rows(4, 3, 2));

@@ -188,7 +188,7 @@ impl Network {
             BatchTargets::Labels(labels) => {
                 let outputs = rows(outputs);
                 let hit =
-                    |(row, label): &(usize, &u32)| largest(outputs.row(*row)) == **label as usize;
+                    |(row, label): &(usize, &u32)| largest(&outputs.row(*row)) == **label as usize;
                 labels.iter().enumerate().filter(hit).count()
             }
         };
@@ -212,11 +212,11 @@ fn inputs(batch: &Batch) -> Tensor<2> {
 fn rows(x: Tensor<2>) -> Rows<f32> {
     let [samples, width] = x.dims();
     let data = x.inner().into_data().try_into_vec::<f32>();
-    Rows::new(samples, width, data.expect("states are kept in single precision"))
+    Rows::new(samples, width, &data.expect("states are kept in single precision"))
 }
 
 /// A state of the flow as a tensor outside any graph.
 fn tensor(x: Rows<f32>) -> Tensor<2> {
     let shape = [x.rows(), x.width()];
-    Tensor::from_data(TensorData::new(x.into_data(), shape), &Device::flex())
+    Tensor::from_data(TensorData::new(x.to_vec(), shape), &Device::flex())
 }

@@ -86,7 +86,7 @@ impl LayerName {
             Self::Linear => AnyLayer::Linear(Linear { width }),
             Self::Dense => AnyLayer::Dense(Dense { width, activation }),
             Self::Mlp => AnyLayer::Mlp(Mlp { width, hidden, activation }),
-            Self::Conv => AnyLayer::Conv(Conv { channels, hidden, image, activation }),
+            Self::Conv => AnyLayer::Conv(Conv::new(channels, hidden, image, activation)),
         }
     }
 }

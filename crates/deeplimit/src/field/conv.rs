@@ -2,47 +2,53 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{
-    Activation, Image, Matrix, MatrixMut, gather_patches, multiply, scatter_patches,
-};
-use crate::{Real, Rows, State};
+use crate::kernel::{Activation, Convolution, Image, Start, vector};
+use crate::{Real, Rows};
 
 /// f(x) = W₂ ∗ σ(W₁ ∗ x + b₁) + b₂: cross-correlations with stride 1 and zero padding 1;
 /// W₁ `[hidden, channels, 3, 3]`, b₁ `[hidden]`, W₂ `[channels, hidden, 3, 3]`, b₂ `[channels]`.
 #[derive(Clone, Debug)]
 pub struct Conv {
-    /// Channels of the state.
-    pub channels: usize,
-    /// Channels between the two convolutions.
-    pub hidden: usize,
-    /// Height and width of the images.
-    pub image: Image,
-    /// The nonlinearity.
-    pub activation: Activation,
+    activation: Activation,
+    /// conv₁ and conv₂.
+    inner: Convolution,
+    outer: Convolution,
 }
 
 impl Conv {
-    /// Numbers that the neighbourhoods of one sample unroll to.
-    fn unrolled(&self) -> usize {
-        9 * self.hidden.max(self.channels) * self.image.pixels()
+    /// States of `channels` images, `hidden` channels between the two convolutions.
+    pub fn new(channels: usize, hidden: usize, image: Image, activation: Activation) -> Self {
+        let inner = Convolution::same([channels, hidden], image);
+        let outer = Convolution::same([hidden, channels], image);
+        Self { activation, inner, outer }
+    }
+
+    /// Height and width of the images.
+    pub fn image(&self) -> Image {
+        self.inner.image()
+    }
+
+    /// Numbers that the hidden channels of one sample hold.
+    fn hidden_width(&self) -> usize {
+        self.outer.inputs() * self.image().pixels()
     }
 }
 
-/// Pre-activations z and activations a of all samples; and, sized when they are first needed,
-/// their cotangents and the unrolled neighbourhoods of one sample.
+/// Pre-activations z and activations a; and, sized when they are first needed, their cotangents and
+/// what the convolutions keep for themselves.
 pub struct ConvTape<R> {
     z: Vec<R>,
     a: Vec<R>,
     z_bar: Vec<R>,
     a_bar: Vec<R>,
-    patches: Vec<R>,
+    scratch: Vec<R>,
 }
 
 impl<R: Real> Layer<R> for Conv {
     type Tape = ConvTape<R>;
 
     fn kinds(&self) -> Vec<Kind> {
-        let (outer, inner) = (self.channels, self.hidden);
+        let (outer, inner) = (self.inner.inputs(), self.outer.inputs());
         vec![
             Kind { name: "w1", shape: vec![inner, outer, 3, 3], fan_in: 9 * outer },
             Kind { name: "b1", shape: vec![inner], fan_in: 9 * outer },
@@ -52,27 +58,25 @@ impl<R: Real> Layer<R> for Conv {
     }
 
     fn width(&self) -> usize {
-        self.channels * self.image.pixels()
+        self.inner.inputs() * self.image().pixels()
     }
 
     fn tape(&self, rows: usize) -> ConvTape<R> {
-        let pixels = self.image.pixels();
-        let buffer = || vec![R::zero(); rows * self.hidden * pixels];
-        let (z_bar, a_bar, patches) = Default::default();
-        ConvTape { z: buffer(), a: buffer(), z_bar, a_bar, patches }
+        let buffer = || vec![R::zero(); rows * self.hidden_width()];
+        let (z_bar, a_bar, scratch) = Default::default();
+        ConvTape { z: buffer(), a: buffer(), z_bar, a_bar, scratch }
     }
 
     fn tape_bytes(&self, tape: &ConvTape<R>) -> usize {
-        let buffers = [&tape.z, &tape.a, &tape.z_bar, &tape.a_bar, &tape.patches];
+        let buffers = [&tape.z, &tape.a, &tape.z_bar, &tape.a_bar, &tape.scratch];
         buffers.map(|v| size_of_val(&v[..])).iter().sum()
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut ConvTape<R>) {
-        let ConvTape { z, a, patches, .. } = tape;
-        patches.resize(self.unrolled(), R::zero());
-        convolve(self.image, theta[0], theta[1], x.data(), z, patches);
+        let ConvTape { z, a, .. } = tape;
+        self.inner.apply(theta[0], Start::Bias(theta[1]), x.columns(), z, x.rows());
         self.activation.apply(z, a);
-        convolve(self.image, theta[2], theta[3], a, out.data_mut(), patches);
+        self.outer.apply(theta[2], Start::Bias(theta[3]), a, out.columns_mut(), x.rows());
     }
 
     fn pull_back(
@@ -82,27 +86,26 @@ impl<R: Real> Layer<R> for Conv {
         tape: &mut ConvTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
-        mut gradient: Option<&mut NodeGradient<'_, R>>,
+        gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
-        let ConvTape { z, a, z_bar, a_bar, patches } = tape;
-        let (image, bar) = (self.image, cotangent.data());
-        patches.resize(self.unrolled(), R::zero());
-        a_bar.clear();
+        let ConvTape { z, a, z_bar, a_bar, scratch } = tape;
+        let (bar, rows) = (cotangent.columns(), x.rows());
         a_bar.resize(a.len(), R::zero());
         z_bar.resize(z.len(), R::zero());
-        if let Some(gradient) = gradient.as_deref_mut() {
-            convolution_gradient(image, bar, a, self.channels, gradient, 2, patches);
-        }
-        convolve_transposed(image, theta[2], self.channels, bar, a_bar, patches);
+        self.outer.apply_transposed(theta[2], Start::Zero, bar, a_bar, rows);
         self.activation.pull_back(z, a, a_bar, z_bar);
         if let Some(gradient) = gradient {
-            convolution_gradient(image, z_bar, x.data(), self.hidden, gradient, 0, patches);
+            let plane = self.image().pixels() * rows;
+            self.inner.add_weight_gradient(z_bar, x.columns(), gradient[0], rows, scratch);
+            vector::add_row_sums(gradient[1], z_bar, plane);
+            self.outer.add_weight_gradient(bar, a, gradient[2], rows, scratch);
+            vector::add_row_sums(gradient[3], bar, plane);
         }
-        convolve_transposed(image, theta[0], self.hidden, z_bar, x_bar.data_mut(), patches);
+        self.inner.apply_transposed(theta[0], Start::Add, z_bar, x_bar.columns_mut(), rows);
     }
 
     fn release(&self, tape: &mut ConvTape<R>) {
-        tape.patches = Vec::new();
+        (tape.z_bar, tape.a_bar, tape.scratch) = Default::default();
     }
 
     fn has_kink(&self) -> bool {
@@ -117,106 +120,37 @@ impl<R: Real> Layer<R> for Conv {
         tape: &ConvTape<R>,
         displacement: &Rows<R>,
     ) -> f64 {
-        let pixels = self.image.pixels();
-        let square = |v: &R| v.wide() * v.wide();
-        let reach: Vec<f64> = theta[0]
-            .chunks_exact(9 * self.channels)
-            .map(|w| w.iter().map(square).sum::<f64>().sqrt())
-            .collect();
-        let mut patches = vec![R::zero(); 9 * self.channels * pixels];
-        let mut window_norms = |sample: &[R]| -> Vec<f64> {
-            gather_patches(self.image, sample, &mut patches);
-            let mut norms = vec![0.0; pixels];
-            for plane in patches.chunks_exact(pixels) {
-                norms.iter_mut().zip(plane).for_each(|(sum, v)| *sum += square(v));
+        let rows = x.rows();
+        let distances = window_norms(self.image(), displacement, R::zero());
+        let sizes = window_norms(self.image(), x, R::one());
+        let plane = self.image().pixels() * rows;
+        let units = theta[0].chunks_exact(9 * self.inner.inputs());
+        let units = units.zip(tape.z.chunks_exact(plane).zip(tape.a_bar.chunks_exact(plane)));
+        let exposed = units.map(|(weights, (z, a_bar))| {
+            let reach = R::of(vector::dot(weights, weights).sqrt());
+            vector::sum_within(reach, z, a_bar, &distances, &sizes).powi(2)
+        });
+        exposed.sum()
+    }
+}
+
+/// √(more + the squares of all channels in the 3×3 window around it) for every pixel and sample.
+fn window_norms<R: Real>(image: Image, x: &Rows<R>, more: R) -> Vec<R> {
+    let Image { height, width } = image;
+    let rows = x.rows();
+    let mut squares = vec![R::zero(); image.pixels() * rows];
+    vector::add_column_squares(&mut squares, x.columns());
+    let mut sums = vec![more; squares.len()];
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+        let pixel = (y * width + x) * rows;
+        for near_y in y.saturating_sub(1)..(y + 2).min(height) {
+            for near_x in x.saturating_sub(1)..(x + 2).min(width) {
+                let near = (near_y * width + near_x) * rows;
+                let (sums, near) = (&mut sums[pixel..pixel + rows], &squares[near..near + rows]);
+                sums.iter_mut().zip(near).for_each(|(sum, square)| *sum += *square);
             }
-            norms.iter().map(|sum| sum.sqrt()).collect()
-        };
-        let mut exposed = vec![0.0; self.hidden];
-        for sample in 0..x.samples() {
-            let distances = window_norms(displacement.row(sample));
-            let sizes = window_norms(x.row(sample));
-            for channel in 0..self.hidden {
-                let start = (sample * self.hidden + channel) * pixels;
-                for pixel in 0..pixels {
-                    if tape.z[start + pixel].wide().abs() <= reach[channel] * distances[pixel] {
-                        let bar = tape.a_bar[start + pixel].wide().abs();
-                        exposed[channel] += bar * sizes[pixel].hypot(1.0);
-                    }
-                }
-            }
-        }
-        exposed.iter().map(|sum| sum * sum).sum()
-    }
-}
-
-/// `out = W ∗ x + b` for every sample.
-fn convolve<R: Real>(
-    image: Image,
-    weight: &[R],
-    bias: &[R],
-    x: &[R],
-    out: &mut [R],
-    patches: &mut [R],
-) {
-    let (pixels, outputs) = (image.pixels(), bias.len());
-    let taps = weight.len() / outputs;
-    let patches = &mut patches[..taps * pixels];
-    let weight = Matrix::new(weight, outputs, taps);
-    let samples = x.chunks_exact(taps / 9 * pixels).zip(out.chunks_exact_mut(outputs * pixels));
-    for (x, out) in samples {
-        gather_patches(image, x, patches);
-        for (plane, bias) in out.chunks_exact_mut(pixels).zip(bias) {
-            plane.fill(*bias);
-        }
-        let right = Matrix::new(patches, taps, pixels);
-        multiply(MatrixMut::new(out, outputs, pixels), R::one(), R::one(), weight, right);
-    }
-}
-
-/// `x_bar += W ∗ᵀ bar` for every sample.
-fn convolve_transposed<R: Real>(
-    image: Image,
-    weight: &[R],
-    outputs: usize,
-    bar: &[R],
-    x_bar: &mut [R],
-    patches: &mut [R],
-) {
-    let pixels = image.pixels();
-    let taps = weight.len() / outputs;
-    let patches = &mut patches[..taps * pixels];
-    let weight = Matrix::new(weight, outputs, taps);
-    let samples = bar.chunks_exact(outputs * pixels).zip(x_bar.chunks_exact_mut(taps / 9 * pixels));
-    for (bar, x_bar) in samples {
-        let bar = Matrix::new(bar, outputs, pixels);
-        let unrolled = MatrixMut::new(patches, taps, pixels);
-        multiply(unrolled, R::zero(), R::one(), weight.t(), bar);
-        scatter_patches(image, patches, x_bar);
-    }
-}
-
-/// Adds the gradients of weight and bias, `gradient[first]` and `gradient[first + 1]`.
-fn convolution_gradient<R: Real>(
-    image: Image,
-    bar: &[R],
-    x: &[R],
-    outputs: usize,
-    gradient: &mut NodeGradient<'_, R>,
-    first: usize,
-    patches: &mut [R],
-) {
-    let pixels = image.pixels();
-    let taps = gradient[first].len() / outputs;
-    let patches = &mut patches[..taps * pixels];
-    let samples = bar.chunks_exact(outputs * pixels).zip(x.chunks_exact(taps / 9 * pixels));
-    for (bar, x) in samples {
-        gather_patches(image, x, patches);
-        let slot = MatrixMut::new(gradient[first], outputs, taps);
-        let (left, right) = (Matrix::new(bar, outputs, pixels), Matrix::new(patches, taps, pixels));
-        multiply(slot, R::one(), R::one(), left, right.t());
-        for (slot, plane) in gradient[first + 1].iter_mut().zip(bar.chunks_exact(pixels)) {
-            *slot += plane.iter().copied().sum::<R>();
         }
     }
+    sums.iter_mut().for_each(|sum| *sum = sum.sqrt());
+    sums
 }

@@ -2,7 +2,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Matrix, MatrixMut, multiply};
+use crate::kernel::{Activation, Matrix, Start, multiply};
 use crate::{Real, Rows};
 
 /// f(x) = σ(K x + b), with K of shape `[width, width]` and b of shape `[width]`.
@@ -47,9 +47,9 @@ impl<R: Real> Layer<R> for Dense {
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut DenseTape<R>) {
-        super::mlp::affine(theta[0], theta[1], x.data(), &mut tape.z, x.rows());
+        super::mlp::affine(theta[0], theta[1], x.columns(), &mut tape.z, x.rows());
         self.activation.apply(&tape.z, &mut tape.a);
-        out.data_mut().copy_from_slice(&tape.a);
+        out.columns_mut().copy_from_slice(&tape.a);
     }
 
     fn pull_back(
@@ -61,17 +61,16 @@ impl<R: Real> Layer<R> for Dense {
         x_bar: &mut Rows<R>,
         gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
-        let (rows, width, one) = (x.rows(), self.width, R::one());
+        let (rows, width) = (x.rows(), self.width);
         tape.z_bar.resize(rows * width, R::zero());
         tape.cotangent.clear();
-        tape.cotangent.extend_from_slice(cotangent.data());
-        self.activation.pull_back(&tape.z, &tape.a, cotangent.data(), &mut tape.z_bar);
+        tape.cotangent.extend_from_slice(cotangent.columns());
+        self.activation.pull_back(&tape.z, &tape.a, cotangent.columns(), &mut tape.z_bar);
         if let Some(gradient) = gradient {
-            super::mlp::affine_gradient(&tape.z_bar, x.data(), rows, gradient, 0);
+            super::mlp::affine_gradient(&tape.z_bar, x.columns(), rows, gradient, 0);
         }
-        let bar = Matrix::new(&tape.z_bar, rows, width);
         let weight = Matrix::new(theta[0], width, width);
-        multiply(MatrixMut::new(x_bar.data_mut(), rows, width), one, one, bar, weight);
+        multiply(x_bar.columns_mut(), Start::Add, weight.t(), &tape.z_bar, rows);
     }
 
     fn has_kink(&self) -> bool {

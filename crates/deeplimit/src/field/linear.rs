@@ -3,7 +3,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Matrix, MatrixMut, multiply};
+use crate::kernel::{Matrix, Start, add_outer, multiply};
 use crate::{Real, Rows};
 
 /// f(x) = θ x, with θ of shape `[width, width]`.
@@ -31,10 +31,8 @@ impl<R: Real> Layer<R> for Linear {
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, _tape: &mut ()) {
-        let (rows, width) = (x.rows(), self.width);
-        let weight = Matrix::new(theta[0], width, width);
-        let out = MatrixMut::new(out.data_mut(), rows, width);
-        multiply(out, R::zero(), R::one(), Matrix::new(x.data(), rows, width), weight.t());
+        let weight = Matrix::new(theta[0], self.width, self.width);
+        multiply(out.columns_mut(), Start::Zero, weight, x.columns(), x.rows());
     }
 
     fn pull_back(
@@ -46,13 +44,10 @@ impl<R: Real> Layer<R> for Linear {
         x_bar: &mut Rows<R>,
         gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
-        let (rows, width, one) = (x.rows(), self.width, R::one());
-        let bar = Matrix::new(cotangent.data(), rows, width);
         if let Some(gradient) = gradient {
-            let slot = MatrixMut::new(gradient[0], width, width);
-            multiply(slot, one, one, bar.t(), Matrix::new(x.data(), rows, width));
+            add_outer(gradient[0], cotangent.columns(), x.columns(), x.rows());
         }
-        let weight = Matrix::new(theta[0], width, width);
-        multiply(MatrixMut::new(x_bar.data_mut(), rows, width), one, one, bar, weight);
+        let weight = Matrix::new(theta[0], self.width, self.width);
+        multiply(x_bar.columns_mut(), Start::Add, weight.t(), cotangent.columns(), x.rows());
     }
 }

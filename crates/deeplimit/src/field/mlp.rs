@@ -2,8 +2,8 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Matrix, MatrixMut, multiply};
-use crate::{Real, Rows, State};
+use crate::kernel::{Activation, Matrix, Start, add_outer, multiply, vector};
+use crate::{Real, Rows};
 
 /// f(x) = W₂ σ(W₁ x + b₁) + b₂, with W₁ `[hidden, width]`, b₁ `[hidden]`, W₂ `[width, hidden]`,
 /// b₂ `[width]`.
@@ -52,9 +52,9 @@ impl<R: Real> Layer<R> for Mlp {
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut MlpTape<R>) {
-        affine(theta[0], theta[1], x.data(), &mut tape.z, x.rows());
+        affine(theta[0], theta[1], x.columns(), &mut tape.z, x.rows());
         self.activation.apply(&tape.z, &mut tape.a);
-        affine(theta[2], theta[3], &tape.a, out.data_mut(), x.rows());
+        affine(theta[2], theta[3], &tape.a, out.columns_mut(), x.rows());
     }
 
     fn pull_back(
@@ -67,20 +67,17 @@ impl<R: Real> Layer<R> for Mlp {
         gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
         let (rows, width, hidden) = (x.rows(), self.width, self.hidden);
-        let one = R::one();
         tape.a_bar.resize(rows * hidden, R::zero());
         tape.z_bar.resize(rows * hidden, R::zero());
-        let bar = Matrix::new(cotangent.data(), rows, width);
-        let outer = Matrix::new(theta[2], width, hidden);
-        multiply(MatrixMut::new(&mut tape.a_bar, rows, hidden), R::zero(), one, bar, outer);
+        let outer = Matrix::new(theta[2], width, hidden).t();
+        multiply(&mut tape.a_bar, Start::Zero, outer, cotangent.columns(), rows);
         self.activation.pull_back(&tape.z, &tape.a, &tape.a_bar, &mut tape.z_bar);
         if let Some(gradient) = gradient {
-            affine_gradient(&tape.z_bar, x.data(), rows, gradient, 0);
-            affine_gradient(cotangent.data(), &tape.a, rows, gradient, 2);
+            affine_gradient(&tape.z_bar, x.columns(), rows, gradient, 0);
+            affine_gradient(cotangent.columns(), &tape.a, rows, gradient, 2);
         }
-        let z_bar = Matrix::new(&tape.z_bar, rows, hidden);
-        let inner = Matrix::new(theta[0], hidden, width);
-        multiply(MatrixMut::new(x_bar.data_mut(), rows, width), one, one, z_bar, inner);
+        let inner = Matrix::new(theta[0], hidden, width).t();
+        multiply(x_bar.columns_mut(), Start::Add, inner, &tape.z_bar, rows);
     }
 
     fn has_kink(&self) -> bool {
@@ -98,36 +95,26 @@ impl<R: Real> Layer<R> for Mlp {
     }
 }
 
-/// `out = x Wᵀ + b` for `rows` rows of x.
-pub(super) fn affine<R: Real>(weight: &[R], bias: &[R], x: &[R], out: &mut [R], rows: usize) {
-    let (inputs, outputs) = (weight.len() / bias.len(), bias.len());
-    for row in out.chunks_exact_mut(outputs) {
-        row.copy_from_slice(bias);
-    }
-    let weight = Matrix::new(weight, outputs, inputs);
-    let out = MatrixMut::new(out, rows, outputs);
-    multiply(out, R::one(), R::one(), Matrix::new(x, rows, inputs), weight.t());
+/// `out = W x + b`, for `samples` columns of x.
+pub(super) fn affine<R: Real>(weight: &[R], bias: &[R], x: &[R], out: &mut [R], samples: usize) {
+    let weight = Matrix::new(weight, bias.len(), weight.len() / bias.len());
+    multiply(out, Start::Bias(bias), weight, x, samples);
 }
 
-/// Adds `barᵀ x` to the weight's gradient `gradient[first]` and the column sums of `bar` to the
-/// bias's, `gradient[first + 1]`.
+/// Adds `bar xᵀ` to the weight's gradient `gradient[first]` and the sums of `bar` over the samples
+/// to the bias's, `gradient[first + 1]`.
 pub(super) fn affine_gradient<R: Real>(
     bar: &[R],
     x: &[R],
-    rows: usize,
+    samples: usize,
     gradient: &mut NodeGradient<'_, R>,
     first: usize,
 ) {
-    let (outputs, inputs) = (bar.len() / rows, x.len() / rows);
-    let slot = MatrixMut::new(gradient[first], outputs, inputs);
-    let (left, right) = (Matrix::new(bar, rows, outputs).t(), Matrix::new(x, rows, inputs));
-    multiply(slot, R::one(), R::one(), left, right);
-    for row in bar.chunks_exact(outputs) {
-        gradient[first + 1].iter_mut().zip(row).for_each(|(g, v)| *g += *v);
-    }
+    add_outer(gradient[first], bar, x, samples);
+    vector::add_row_sums(gradient[first + 1], bar, samples);
 }
 
-/// Σ_j [Σ_s 1{|z_sj| ≤ |W_j| |d_s|} |a̅_sj| √(1 + |x_s|²)]²: what hidden units within reach of
+/// Σ_j [Σ_s 1{|z_js| ≤ |W_j| |d_s|} |a̅_js| √(1 + |x_s|²)]²: what hidden units within reach of
 /// their kink could change of the layer's gradient, for a displacement d of the state.
 pub(super) fn exposure<R: Real>(
     weight: &[R],
@@ -136,21 +123,22 @@ pub(super) fn exposure<R: Real>(
     x: &Rows<R>,
     displacement: &Rows<R>,
 ) -> f64 {
-    let norm = |v: &[R]| v.iter().map(|v| v.wide() * v.wide()).sum::<f64>().sqrt();
-    let reach: Vec<f64> = weight.chunks_exact(x.width()).map(norm).collect();
-    let hidden = reach.len();
-    let mut exposed = vec![0.0; hidden];
-    for sample in 0..x.samples() {
-        let distance = norm(displacement.row(sample));
-        let size = norm(x.row(sample)).hypot(1.0);
-        let units = sample * hidden..(sample + 1) * hidden;
-        for (((sum, reach), z), a_bar) in
-            exposed.iter_mut().zip(&reach).zip(&z[units.clone()]).zip(&a_bar[units])
-        {
-            if z.wide().abs() <= reach * distance {
-                *sum += a_bar.wide().abs() * size;
-            }
-        }
-    }
-    exposed.iter().map(|sum| sum * sum).sum()
+    let samples = x.rows();
+    let distances = norms(displacement.columns(), samples, R::zero());
+    let sizes = norms(x.columns(), samples, R::one());
+    let units = weight.chunks_exact(x.width());
+    let units = units.zip(z.chunks_exact(samples).zip(a_bar.chunks_exact(samples)));
+    let exposed = units.map(|(weights, (z, a_bar))| {
+        let reach = R::of(vector::dot(weights, weights).sqrt());
+        vector::sum_within(reach, z, a_bar, &distances, &sizes).powi(2)
+    });
+    exposed.sum()
+}
+
+/// √(more + Σ_i x_i²) for every column of `x`, `[width, columns]`.
+fn norms<R: Real>(x: &[R], columns: usize, more: R) -> Vec<R> {
+    let mut sums = vec![more; columns];
+    vector::add_column_squares(&mut sums, x);
+    sums.iter_mut().for_each(|sum| *sum = sum.sqrt());
+    sums
 }

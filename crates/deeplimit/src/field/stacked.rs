@@ -237,11 +237,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 
     fn tile_samples(&self, like: &Rows<R>) -> Option<usize> {
-        // A state of about 16 KiB leaves room for its hidden layer and for the step's other
-        // states in a core's own cache; 32 rows are enough for the matrix products.
-        const STATE_BYTES: usize = 16 * 1024;
-        let row_bytes = like.width().max(1) * std::mem::size_of::<R>();
-        Some((STATE_BYTES / row_bytes).clamp(4, 32))
+        Some(tile(like.rows(), self.layer.width() * size_of::<R>()))
     }
 
     fn has_kink(&self) -> bool {
@@ -257,4 +253,17 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     ) -> f64 {
         self.layer.kink_exposure(&slices(&self.theta(position)), x, tape, displacement)
     }
+}
+
+/// Samples of a tile: as many as fill vector registers, and no more than leave the states of a
+/// step in a core's own cache; half of a small batch, so that two cores have work.
+fn tile(batch: usize, sample_bytes: usize) -> usize {
+    /// The widest vectors hold as many single-precision numbers.
+    const LEAST: usize = 16;
+    /// A block of sums in registers is four vectors wide.
+    const MOST: usize = 64;
+    /// A step has about ten states in its hands; a core's own cache holds 1 MiB or more.
+    const STATE_BYTES: usize = 128 * 1024;
+    let fitting = STATE_BYTES / sample_bytes.max(1);
+    fitting.min(batch.div_ceil(2)).clamp(LEAST, MOST).next_multiple_of(LEAST)
 }

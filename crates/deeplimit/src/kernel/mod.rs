@@ -1,13 +1,26 @@
-//! Kernels: matrix products, activations, the unrolling that turns a convolution into a product.
+//! Kernels: matrix products, convolutions, activations.
+//!
+//! Samples lie side by side in vector lanes: a state `[width, samples]` is multiplied by single
+//! weights, whatever their number, and no weight is ever rearranged. One inner loop serves products
+//! and convolutions, their transposes too ([`contract`]). Every kernel is compiled for several
+//! instruction sets and chosen when the program runs ([`simd`]).
 //!
 //! The rest of the crate calls these through slices and never knows how they are done.
 //! This is the only room in which `unsafe` is allowed.
 
 mod activation;
-mod gemm;
-mod patches;
+mod contract;
+mod convolution;
+mod correlate;
+mod product;
+mod simd;
 pub(crate) mod single;
+mod transpose;
+pub(crate) mod vector;
 
 pub use activation::Activation;
-pub use gemm::{Matrix, MatrixMut, multiply};
-pub use patches::{Image, gather_patches, scatter_patches};
+pub use contract::Start;
+pub use convolution::{Convolution, Image};
+pub use product::{Matrix, add_outer, multiply};
+pub use simd::{InstructionSet, Lanes, VARIABLE};
+pub use transpose::transpose;

@@ -133,8 +133,8 @@ impl Local {
         phi.scale(1.0 - fraction);
         phi.add_scaled(fraction, &next);
         jump.add_scaled(-1.0, &here);
-        let mut second = vec![0.0; x.data().len()]; // x'' = ∂_s φ + ∂_x φ φ
-        for (second, jump) in second.iter_mut().zip(jump.data()) {
+        let mut second = vec![0.0; x.columns().len()]; // x'' = ∂_s φ + ∂_x φ φ
+        for (second, jump) in second.iter_mut().zip(jump.to_vec()) {
             *second = jump.wide() / flow.h();
         }
         for (node, weight) in ends.into_iter().zip([1.0 - fraction, fraction]) {

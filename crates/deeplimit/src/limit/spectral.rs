@@ -2,7 +2,7 @@
 
 use crate::control::Position;
 use crate::field::{Dense, Layer, Linear, Mlp, Stacked};
-use crate::kernel::{Activation, Matrix, MatrixMut, multiply};
+use crate::kernel::{Activation, Matrix, Start, multiply};
 use crate::{Field, Real, Rows};
 
 /// The largest singular value of a row-major matrix, to rounding.
@@ -24,7 +24,7 @@ pub fn spectral_norm<R: Real>(matrix: &[R], columns: usize) -> f64 {
     let view = Matrix::new(&wide, matrix.len() / columns, columns);
     let mut gram = vec![0.0; columns * columns];
     let mut square = gram.clone();
-    multiply(MatrixMut::new(&mut gram, columns, columns), 0.0, 1.0, view.t(), view);
+    multiply(&mut gram, Start::Zero, view.t(), &wide, columns);
     let mut log_norm = 0.0;
     for squaring in 0..=MOST_SQUARINGS {
         let norm = gram.iter().map(|v| v * v).sum::<f64>().sqrt();
@@ -35,7 +35,7 @@ pub fn spectral_norm<R: Real>(matrix: &[R], columns: usize) -> f64 {
             break;
         }
         let view = Matrix::new(&gram, columns, columns);
-        multiply(MatrixMut::new(&mut square, columns, columns), 0.0, 1.0, view, view);
+        multiply(&mut square, Start::Zero, view, &gram, columns);
         std::mem::swap(&mut gram, &mut square);
     }
     scale * (log_norm / 2.0).exp()
@@ -62,11 +62,11 @@ impl Jacobian {
         let mut tape = field.tape(&unit);
         let mut out = Rows::zeros(width, width);
         let sample = |row: usize| {
-            let copies = Rows::from_fn(width, width, |_, column| x.row(row)[column]);
+            let copies = Rows::from_fn(width, width, |_, column| x.at(row, column));
             let mut bar = Rows::zeros(width, width);
             field.linearize(position, &copies, &mut out, &mut tape);
             field.pull_back(position, &copies, &mut tape, &unit, &mut bar, None);
-            Self { width, values: bar.data().iter().map(|v| v.wide()).collect() }
+            Self { width, values: bar.to_vec().iter().map(|v| v.wide()).collect() }
         };
         (0..x.rows()).map(sample).collect()
     }

@@ -34,7 +34,7 @@ impl<R: Real> Quadratic<R> {
         assert_eq!(matrix.rows(), matrix.width(), "a map to fit is a square matrix");
         let width = matrix.width();
         // The images of the unit vectors are the columns.
-        let targets = Rows::from_fn(width, width, |row, column| matrix.row(column)[row]);
+        let targets = Rows::from_fn(width, width, |row, column| matrix.at(column, row));
         Self { inputs: identity(width), targets, weight: 1.0 }
     }
 
@@ -75,7 +75,7 @@ impl<R: Real> Quadratic<R> {
 /// use deeplimit::objective::linear::{Descent, Quadratic};
 /// use deeplimit::{Rows, control::Family};
 ///
-/// let rotation = Rows::new(2, 2, vec![0.8, -0.6, 0.6, 0.8]);
+/// let rotation = Rows::new(2, 2, &[0.8, -0.6, 0.6, 0.8]);
 /// let start = Stacked::<f64, _>::random(Linear { width: 2 }, 50, Family::Zero, 0);
 /// let trained = Descent::new(Quadratic::map(&rotation), start, 0.05).advance(400);
 /// assert!(trained.loss() < 1e-6);
@@ -160,7 +160,7 @@ impl<R: Real> Descent<R> {
     pub fn map(&self) -> Rows<R> {
         let width = self.flow.field().layer().width;
         let images = self.flow.forward(&identity(width));
-        Rows::from_fn(width, width, |row, column| images.row(column)[row])
+        Rows::from_fn(width, width, |row, column| images.at(column, row))
     }
 
     /// max_n ‖Π_n − Y(s_n)‖ (Frobenius), where Π_n are the first n layers and Y' = Θ(s) Y with the

@@ -108,7 +108,7 @@ impl Case {
         let parts = ["W", "b", "V"].map(|name| ["0", "1", "2", "xi"].map(|s| part(name, s)));
         let rows = |name| {
             let data = part(name, "");
-            Rows::new(data.len() / width, width, data)
+            Rows::new(data.len() / width, width, &data)
         };
         Self { width, hidden, parts: parts.into(), x0: rows("x0"), bar: rows("lamN") }
     }

@@ -41,7 +41,7 @@ pub fn numbers(value: &Value) -> Vec<f64> {
 /// A list of rows.
 pub fn rows(value: &Value) -> Rows<f64> {
     let rows = list(value);
-    Rows::new(rows.len(), list(&rows[0]).len(), numbers(value))
+    Rows::new(rows.len(), list(&rows[0]).len(), &numbers(value))
 }
 
 /// Checks `value` against `expected`, relative to its size and with a floor.

@@ -37,10 +37,10 @@ fn check_gradient(scheme: &impl Reversible, nodes: usize) {
     for entry in 0..6 {
         let [up, down] = [SMALL, -SMALL].map(|change| {
             let mut x = x0.clone();
-            x.data_mut()[entry] += change;
+            x.columns_mut()[entry] += change;
             value(&field, &x)
         });
-        close((up - down) / (2.0 * SMALL), x_bar.data()[entry], "x_0");
+        close((up - down) / (2.0 * SMALL), x_bar.columns()[entry], "x_0");
     }
     for kind in 0..4 {
         for entry in (0..field.control().values()[kind].len()).step_by(3) {

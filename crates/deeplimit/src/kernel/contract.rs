@@ -1,0 +1,195 @@
+//! The one inner loop of products and convolutions.
+//!
+//! Samples lie side by side in vector lanes, so every sum over weights has the same form: numbers
+//! of one factor, each spread over all lanes, times vectors of the other,
+//!
+//! ```text
+//! out[i, j] = start + Σ_k a[i, k] · b[k, j]        (out, b: vectors; a: single numbers)
+//! ```
+//!
+//! where k runs through three nested loops (input channel, window row, window column; a matrix
+//! product uses the innermost alone). A block of sums stays in registers while k runs.
+
+use crate::Real;
+use pulp::{Simd, WithSimd};
+
+/// Where sums start.
+#[derive(Clone, Copy)]
+pub enum Start<'a, R> {
+    /// At 0.
+    Zero,
+    /// At one number for each row of the result.
+    Bias(&'a [R]),
+    /// At what is there: the sum is added.
+    Add,
+}
+
+/// Extents and strides, in numbers, of a family of sums.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sums {
+    /// Rows i of the result.
+    pub rows: usize,
+    /// Turns of the three loops of k, outermost first.
+    pub turns: [usize; 3],
+    /// From a[i, k] to a[i + 1, k].
+    pub a_row: isize,
+    /// From a[i, k] to the next k of each loop.
+    pub a_turn: [isize; 3],
+    /// From b[k, j] to b[k, j + 1].
+    pub b_column: isize,
+    /// From b[k, j] to the next k of each loop.
+    pub b_turn: [isize; 3],
+    /// From out[i, j] to out[i + 1, j].
+    pub out_row: isize,
+    /// From out[i, j] to out[i, j + 1].
+    pub out_column: isize,
+}
+
+/// Where a family of sums starts in memory.
+pub(super) struct Place<'a, R> {
+    pub a: *const R,
+    pub b: *const R,
+    pub out: *mut R,
+    pub start: Start<'a, R>,
+}
+
+/// Vectors that a block is wide, at most.
+#[inline(always)]
+pub(super) fn widest<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 4 } else { 2 }
+}
+
+/// Computes `columns` ≤ [`widest`] vectors of all rows; `count` lanes of each are touched. With
+/// fewer than all lanes, `columns` must be 1.
+///
+/// # Safety
+/// All numbers that [`Sums`] addresses from the pointers of [`Place`] must lie in allocations that
+/// may be read, and for `out` written; `out` must not overlap the others.
+#[inline(always)]
+#[expect(unsafe_code, reason = "what is addressed is the caller's promise")]
+pub(super) unsafe fn contract<R: Real, S: Simd>(
+    simd: S,
+    sums: &Sums,
+    columns: usize,
+    count: usize,
+    place: Place<'_, R>,
+) {
+    if count < R::lanes::<S>() {
+        debug_assert_eq!(columns, 1);
+        return rows::<R, S, 12, 1, true>(simd, sums, count, place);
+    }
+    match (columns, S::REGISTER_COUNT >= 32) {
+        (1, _) => rows::<R, S, 12, 1, false>(simd, sums, count, place),
+        (2, true) => rows::<R, S, 12, 2, false>(simd, sums, count, place),
+        (2, false) => rows::<R, S, 6, 2, false>(simd, sums, count, place),
+        (4, true) => rows::<R, S, 6, 4, false>(simd, sums, count, place),
+        _ => unreachable!("blocks are 1, 2 or 4 vectors wide"),
+    }
+}
+
+/// All rows of a block of columns, `MOST` at a time and then fewer.
+#[inline(always)]
+fn rows<R: Real, S: Simd, const MOST: usize, const COLUMNS: usize, const MASKED: bool>(
+    simd: S,
+    sums: &Sums,
+    count: usize,
+    place: Place<'_, R>,
+) {
+    let mut row = 0;
+    while row < sums.rows {
+        let left = sums.rows - row;
+        let block = Block { sums, count, row, place: &place };
+        // Each block is a function of its own, compiled for the instruction set.
+        row += if left >= MOST {
+            simd.vectorize(Tile::<'_, R, MOST, COLUMNS, MASKED>(block))
+        } else if left >= 4 {
+            simd.vectorize(Tile::<'_, R, 4, COLUMNS, MASKED>(block))
+        } else if left >= 2 {
+            simd.vectorize(Tile::<'_, R, 2, COLUMNS, MASKED>(block))
+        } else {
+            simd.vectorize(Tile::<'_, R, 1, COLUMNS, MASKED>(block))
+        };
+    }
+}
+
+/// A block of rows of some columns.
+struct Block<'a, R> {
+    sums: &'a Sums,
+    count: usize,
+    row: usize,
+    place: &'a Place<'a, R>,
+}
+
+/// `ROWS` rows by `COLUMNS` vectors, kept in registers; returns `ROWS`.
+struct Tile<'a, R, const ROWS: usize, const COLUMNS: usize, const MASKED: bool>(Block<'a, R>);
+
+impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithSimd
+    for Tile<'_, R, ROWS, COLUMNS, MASKED>
+{
+    type Output = usize;
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        let Block { sums, count, row, place } = self.0;
+        let mask = R::mask(simd, count);
+        // SAFETY: see `contract`, which alone makes blocks: all addresses are those of `Sums`.
+        unsafe {
+            let load = |from: *const R| {
+                if MASKED { R::load_masked(simd, mask, from) } else { R::load(simd, from) }
+            };
+            let out = place.out.offset(row as isize * sums.out_row);
+            let out = |i: usize, j: usize| {
+                out.offset(i as isize * sums.out_row + j as isize * sums.out_column)
+            };
+            let mut acc = [[R::splat(simd, R::zero()); COLUMNS]; ROWS];
+            match place.start {
+                Start::Zero => {}
+                Start::Bias(bias) => {
+                    for (i, acc) in acc.iter_mut().enumerate() {
+                        *acc = [R::splat(simd, bias[row + i]); COLUMNS];
+                    }
+                }
+                Start::Add => {
+                    for (i, acc) in acc.iter_mut().enumerate() {
+                        for (j, acc) in acc.iter_mut().enumerate() {
+                            *acc = load(out(i, j));
+                        }
+                    }
+                }
+            }
+            let a_first = place.a.offset(row as isize * sums.a_row);
+            for outer in 0..sums.turns[0] as isize {
+                for middle in 0..sums.turns[1] as isize {
+                    let at = |turn: [isize; 3]| outer * turn[0] + middle * turn[1];
+                    let mut a = a_first.offset(at(sums.a_turn));
+                    let mut b = place.b.offset(at(sums.b_turn));
+                    for _ in 0..sums.turns[2] {
+                        let mut vectors = [R::splat(simd, R::zero()); COLUMNS];
+                        for (j, vector) in vectors.iter_mut().enumerate() {
+                            *vector = load(b.offset(j as isize * sums.b_column));
+                        }
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            let factor = R::splat(simd, *a.offset(i as isize * sums.a_row));
+                            for (acc, vector) in acc.iter_mut().zip(vectors) {
+                                *acc = R::multiply_add(simd, factor, vector, *acc);
+                            }
+                        }
+                        a = a.wrapping_offset(sums.a_turn[2]);
+                        b = b.wrapping_offset(sums.b_turn[2]);
+                    }
+                }
+            }
+            for (i, acc) in acc.into_iter().enumerate() {
+                for (j, acc) in acc.into_iter().enumerate() {
+                    if MASKED {
+                        R::store_masked(simd, mask, out(i, j), acc);
+                    } else {
+                        R::store(simd, out(i, j), acc);
+                    }
+                }
+            }
+        }
+        ROWS
+    }
+}

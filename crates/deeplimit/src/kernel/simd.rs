@@ -1,0 +1,240 @@
+//! Instruction sets: chosen when the program runs, and vectors of either element type.
+//!
+//! Kernels are written once, generic over [`pulp::Simd`], and compiled for AVX-512, for AVX2 with
+//! FMA, and portably (four lanes that the compiler maps to what the target always has: SSE2 on
+//! x86-64, NEON on 64-bit ARM).
+
+use pulp::{Scalar128b, Simd, WithSimd};
+use std::any::TypeId;
+use std::sync::OnceLock;
+
+/// The environment variable that forces an instruction set: `avx512`, `avx2` or `portable`.
+pub const VARIABLE: &str = "DEEPLIMIT_SIMD";
+
+/// An instruction set that the kernels are compiled for, and that this machine has.
+#[derive(Clone, Copy, Debug)]
+pub enum InstructionSet {
+    /// 16 single-precision lanes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+    /// 8 single-precision lanes, with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+    /// What every machine of the target has.
+    Portable(Scalar128b),
+}
+
+impl InstructionSet {
+    /// The widest that this machine has.
+    fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(simd) = pulp::x86::V4::try_new() {
+                return Self::Avx512(simd);
+            }
+            if let Some(simd) = pulp::x86::V3::try_new() {
+                return Self::Avx2(simd);
+            }
+        }
+        Self::Portable(Scalar128b)
+    }
+
+    /// The one of that name, where this machine has it.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            #[cfg(target_arch = "x86_64")]
+            "avx512" => pulp::x86::V4::try_new().map(Self::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            "avx2" => pulp::x86::V3::try_new().map(Self::Avx2),
+            "portable" => Some(Self::Portable(Scalar128b)),
+            _ => None,
+        }
+    }
+
+    /// The one in use: the widest, or the one that `DEEPLIMIT_SIMD` names. Settled at the first
+    /// call.
+    ///
+    /// # Panics
+    /// If `DEEPLIMIT_SIMD` names none that this machine has.
+    pub fn current() -> Self {
+        static CURRENT: OnceLock<InstructionSet> = OnceLock::new();
+        *CURRENT.get_or_init(|| match std::env::var(VARIABLE) {
+            Ok(name) => Self::named(&name).unwrap_or_else(|| {
+                panic!("{VARIABLE}={name}: avx512, avx2 or portable, where the machine has it")
+            }),
+            Err(_) => Self::best(),
+        })
+    }
+
+    /// The name that `DEEPLIMIT_SIMD` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            Self::Portable(_) => "portable",
+        }
+    }
+}
+
+/// Runs a kernel with the instruction set in use.
+#[inline]
+pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
+    match InstructionSet::current() {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512(simd) => Simd::vectorize(simd, kernel),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2(simd) => Simd::vectorize(simd, kernel),
+        InstructionSet::Portable(simd) => Simd::vectorize(simd, kernel),
+    }
+}
+
+/// Whether multiply-add is one instruction; where it is not, fusing would call a library.
+#[inline(always)]
+pub(crate) fn fused<S: Simd>() -> bool {
+    cfg!(target_arch = "aarch64") || TypeId::of::<S>() != TypeId::of::<Scalar128b>()
+}
+
+/// Vectors of an element type, in whatever registers an instruction set has.
+pub trait Lanes: Copy {
+    /// A register full of numbers.
+    type Vector<S: Simd>: Copy;
+    /// Which lanes of a vector a masked access touches.
+    type Mask<S: Simd>: Copy;
+
+    /// Numbers in a vector.
+    fn lanes<S: Simd>() -> usize;
+    /// The same number in all lanes.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// a b + c
+    fn multiply_add<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// The sum over the lanes.
+    fn lane_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
+    /// The first `count` lanes.
+    fn mask<S: Simd>(simd: S, count: usize) -> Self::Mask<S>;
+    /// Reads a vector.
+    ///
+    /// # Safety
+    /// All its lanes must lie in one allocation that may be read.
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> Self::Vector<S>;
+    /// Writes a vector.
+    ///
+    /// # Safety
+    /// All its lanes must lie in one allocation that may be written.
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    unsafe fn store<S: Simd>(simd: S, to: *mut Self, value: Self::Vector<S>);
+    /// Reads the lanes of a mask; the others are 0.
+    ///
+    /// # Safety
+    /// The lanes of the mask must lie in one allocation that may be read.
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    unsafe fn load_masked<S: Simd>(
+        simd: S,
+        mask: Self::Mask<S>,
+        from: *const Self,
+    ) -> Self::Vector<S>;
+    /// Writes the lanes of a mask.
+    ///
+    /// # Safety
+    /// The lanes of the mask must lie in one allocation that may be written.
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    unsafe fn store_masked<S: Simd>(
+        simd: S,
+        mask: Self::Mask<S>,
+        to: *mut Self,
+        value: Self::Vector<S>,
+    );
+}
+
+macro_rules! lanes {
+    ($real:ident, $vector:ident, $mask:ident, $lanes:ident, $splat:ident, $add:ident, $mul:ident,
+     $mul_add:ident, $sum:ident, $between:ident, $load:ident, $store:ident) => {
+        impl Lanes for $real {
+            type Vector<S: Simd> = S::$vector;
+            type Mask<S: Simd> = pulp::MemMask<S::$mask>;
+
+            #[inline(always)]
+            fn lanes<S: Simd>() -> usize {
+                S::$lanes
+            }
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
+                simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn multiply_add<S: Simd>(
+                simd: S,
+                a: S::$vector,
+                b: S::$vector,
+                c: S::$vector,
+            ) -> S::$vector {
+                if fused::<S>() { simd.$mul_add(a, b, c) } else { simd.$add(simd.$mul(a, b), c) }
+            }
+
+            #[inline(always)]
+            fn lane_sum<S: Simd>(simd: S, a: S::$vector) -> Self {
+                simd.$sum(a)
+            }
+
+            #[inline(always)]
+            fn mask<S: Simd>(simd: S, count: usize) -> pulp::MemMask<S::$mask> {
+                simd.$between(0, count as _)
+            }
+
+            #[inline(always)]
+            #[expect(unsafe_code, reason = "kernels address by pointer")]
+            unsafe fn load<S: Simd>(_simd: S, from: *const Self) -> S::$vector {
+                // SAFETY: the caller's; vectors are plain numbers.
+                unsafe { from.cast::<S::$vector>().read_unaligned() }
+            }
+
+            #[inline(always)]
+            #[expect(unsafe_code, reason = "kernels address by pointer")]
+            unsafe fn store<S: Simd>(_simd: S, to: *mut Self, value: S::$vector) {
+                // SAFETY: the caller's; vectors are plain numbers.
+                unsafe { to.cast::<S::$vector>().write_unaligned(value) }
+            }
+
+            #[inline(always)]
+            #[expect(unsafe_code, reason = "kernels address by pointer")]
+            unsafe fn load_masked<S: Simd>(
+                simd: S,
+                mask: pulp::MemMask<S::$mask>,
+                from: *const Self,
+            ) -> S::$vector {
+                // SAFETY: the caller's.
+                unsafe { simd.$load(mask, from) }
+            }
+
+            #[inline(always)]
+            #[expect(unsafe_code, reason = "kernels address by pointer")]
+            unsafe fn store_masked<S: Simd>(
+                simd: S,
+                mask: pulp::MemMask<S::$mask>,
+                to: *mut Self,
+                value: S::$vector,
+            ) {
+                // SAFETY: the caller's.
+                unsafe { simd.$store(mask, to, value) }
+            }
+        }
+    };
+}
+
+lanes!(
+    f32, f32s, m32s, F32_LANES, splat_f32s, add_f32s, mul_f32s, mul_add_f32s,
+    reduce_sum_f32s, mask_between_m32s, mask_load_ptr_f32s, mask_store_ptr_f32s
+);
+lanes!(
+    f64, f64s, m64s, F64_LANES, splat_f64s, add_f64s, mul_f64s, mul_add_f64s,
+    reduce_sum_f64s, mask_between_m64s, mask_load_ptr_f64s, mask_store_ptr_f64s
+);

@@ -1,0 +1,146 @@
+//! Transposed copies.
+
+use crate::Real;
+
+/// `out[column, row] = from[row, column]`: `from` has `rows` rows of `columns` numbers, `stride`
+/// apart; `out` is contiguous, `[columns, rows]`.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn transpose<R: Real>(from: &[R], stride: usize, out: &mut [R], rows: usize, columns: usize) {
+    assert_eq!(out.len(), rows * columns, "a transposed copy");
+    assert!(stride >= columns, "rows do not overlap");
+    assert!(rows == 0 || from.len() >= (rows - 1) * stride + columns, "a transposed copy");
+    let (whole_rows, whole_columns) = squares(from, stride, out, rows, columns);
+    for row in 0..rows {
+        let first = if row < whole_rows { whole_columns } else { 0 };
+        for column in first..columns {
+            out[column * rows + row] = from[row * stride + column];
+        }
+    }
+}
+
+/// Transposes whole 8 × 8 squares; returns how many rows and columns they cover.
+#[cfg(not(target_arch = "x86_64"))]
+fn squares<R: Real>(_: &[R], _: usize, _: &mut [R], _: usize, _: usize) -> (usize, usize) {
+    (0, 0)
+}
+
+#[cfg(target_arch = "x86_64")]
+use x86::squares;
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use crate::Real;
+    use crate::kernel::simd::InstructionSet;
+    use pulp::NullaryFnOnce;
+    use pulp::x86::V3;
+    use std::any::TypeId;
+    use std::arch::x86_64::{__m128, __m256};
+
+    /// Transposes whole 8 × 8 squares; returns how many rows and columns they cover.
+    #[expect(unsafe_code, reason = "one element type seen as itself")]
+    pub fn squares<R: Real>(
+        from: &[R],
+        stride: usize,
+        out: &mut [R],
+        rows: usize,
+        columns: usize,
+    ) -> (usize, usize) {
+        let simd: V3 = match InstructionSet::current() {
+            InstructionSet::Avx512(simd) => *simd,
+            InstructionSet::Avx2(simd) => simd,
+            InstructionSet::Portable(_) => return (0, 0),
+        };
+        if TypeId::of::<R>() != TypeId::of::<f32>() {
+            return (0, 0);
+        }
+        // SAFETY: R is f32.
+        let (from, out) = unsafe {
+            (
+                std::slice::from_raw_parts(from.as_ptr().cast::<f32>(), from.len()),
+                std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<f32>(), out.len()),
+            )
+        };
+        let (rows8, columns8) = (rows / 8 * 8, columns / 8 * 8);
+        simd.vectorize(Squares { simd, from, stride, out, rows, rows8, columns8 });
+        (rows8, columns8)
+    }
+
+    struct Squares<'a> {
+        simd: V3,
+        from: &'a [f32],
+        stride: usize,
+        out: &'a mut [f32],
+        rows: usize,
+        rows8: usize,
+        columns8: usize,
+    }
+
+    impl NullaryFnOnce for Squares<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            for column in (0..self.columns8).step_by(8) {
+                for row in (0..self.rows8).step_by(8) {
+                    let from = &self.from[row * self.stride + column..];
+                    square(self.simd, from, self.stride, &mut self.out[column * self.rows + row..], self.rows);
+                }
+            }
+        }
+    }
+
+    /// One 8 × 8 square: 4 × 4 squares are transposed within the halves of registers that hold
+    /// rows i and i + 4.
+    #[inline(always)]
+    fn square(simd: V3, from: &[f32], stride: usize, out: &mut [f32], out_stride: usize) {
+        let half = |row: usize, column: usize| -> __m128 {
+            let at = row * stride + column;
+            pulp::cast::<[f32; 4], __m128>(from[at..at + 4].try_into().expect("four numbers"))
+        };
+        for column in [0, 4] {
+            let pair = |row: usize| -> __m256 {
+                let low = simd.avx._mm256_castps128_ps256(half(row, column));
+                simd.avx._mm256_insertf128_ps::<1>(low, half(row + 4, column))
+            };
+            let rows = [pair(0), pair(1), pair(2), pair(3)];
+            let low = [
+                simd.avx._mm256_unpacklo_ps(rows[0], rows[1]),
+                simd.avx._mm256_unpacklo_ps(rows[2], rows[3]),
+            ];
+            let high = [
+                simd.avx._mm256_unpackhi_ps(rows[0], rows[1]),
+                simd.avx._mm256_unpackhi_ps(rows[2], rows[3]),
+            ];
+            let columns = [
+                simd.avx._mm256_shuffle_ps::<0b01_00_01_00>(low[0], low[1]),
+                simd.avx._mm256_shuffle_ps::<0b11_10_11_10>(low[0], low[1]),
+                simd.avx._mm256_shuffle_ps::<0b01_00_01_00>(high[0], high[1]),
+                simd.avx._mm256_shuffle_ps::<0b11_10_11_10>(high[0], high[1]),
+            ];
+            for (i, vector) in columns.into_iter().enumerate() {
+                let at = (column + i) * out_stride;
+                out[at..at + 8].copy_from_slice(&pulp::cast::<__m256, [f32; 8]>(vector));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_become_rows() {
+        for (rows, columns, stride) in [(1, 1, 1), (8, 8, 8), (17, 9, 11), (64, 40, 64), (3, 70, 70)]
+        {
+            let from: Vec<f32> = (0..rows * stride).map(|i| i as f32).collect();
+            let mut out = vec![f32::NAN; rows * columns];
+            transpose(&from, stride, &mut out, rows, columns);
+            for (at, value) in out.iter().enumerate() {
+                assert_eq!(*value, from[at % rows * stride + at / rows]);
+            }
+        }
+    }
+}
