@@ -11,11 +11,12 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use deeplimit::control::Control;
 use deeplimit::field::{AnyLayer, Stacked};
-use deeplimit::gradient::REGISTRY;
-use deeplimit::{Field, Flow, Method, Rows, Scheme};
+use deeplimit::gradient::{MethodTape, REGISTRY};
+use deeplimit::{Field, Flow, Method, Rows, Scheme, Spare, State};
 use memory::resident_mb;
 use serde::Serialize;
 use std::io::Write;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use workload::Workload;
 
@@ -66,7 +67,8 @@ struct Row {
     threads: usize,
 }
 
-type CpuFlow = Flow<Stacked<f32, AnyLayer>>;
+type CpuField = Stacked<f32, AnyLayer>;
+type CpuFlow = Flow<CpuField>;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -130,14 +132,15 @@ fn time(
     let x0 = workload.state();
     memory::reset_peak();
     let mut gradient = flow.field().zero_gradient();
-    let (loss, x0_bar) = step(flow, &method, &x0, &mut gradient);
+    let spare = Spare::default();
+    let (loss, x0_bar) = step(flow, &method, &x0, &mut gradient, &spare);
     let errors = workload.errors(loss, &gradient, &x0_bar);
     let mut times = Vec::new();
     let began = Instant::now();
     while times.len() < 3 || began.elapsed() < Duration::from_secs_f64(arguments.seconds) {
-        gradient.values_mut().iter_mut().for_each(|values| values.fill(0.0));
         let began = Instant::now();
-        step(flow, &method, &x0, &mut gradient);
+        gradient.values_mut().iter_mut().for_each(|values| values.fill(0.0));
+        step(flow, &method, &x0, &mut gradient, &spare);
         times.push(1e3 * began.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
@@ -164,11 +167,14 @@ fn step(
     method: &Method,
     x0: &Rows<f32>,
     gradient: &mut Control<f32>,
+    spare: &Spare<MethodTape<CpuField>>,
 ) -> (f64, Rows<f32>) {
-    let (mut end, recording) = flow.record(method, x0);
-    let count = end.columns().len() as f64;
-    let loss = end.columns().iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / count;
-    end.columns_mut().iter_mut().for_each(|v| *v *= 2.0 / count as f32);
-    let (x0_bar, _) = flow.pull_back(method, recording, &end, gradient);
-    (loss, x0_bar)
+    let count = x0.columns().len() as f64;
+    let square = |mut end: Rows<f32>, _: Range<usize>| {
+        let loss = end.norm_squared() / count;
+        end.scale(2.0 / count);
+        (loss, end)
+    };
+    let sweep = flow.gradient(method, x0, square, gradient, spare);
+    (sweep.losses.iter().sum(), sweep.x0_bar)
 }

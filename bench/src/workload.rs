@@ -177,7 +177,7 @@ fn number(entry: &Value) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deeplimit::{Field, Flow, Method, Scheme};
+    use deeplimit::{Field, Flow, Method, Scheme, Spare};
 
     #[test]
     fn gradients_of_the_workloads_are_the_golden_ones() {
@@ -191,7 +191,9 @@ mod tests {
             let flow = Flow::new(workload.field().expect("the golden inputs"), Scheme::EULER);
             let method: Method = method.parse().expect("a method");
             let mut gradient = flow.field().zero_gradient();
-            let (loss, x0_bar) = crate::step(&flow, &method, &workload.state(), &mut gradient);
+            let spare = Spare::default();
+            let (loss, x0_bar) =
+                crate::step(&flow, &method, &workload.state(), &mut gradient, &spare);
             let errors = workload.errors(loss, &gradient, &x0_bar);
             assert!(errors.gradient < tolerance, "{name}: {:.1e}", errors.gradient);
             assert!(errors.loss < 1e-6, "{name}: {:.1e}", errors.loss);

@@ -143,7 +143,7 @@ fn the_adjoint_of_a_users_block_keeps_the_same_bytes_at_any_depth() {
         let blocks = Blocks::new(net(depth).blocks, &x0).expect("reconstructible blocks");
         let flow = Flow::new(blocks, Scheme::EULER);
         let method: Method = "adjoint-adaptive".parse().expect("a method");
-        method.record(&flow, TensorState(x0.inner())).1.bytes()
+        method.record(&flow, TensorState(x0.inner()), None).1.bytes()
     };
     assert_eq!(bytes(4), bytes(200));
 }

@@ -59,7 +59,7 @@ pub use real::Real;
 pub use rows::Rows;
 pub use scheme::Scheme;
 pub use state::{Bytes, State};
-pub use tiles::Recording;
+pub use tiles::{Recording, Spare, Sweep};
 
 /// The names most programs import.
 pub mod prelude {

@@ -1,5 +1,6 @@
 //! The element types of the CPU fields: `f32` and `f64`.
 
+use crate::kernel::activation::{Activation, Pass, activate_double};
 use crate::kernel::{Lanes, single};
 use num_traits::{Float, NumAssign};
 use std::fmt::{Debug, Display};
@@ -18,14 +19,8 @@ pub trait Real:
     /// Widens to a double.
     fn wide(self) -> f64;
 
-    /// tanh, to a few roundings of the type.
-    fn hyperbolic_tangent(self) -> Self;
-
-    /// eˣ, to a few roundings of the type; in `f32` for −87 ≤ x ≤ 88.
-    fn exponential(self) -> Self;
-
-    /// The distribution function Φ of the normal law; absolute error a few roundings of the type.
-    fn normal_distribution(self) -> Self;
+    /// Runs an activation over slices.
+    fn activate(activation: Activation, pass: Pass<Self>);
 }
 
 impl Real for f32 {
@@ -41,19 +36,8 @@ impl Real for f32 {
         f64::from(self)
     }
 
-    #[inline(always)]
-    fn hyperbolic_tangent(self) -> Self {
-        single::tanh(self)
-    }
-
-    #[inline(always)]
-    fn exponential(self) -> Self {
-        single::exp(self)
-    }
-
-    #[inline(always)]
-    fn normal_distribution(self) -> Self {
-        single::normal_distribution(self)
+    fn activate(activation: Activation, pass: Pass<Self>) {
+        single::activate(activation, pass);
     }
 }
 
@@ -70,15 +54,7 @@ impl Real for f64 {
         self
     }
 
-    fn hyperbolic_tangent(self) -> Self {
-        self.tanh()
-    }
-
-    fn exponential(self) -> Self {
-        self.exp()
-    }
-
-    fn normal_distribution(self) -> Self {
-        0.5 * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2)
+    fn activate(activation: Activation, pass: Pass<Self>) {
+        activate_double(activation, pass);
     }
 }

@@ -9,6 +9,7 @@
 
 use crate::gradient::{Certificate, Evidence, Gates, GradientMethod};
 use crate::{Bytes, Field, Flow, State};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,25 @@ impl<T: Bytes> Bytes for Recording<T> {
     fn bytes(&self) -> usize {
         self.tiles.iter().map(|(_, tape)| tape.bytes()).sum()
     }
+}
+
+/// Memory of spent tapes, kept from one gradient to the next.
+pub struct Spare<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Spare<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+/// What a gradient in one sweep finds.
+pub struct Sweep<S, L> {
+    /// ∂loss/∂x_0.
+    pub x0_bar: S,
+    /// What the loss said of each tile, in order.
+    pub losses: Vec<L>,
+    /// How good the gradient is.
+    pub certificate: Certificate,
 }
 
 impl<F: Field> Flow<F> {
@@ -43,7 +63,7 @@ impl<F: Field> Flow<F> {
     ) -> (F::State, Recording<M::Tape>) {
         let tiles = self.each_tile(self.cut(x0), |x, _| {
             let samples = x.samples();
-            let (end, tape) = method.record(self, x);
+            let (end, tape) = method.record(self, x, None);
             (end, (samples, tape))
         });
         let (ends, tiles) = tiles.into_iter().unzip();
@@ -71,7 +91,7 @@ impl<F: Field> Flow<F> {
             self.each_tile(tiles, |(tape, bar), index| {
                 let mut bar = bar;
                 let turn = gates.turn(index);
-                let evidence = method.pull_back(self, tape, &mut bar, &sink, &turn);
+                let (evidence, _) = method.pull_back(self, tape, &mut bar, &sink, &turn);
                 (bar, evidence)
             })
         };
@@ -79,6 +99,52 @@ impl<F: Field> Flow<F> {
         let norm = self.field().gradient_norm(gradient);
         let size = (x_bar.samples() * self.steps()) as f64;
         (F::State::join(bars), Certificate::conclude(evidence, norm, size))
+    }
+
+    /// The gradient of a loss in which samples do not see each other, in one sweep: each tile walks
+    /// to its end and back before its thread takes the next one, so that there are never more tapes
+    /// than threads, whatever the batch.
+    ///
+    /// `loss` turns the end of a tile, and the samples of the batch that it holds, into what is to
+    /// be known of its loss, and the cotangent of the end. ∂loss/∂θ is added to `gradient`.
+    pub fn gradient<M: GradientMethod<F>, L: Send>(
+        &self,
+        method: &M,
+        x0: &F::State,
+        loss: impl Fn(F::State, Range<usize>) -> (L, F::State) + Sync,
+        gradient: &mut F::Gradient,
+        spare: &Spare<M::Tape>,
+    ) -> Sweep<F::State, L> {
+        let tiles = self.cut(x0);
+        let gates = Gates::new(tiles.len(), self.steps());
+        let mut start = 0;
+        let tiles = tiles.into_iter().map(|x| {
+            start += x.samples();
+            (start - x.samples()..start, x)
+        });
+        let tiles: Vec<_> = tiles.collect();
+        let done = {
+            let sink = self.field().open(gradient);
+            self.each_tile(tiles, |(samples, x), index| {
+                let turn = gates.turn(index);
+                let spent = lock(&spare.0).pop();
+                let (end, tape) = method.record(self, x, spent);
+                let (loss, mut bar) = loss(end, samples);
+                let (evidence, spent) = method.pull_back(self, tape, &mut bar, &sink, &turn);
+                lock(&spare.0).extend(spent);
+                (bar, loss, evidence)
+            })
+        };
+        let (mut bars, mut losses, mut evidence) = (Vec::new(), Vec::new(), Vec::new());
+        for (bar, loss, found) in done {
+            bars.push(bar);
+            losses.push(loss);
+            evidence.push(found);
+        }
+        let norm = self.field().gradient_norm(gradient);
+        let size = (x0.samples() * self.steps()) as f64;
+        let certificate = Certificate::conclude(evidence, norm, size);
+        Sweep { x0_bar: F::State::join(bars), losses, certificate }
     }
 
     /// Cuts a batch into tiles.
@@ -132,6 +198,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::{Range, Spare};
     use crate::prelude::*;
 
     fn flow(rows: usize) -> (Flow<Stacked<f32, Mlp>>, Rows<f32>) {
@@ -160,6 +227,26 @@ mod tests {
                 for threads in [2, 3, 7] {
                     assert_eq!(gradient(threads, rows, method), alone, "{method}, {rows} rows");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sweep_finds_what_two_walks_find_whatever_it_has_in_memory() {
+        for method in ["backprop", "checkpoint", "adjoint-predicted"] {
+            let method: Method = method.parse().expect("a method");
+            let spare = Spare::default();
+            for rows in [9, 4, 3] {
+                let (flow, x0) = flow(rows);
+                let (end, recording) = flow.record(&method, &x0);
+                let mut expected = flow.field().zero_gradient();
+                let (x0_bar, certificate) = flow.pull_back(&method, recording, &end, &mut expected);
+                let mut found = flow.field().zero_gradient();
+                let loss = |end: Rows<f32>, samples: Range<usize>| (samples, end);
+                let sweep = flow.gradient(&method, &x0, loss, &mut found, &spare);
+                assert_eq!((sweep.x0_bar, found), (x0_bar, expected), "{method:?}");
+                assert_eq!(sweep.certificate, certificate);
+                assert_eq!(sweep.losses.last().map(|samples| samples.end), Some(rows));
             }
         }
     }

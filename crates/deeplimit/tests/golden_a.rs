@@ -240,8 +240,9 @@ fn a_control_with_a_last_node_is_interpolated_up_to_it() {
         assert_close(ode.distance(&x0), number(&row["dist_affine"]), 1e-10, 0.0, &what);
         // Inside an interval x'' changes like e^{L s}, so it is largest at one of the ends.
         let states = ode.states(&x0);
-        let second =
-            |n: usize, end: usize| (b(n + 1) - b(n)) / h + l * (l * states[end].to_vec()[0] + b(end));
+        let second = |n: usize, end: usize| {
+            (b(n + 1) - b(n)) / h + l * (l * states[end].to_vec()[0] + b(end))
+        };
         let ends = (0..layers).flat_map(|n| [second(n, n), second(n, n + 1)]);
         let curvature = ends.fold(0.0f64, |most, second| most.max(second.abs()));
         let bound = l.exp_m1() / (2.0 * l) * h * curvature;
@@ -270,7 +271,8 @@ fn alternating_relu_weights_keep_the_weight_interpolant_away() {
             let ode = NeuralOde::new(&flow, interpolant).with_substeps(64);
             ode.states(&x0)[layers].to_vec()[0]
         };
-        last = [flow.forward(&x0).to_vec()[0], end(Interpolant::Function), end(Interpolant::Weight)];
+        last =
+            [flow.forward(&x0).to_vec()[0], end(Interpolant::Function), end(Interpolant::Weight)];
         let what = format!("relu, N = {layers}");
         for (value, name) in last.into_iter().zip(["resnet", "ode_fun", "ode_wgt"]) {
             assert_close(value, number(&row[name]), 1e-10, 0.0, &what);

@@ -136,8 +136,18 @@ impl<R: Real> Layer<R> for AnyLayer {
         each!(self, tape, (layer, tape) => Layer::<R>::tape_bytes(layer, tape))
     }
 
-    fn release(&self, tape: &mut AnyTape<R>) {
-        each!(self, tape, (layer, tape) => Layer::<R>::release(layer, tape));
+    fn hand_over(&self, from: &mut AnyTape<R>, to: &mut AnyTape<R>) {
+        match (self, from, to) {
+            (Self::Linear(_), ..) => {}
+            (Self::Dense(layer), AnyTape::Dense(from), AnyTape::Dense(to)) => {
+                layer.hand_over(from, to);
+            }
+            (Self::Mlp(layer), AnyTape::Mlp(from), AnyTape::Mlp(to)) => layer.hand_over(from, to),
+            (Self::Conv(layer), AnyTape::Conv(from), AnyTape::Conv(to)) => {
+                layer.hand_over(from, to);
+            }
+            _ => unreachable!("a tape belongs to the layer that made it"),
+        }
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut AnyTape<R>) {

@@ -34,14 +34,12 @@ impl Conv {
     }
 }
 
-/// Pre-activations z and activations a; and, sized when they are first needed, their cotangents and
-/// what the convolutions keep for themselves.
+/// Pre-activations z and activations a; and the cotangents of both, sized at the first pull-back.
 pub struct ConvTape<R> {
     z: Vec<R>,
     a: Vec<R>,
     z_bar: Vec<R>,
     a_bar: Vec<R>,
-    scratch: Vec<R>,
 }
 
 impl<R: Real> Layer<R> for Conv {
@@ -63,13 +61,11 @@ impl<R: Real> Layer<R> for Conv {
 
     fn tape(&self, rows: usize) -> ConvTape<R> {
         let buffer = || vec![R::zero(); rows * self.hidden_width()];
-        let (z_bar, a_bar, scratch) = Default::default();
-        ConvTape { z: buffer(), a: buffer(), z_bar, a_bar, scratch }
+        ConvTape { z: buffer(), a: buffer(), z_bar: Vec::new(), a_bar: Vec::new() }
     }
 
     fn tape_bytes(&self, tape: &ConvTape<R>) -> usize {
-        let buffers = [&tape.z, &tape.a, &tape.z_bar, &tape.a_bar, &tape.scratch];
-        buffers.map(|v| size_of_val(&v[..])).iter().sum()
+        [&tape.z, &tape.a, &tape.z_bar, &tape.a_bar].map(|v| size_of_val(&v[..])).iter().sum()
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut ConvTape<R>) {
@@ -88,7 +84,7 @@ impl<R: Real> Layer<R> for Conv {
         x_bar: &mut Rows<R>,
         gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
-        let ConvTape { z, a, z_bar, a_bar, scratch } = tape;
+        let ConvTape { z, a, z_bar, a_bar } = tape;
         let (bar, rows) = (cotangent.columns(), x.rows());
         a_bar.resize(a.len(), R::zero());
         z_bar.resize(z.len(), R::zero());
@@ -96,16 +92,17 @@ impl<R: Real> Layer<R> for Conv {
         self.activation.pull_back(z, a, a_bar, z_bar);
         if let Some(gradient) = gradient {
             let plane = self.image().pixels() * rows;
-            self.inner.add_weight_gradient(z_bar, x.columns(), gradient[0], rows, scratch);
+            self.inner.add_weight_gradient(z_bar, x.columns(), gradient[0], rows);
             vector::add_row_sums(gradient[1], z_bar, plane);
-            self.outer.add_weight_gradient(bar, a, gradient[2], rows, scratch);
+            self.outer.add_weight_gradient(bar, a, gradient[2], rows);
             vector::add_row_sums(gradient[3], bar, plane);
         }
         self.inner.apply_transposed(theta[0], Start::Add, z_bar, x_bar.columns_mut(), rows);
     }
 
-    fn release(&self, tape: &mut ConvTape<R>) {
-        (tape.z_bar, tape.a_bar, tape.scratch) = Default::default();
+    fn hand_over(&self, from: &mut ConvTape<R>, to: &mut ConvTape<R>) {
+        to.z_bar = std::mem::take(&mut from.z_bar);
+        to.a_bar = std::mem::take(&mut from.a_bar);
     }
 
     fn has_kink(&self) -> bool {

@@ -73,6 +73,11 @@ impl<R: Real> Layer<R> for Dense {
         multiply(x_bar.columns_mut(), Start::Add, weight.t(), &tape.z_bar, rows);
     }
 
+    fn hand_over(&self, from: &mut DenseTape<R>, to: &mut DenseTape<R>) {
+        to.z_bar = std::mem::take(&mut from.z_bar);
+        to.cotangent = std::mem::take(&mut from.cotangent);
+    }
+
     fn has_kink(&self) -> bool {
         self.activation.has_kink()
     }

@@ -80,6 +80,11 @@ impl<R: Real> Layer<R> for Mlp {
         multiply(x_bar.columns_mut(), Start::Add, inner, &tape.z_bar, rows);
     }
 
+    fn hand_over(&self, from: &mut MlpTape<R>, to: &mut MlpTape<R>) {
+        to.z_bar = std::mem::take(&mut from.z_bar);
+        to.a_bar = std::mem::take(&mut from.a_bar);
+    }
+
     fn has_kink(&self) -> bool {
         self.activation.has_kink()
     }

@@ -54,9 +54,9 @@ pub trait Field: Sync {
     /// Bytes of the numbers that a tape keeps.
     fn tape_bytes(&self, tape: &Self::Tape) -> usize;
 
-    /// Frees what a tape holds beyond the needs of a later pull-back; called on tapes that are kept
-    /// while the flow walks on.
-    fn release(&self, _tape: &mut Self::Tape) {}
+    /// Moves the buffers that only a pull-back needs from a tape that has had its own to the next,
+    /// so that a walk back needs them once.
+    fn hand_over(&self, _from: &mut Self::Tape, _to: &mut Self::Tape) {}
 
     /// `out = f(x, θ(position))`. The tape serves as scratch space and is left without meaning.
     fn eval(

@@ -2,8 +2,8 @@
 
 use super::Field;
 use crate::control::{Control, Family, Kind, Position};
+use crate::kernel::vector;
 use crate::{Real, Rows};
-use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
@@ -28,8 +28,8 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
     /// `out = f(x, θ)`, keeping on the tape what the pull-back needs.
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut Self::Tape);
 
-    /// Frees what the tape holds beyond the needs of a later pull-back.
-    fn release(&self, _tape: &mut Self::Tape) {}
+    /// Moves the buffers that only a pull-back needs from one tape to the next.
+    fn hand_over(&self, _from: &mut Self::Tape, _to: &mut Self::Tape) {}
 
     /// `x_bar += Jᵀ cotangent`; `gradient += (∂f/∂θ)ᵀ cotangent` where one is given.
     fn pull_back(
@@ -60,18 +60,22 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
 }
 
 /// The gradient of one control node: one slice a parameter kind.
-pub type NodeGradient<'a, R> = Vec<&'a mut [R]>;
+pub type NodeGradient<'a, R> = [&'a mut [R]];
+
+/// Parameter kinds that a layer may have.
+const MOST_KINDS: usize = 8;
 
 /// A gradient opened for adding: each node behind its own lock.
 pub struct Sink<'g, R> {
-    nodes: Vec<Mutex<NodeGradient<'g, R>>>,
+    nodes: Vec<Mutex<[&'g mut [R]; MOST_KINDS]>>,
 }
 
 impl<'g, R: Real> Sink<'g, R> {
     /// Runs `add` on the gradient of one node.
     fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'g, R>)) {
-        // A poisoned lock means that another tile panicked; that panic is what the user sees.
-        add(&mut self.nodes[node].lock().unwrap_or_else(PoisonError::into_inner));
+        // Tiles take turns, so that nobody waits here. A poisoned lock means that another tile
+        // panicked; that panic is what the user sees.
+        add(&mut *self.nodes[node].lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -88,6 +92,7 @@ impl<R: Real, L: Layer<R>> Stacked<R, L> {
     /// # Panics
     /// If the control does not hold the layer's parameter kinds, or has no node.
     pub fn new(layer: L, control: Control<R>) -> Self {
+        assert!(control.kinds().len() <= MOST_KINDS, "a layer has at most {MOST_KINDS} kinds");
         assert_eq!(layer.kinds(), control.kinds(), "the control holds the layer's parameters");
         assert!(control.nodes() > 0, "a control has at least one node");
         Self { layer, control }
@@ -129,27 +134,57 @@ impl<R: Real, L: Layer<R>> Stacked<R, L> {
         self.control
     }
 
-    /// θ at a position: a view at a node, a linear blend between two.
-    fn theta(&self, position: Position) -> Vec<Cow<'_, [R]>> {
+    /// Runs `work` on θ at a position: as it is at a node, a linear blend between two.
+    fn with_theta<T>(&self, position: Position, work: impl FnOnce(&[&[R]]) -> T) -> T {
         let Position { node, fraction } = position;
-        let weight = R::of(fraction);
-        let kinds = 0..self.control.kinds().len();
-        kinds
-            .map(|kind| {
-                let here = self.control.at(kind, node);
-                if fraction == 0.0 {
-                    return Cow::Borrowed(here);
+        let kinds = self.control.kinds();
+        if fraction == 0.0 {
+            let slices: [&[R]; MOST_KINDS] = std::array::from_fn(|kind| {
+                if kind < kinds.len() { self.control.at(kind, node) } else { &[] }
+            });
+            return work(&slices[..kinds.len()]);
+        }
+        R::with_scratch(kinds.iter().map(Kind::len).sum(), |mut blend| {
+            let mut slices: [&[R]; MOST_KINDS] = [&[]; MOST_KINDS];
+            let slices = &mut slices[..kinds.len()];
+            for (kind, slice) in slices.iter_mut().enumerate() {
+                let (here, next) = (self.control.at(kind, node), self.control.at(kind, node + 1));
+                let (values, rest) = blend.split_at_mut(here.len());
+                blend = rest;
+                for ((value, a), b) in values.iter_mut().zip(here).zip(next) {
+                    *value = *a + R::of(fraction) * (*b - *a);
                 }
-                let next = self.control.at(kind, node + 1);
-                Cow::Owned(here.iter().zip(next).map(|(a, b)| *a + weight * (*b - *a)).collect())
-            })
-            .collect()
+                *slice = values;
+            }
+            work(slices)
+        })
     }
-}
 
-/// Borrows each parameter slice.
-fn slices<'a, R: Clone>(theta: &'a [Cow<'_, [R]>]) -> Vec<&'a [R]> {
-    theta.iter().map(|slice| &**slice).collect()
+    /// Runs `add` on a gradient between two nodes, and gives each its share.
+    fn with_shares(
+        &self,
+        position: Position,
+        sink: &Sink<'_, R>,
+        add: impl FnOnce(&mut NodeGradient<'_, R>),
+    ) {
+        let kinds = self.control.kinds();
+        R::with_scratch(kinds.iter().map(Kind::len).sum(), |mut blend| {
+            blend.fill(R::zero());
+            let mut slots: [&mut [R]; MOST_KINDS] = std::array::from_fn(|_| Default::default());
+            for (slot, kind) in slots.iter_mut().zip(kinds) {
+                (*slot, blend) = blend.split_at_mut(kind.len());
+            }
+            add(&mut slots);
+            let Position { node, fraction } = position;
+            for (node, share) in [(node, 1.0 - fraction), (node + 1, fraction)] {
+                sink.with(node, |gradient| {
+                    for (total, part) in gradient.iter_mut().zip(&slots) {
+                        vector::add_scaled(total, R::of(share), part);
+                    }
+                });
+            }
+        });
+    }
 }
 
 impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
@@ -171,8 +206,8 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         self.layer.tape_bytes(tape)
     }
 
-    fn release(&self, tape: &mut L::Tape) {
-        self.layer.release(tape);
+    fn hand_over(&self, from: &mut L::Tape, to: &mut L::Tape) {
+        self.layer.hand_over(from, to);
     }
 
     fn eval(&self, position: Position, x: &Rows<R>, out: &mut Rows<R>, tape: &mut L::Tape) {
@@ -180,7 +215,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 
     fn linearize(&self, position: Position, x: &Rows<R>, out: &mut Rows<R>, tape: &mut L::Tape) {
-        self.layer.linearize(&slices(&self.theta(position)), x, out, tape);
+        self.with_theta(position, |theta| self.layer.linearize(theta, x, out, tape));
     }
 
     fn pull_back(
@@ -192,28 +227,20 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         x_bar: &mut Rows<R>,
         sink: Option<&Sink<'_, R>>,
     ) {
-        let theta = self.theta(position);
-        let theta = slices(&theta);
-        let Some(sink) = sink else {
-            return self.layer.pull_back(&theta, x, tape, cotangent, x_bar, None);
-        };
-        let Position { node, fraction } = position;
-        if fraction == 0.0 {
-            return sink.with(node, |gradient| {
-                self.layer.pull_back(&theta, x, tape, cotangent, x_bar, Some(gradient));
-            });
-        }
-        let mut blend: Vec<Vec<R>> =
-            theta.iter().map(|slice| vec![R::zero(); slice.len()]).collect();
-        let mut slots: NodeGradient<R> = blend.iter_mut().map(Vec::as_mut_slice).collect();
-        self.layer.pull_back(&theta, x, tape, cotangent, x_bar, Some(&mut slots));
-        for (node, share) in [(node, 1.0 - fraction), (node + 1, fraction)] {
-            sink.with(node, |gradient| {
-                for (slot, blend) in gradient.iter_mut().zip(&blend) {
-                    slot.iter_mut().zip(blend).for_each(|(g, b)| *g += R::of(share) * *b);
+        self.with_theta(position, |theta| {
+            let mut pull_back = |gradient: Option<&mut NodeGradient<'_, R>>| {
+                self.layer.pull_back(theta, x, tape, cotangent, x_bar, gradient);
+            };
+            match sink {
+                None => pull_back(None),
+                Some(sink) if position.fraction == 0.0 => {
+                    sink.with(position.node, |gradient| pull_back(Some(gradient)));
                 }
-            });
-        }
+                Some(sink) => {
+                    self.with_shares(position, sink, |gradient| pull_back(Some(gradient)));
+                }
+            }
+        });
     }
 
     fn zero_gradient(&self) -> Control<R> {
@@ -221,15 +248,16 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 
     fn open<'g>(&self, gradient: &'g mut Control<R>) -> Sink<'g, R> {
-        let lengths: Vec<usize> = gradient.kinds().iter().map(Kind::len).collect();
         let count = gradient.nodes();
-        let mut nodes: Vec<NodeGradient<'g, R>> = (0..count).map(|_| Vec::new()).collect();
-        for (values, length) in gradient.values_mut().iter_mut().zip(lengths) {
+        let lengths: Vec<usize> = gradient.kinds().iter().map(Kind::len).collect();
+        let mut nodes: Vec<Mutex<[&'g mut [R]; MOST_KINDS]>> =
+            (0..count).map(|_| Mutex::new(std::array::from_fn(|_| Default::default()))).collect();
+        for (kind, (values, length)) in gradient.values_mut().iter_mut().zip(lengths).enumerate() {
             for (node, slice) in nodes.iter_mut().zip(values.chunks_exact_mut(length)) {
-                node.push(slice);
+                node.get_mut().unwrap_or_else(PoisonError::into_inner)[kind] = slice;
             }
         }
-        Sink { nodes: nodes.into_iter().map(Mutex::new).collect() }
+        Sink { nodes }
     }
 
     fn gradient_norm(&self, gradient: &Control<R>) -> f64 {
@@ -251,7 +279,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         tape: &L::Tape,
         displacement: &Rows<R>,
     ) -> f64 {
-        self.layer.kink_exposure(&slices(&self.theta(position)), x, tape, displacement)
+        self.with_theta(position, |theta| self.layer.kink_exposure(theta, x, tape, displacement))
     }
 }
 

@@ -96,7 +96,12 @@ impl<S: Bytes> Bytes for AdjointTape<S> {
 impl<F: Field> GradientMethod<F> for Adjoint {
     type Tape = AdjointTape<F::State>;
 
-    fn record(&self, flow: &Flow<F>, x0: F::State) -> (F::State, AdjointTape<F::State>) {
+    fn record(
+        &self,
+        flow: &Flow<F>,
+        x0: F::State,
+        _spent: Option<AdjointTape<F::State>>,
+    ) -> (F::State, AdjointTape<F::State>) {
         let steps = flow.steps();
         let mut stepper = flow.stepper(&x0);
         let mut layers = self.anchor_layers(steps).into_iter().peekable();
@@ -121,8 +126,8 @@ impl<F: Field> GradientMethod<F> for Adjoint {
         x_bar: &mut F::State,
         sink: &F::Sink<'_>,
         turn: &Turn<'_>,
-    ) -> Evidence {
-        self.pull_back_observed(flow, tape, x_bar, sink, turn, |_| {})
+    ) -> (Evidence, Option<AdjointTape<F::State>>) {
+        (self.pull_back_observed(flow, tape, x_bar, sink, turn, |_| {}), None)
     }
 }
 
@@ -165,7 +170,7 @@ impl Adjoint {
             let size = y.norm_squared().sqrt();
             if let Some(exact) = tail.pop_front() {
                 p = exact;
-                stepper.linearize(step, &p, &mut increment, &mut step_tape);
+                stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
             } else {
                 let mut left = self.evaluations(processed);
                 if self.predictor == Predictor::None && left > 1 {
@@ -180,7 +185,7 @@ impl Adjoint {
                     p.set_sum(&y, -h, &guess);
                     left -= 1;
                 }
-                stepper.linearize(step, &p, &mut increment, &mut step_tape);
+                stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
                 if let Sweeps::UntilWithin { tolerance, most } = self.sweeps {
                     let mut distance = h * increment.distance_squared(&guess).sqrt();
                     let mut stalled = false;
@@ -190,7 +195,7 @@ impl Adjoint {
                         }
                         guess.copy_from(&increment);
                         p.set_sum(&y, -h, &guess);
-                        stepper.linearize(step, &p, &mut increment, &mut step_tape);
+                        stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
                         let next = h * increment.distance_squared(&guess).sqrt();
                         stalled |= next >= distance;
                         distance = next;
@@ -199,20 +204,22 @@ impl Adjoint {
                 }
             }
             turn.take(step, || stepper.pull_back(step, &mut step_tape, x_bar, Some(sink)));
-            prediction.learn(&increment);
             // From here `y` is y − h o: the refined reconstruction of x_n.
             y.add_scaled(-h, &increment);
-            let distance = y.distance_squared(&p).sqrt();
+            prediction.learn(&mut increment);
+            let point = step_tape.state();
+            let distance = y.distance_squared(point).sqrt();
             evidence.defect = larger(evidence.defect, relative(distance, size));
             if let Some(sum) = &mut evidence.kink_squared {
                 let displacement = &mut guess;
-                displacement.set_sum(&p, -1.0, &y);
+                displacement.set_sum(point, -1.0, &y);
                 *sum += step_tape.kink_exposure(field, flow.scheme(), step, displacement);
             }
             if !self.refine {
-                y.copy_from(&p);
+                y.copy_from(step_tape.state());
             }
-            observe(Passage { layer: step, point: &p, state: &y, cotangent: x_bar });
+            let point = step_tape.state();
+            observe(Passage { layer: step, point, state: &y, cotangent: x_bar });
             if let Some((_, exact)) = anchors.pop_if(|(layer, _)| *layer == step) {
                 let error = y.distance_squared(&exact);
                 evidence.anchors.push((step, error, exact.norm_squared()));

@@ -25,9 +25,15 @@ impl<F: Field> Bytes for BackpropTape<F> {
 impl<F: Field> GradientMethod<F> for Backprop {
     type Tape = BackpropTape<F>;
 
-    fn record(&self, flow: &Flow<F>, x0: F::State) -> (F::State, BackpropTape<F>) {
+    fn record(
+        &self,
+        flow: &Flow<F>,
+        x0: F::State,
+        spent: Option<BackpropTape<F>>,
+    ) -> (F::State, BackpropTape<F>) {
         let mut stepper = flow.stepper(&x0);
-        let (mut x, mut steps) = (x0, Vec::new());
+        let mut steps = spent.map(|tape| tape.steps).unwrap_or_default();
+        let mut x = x0;
         linearize(flow, &mut stepper, 0..flow.steps(), &mut x, &mut steps);
         let bytes = steps.iter().map(|step| step.bytes(flow.field())).sum();
         let work = stepper.work;
@@ -37,17 +43,15 @@ impl<F: Field> GradientMethod<F> for Backprop {
     fn pull_back(
         &self,
         flow: &Flow<F>,
-        tape: BackpropTape<F>,
+        mut tape: BackpropTape<F>,
         x_bar: &mut F::State,
         sink: &F::Sink<'_>,
         turn: &Turn<'_>,
-    ) -> Evidence {
+    ) -> (Evidence, Option<BackpropTape<F>>) {
         let mut stepper = flow.stepper(x_bar);
         stepper.work = tape.work;
-        for (step, mut kept) in tape.steps.into_iter().enumerate().rev() {
-            turn.take(step, || stepper.pull_back(step, &mut kept, x_bar, Some(sink)));
-        }
-        Evidence { work: stepper.work, ..Evidence::default() }
+        pull_back(&mut stepper, 0..flow.steps(), &mut tape.steps, x_bar, sink, turn);
+        (Evidence { work: stepper.work, ..Evidence::default() }, Some(tape))
     }
 }
 
@@ -61,11 +65,30 @@ pub(super) fn linearize<F: Field>(
 ) {
     let mut increment = x.scratch();
     for (slot, step) in range.enumerate() {
-        if slot == steps.len() {
+        if slot == steps.len() || !steps[slot].fits(x) {
+            steps.truncate(slot);
             steps.push(stepper.step_tape());
         }
-        stepper.linearize(step, x, &mut increment, &mut steps[slot]);
-        steps[slot].release(flow.field());
-        x.add_scaled(flow.h(), &increment);
+        stepper.linearize_taking(step, x, &mut increment, &mut steps[slot]);
+        x.set_sum(steps[slot].state(), flow.h(), &increment);
+    }
+}
+
+/// Pulls `x_bar` back through some linearised steps, last to first.
+pub(super) fn pull_back<F: Field>(
+    stepper: &mut Stepper<'_, F>,
+    range: Range<usize>,
+    steps: &mut [StepTape<F>],
+    x_bar: &mut F::State,
+    sink: &F::Sink<'_>,
+    turn: &Turn<'_>,
+) {
+    let field = stepper.field();
+    for (slot, step) in range.enumerate().rev() {
+        turn.take(step, || stepper.pull_back(step, &mut steps[slot], x_bar, Some(sink)));
+        let next = if slot > 0 { slot - 1 } else { steps.len() - 1 };
+        if let Ok([from, to]) = steps.get_disjoint_mut([slot, next]) {
+            from.hand_over(field, to);
+        }
     }
 }

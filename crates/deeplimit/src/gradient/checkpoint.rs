@@ -38,7 +38,12 @@ impl<S: Bytes> Bytes for CheckpointTape<S> {
 impl<F: Field> GradientMethod<F> for Checkpoint {
     type Tape = CheckpointTape<F::State>;
 
-    fn record(&self, flow: &Flow<F>, x0: F::State) -> (F::State, CheckpointTape<F::State>) {
+    fn record(
+        &self,
+        flow: &Flow<F>,
+        x0: F::State,
+        _spent: Option<CheckpointTape<F::State>>,
+    ) -> (F::State, CheckpointTape<F::State>) {
         let mut stepper = flow.stepper(&x0);
         let (mut x, mut starts) = (x0, Vec::new());
         for range in self.ranges(flow.steps()) {
@@ -55,17 +60,16 @@ impl<F: Field> GradientMethod<F> for Checkpoint {
         x_bar: &mut F::State,
         sink: &F::Sink<'_>,
         turn: &Turn<'_>,
-    ) -> Evidence {
+    ) -> (Evidence, Option<CheckpointTape<F::State>>) {
         let mut stepper = flow.stepper(x_bar);
         stepper.work = tape.work;
         let mut steps = Vec::new();
         for (range, mut x) in self.ranges(flow.steps()).into_iter().zip(tape.starts).rev() {
             backprop::linearize(flow, &mut stepper, range.clone(), &mut x, &mut steps);
-            for (step, kept) in range.zip(&mut steps).rev() {
-                turn.take(step, || stepper.pull_back(step, kept, x_bar, Some(sink)));
-            }
+            let kept = &mut steps[..range.len()];
+            backprop::pull_back(&mut stepper, range, kept, x_bar, sink, turn);
         }
-        Evidence { work: stepper.work, ..Evidence::default() }
+        (Evidence { work: stepper.work, ..Evidence::default() }, None)
     }
 }
 

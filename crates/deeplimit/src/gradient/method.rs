@@ -148,18 +148,27 @@ impl<F: Field> Bytes for MethodTape<F> {
 impl<F: Field> GradientMethod<F> for Method {
     type Tape = MethodTape<F>;
 
-    fn record(&self, flow: &Flow<F>, x0: F::State) -> (F::State, MethodTape<F>) {
+    fn record(
+        &self,
+        flow: &Flow<F>,
+        x0: F::State,
+        spent: Option<MethodTape<F>>,
+    ) -> (F::State, MethodTape<F>) {
         match self {
             Self::Backprop(method) => {
-                let (end, tape) = method.record(flow, x0);
+                let spent = match spent {
+                    Some(MethodTape::Backprop(tape)) => Some(tape),
+                    _ => None,
+                };
+                let (end, tape) = method.record(flow, x0, spent);
                 (end, MethodTape::Backprop(tape))
             }
             Self::Checkpoint(method) => {
-                let (end, tape) = method.record(flow, x0);
+                let (end, tape) = method.record(flow, x0, None);
                 (end, MethodTape::Checkpoint(tape))
             }
             Self::Adjoint(method) => {
-                let (end, tape) = method.record(flow, x0);
+                let (end, tape) = method.record(flow, x0, None);
                 (end, MethodTape::Adjoint(tape))
             }
         }
@@ -172,16 +181,17 @@ impl<F: Field> GradientMethod<F> for Method {
         x_bar: &mut F::State,
         sink: &F::Sink<'_>,
         turn: &Turn<'_>,
-    ) -> Evidence {
+    ) -> (Evidence, Option<MethodTape<F>>) {
         match (self, tape) {
             (Self::Backprop(method), MethodTape::Backprop(tape)) => {
-                method.pull_back(flow, tape, x_bar, sink, turn)
+                let (evidence, spent) = method.pull_back(flow, tape, x_bar, sink, turn);
+                (evidence, spent.map(MethodTape::Backprop))
             }
             (Self::Checkpoint(method), MethodTape::Checkpoint(tape)) => {
-                method.pull_back(flow, tape, x_bar, sink, turn)
+                (method.pull_back(flow, tape, x_bar, sink, turn).0, None)
             }
             (Self::Adjoint(method), MethodTape::Adjoint(tape)) => {
-                method.pull_back(flow, tape, x_bar, sink, turn)
+                (method.pull_back(flow, tape, x_bar, sink, turn).0, None)
             }
             _ => unreachable!("a tape is pulled back by the method that recorded it"),
         }

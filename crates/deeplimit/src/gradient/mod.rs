@@ -33,11 +33,17 @@ pub trait GradientMethod<F: Field>: Sync {
     /// Exactly what is kept from the way forward to the way back.
     type Tape: Bytes + Send;
 
-    /// Walks x_0 to x_N and keeps what the way back needs.
-    fn record(&self, flow: &Flow<F>, x0: F::State) -> (F::State, Self::Tape);
+    /// Walks x_0 to x_N and keeps what the way back needs, in the memory of a spent tape where
+    /// one is given.
+    fn record(
+        &self,
+        flow: &Flow<F>,
+        x0: F::State,
+        spent: Option<Self::Tape>,
+    ) -> (F::State, Self::Tape);
 
     /// Turns the cotangent of x_N into that of x_0, and adds ∂loss/∂θ to the sink, step by step
-    /// downwards, each in its turn.
+    /// downwards, each in its turn. Gives the spent tape back where its memory is worth keeping.
     fn pull_back(
         &self,
         flow: &Flow<F>,
@@ -45,5 +51,5 @@ pub trait GradientMethod<F: Field>: Sync {
         x_bar: &mut F::State,
         sink: &F::Sink<'_>,
         turn: &Turn<'_>,
-    ) -> Evidence;
+    ) -> (Evidence, Option<Self::Tape>);
 }

@@ -49,33 +49,26 @@ impl<S: State> Prediction<S> {
 
     /// Writes the guess ĝ for the next layer; zero as long as nothing is known.
     pub fn guess(&mut self, out: &mut S) {
-        out.set_zero();
         match self.kind {
-            Predictor::None => {}
             Predictor::Extrapolation(order) => {
-                let mut weight = 1.0;
-                for (j, deeper) in (1..=order).zip(&self.history) {
-                    weight *= (order + 1 - j) as f64 / j as f64;
-                    let sign = if j % 2 == 1 { 1.0 } else { -1.0 };
-                    out.add_scaled(sign * weight, deeper);
-                }
+                let mut weight = -1.0;
+                let terms = (1..=order).zip(&self.history).map(|(j, deeper)| {
+                    weight *= -((order + 1 - j) as f64) / j as f64;
+                    (weight, deeper)
+                });
+                combine(out, terms);
             }
             Predictor::Learned(_) if self.fitted => {
                 let weights = ridge_solution(&self.gram, &self.moments, self.ridge);
-                for (weight, difference) in weights.iter().zip(&self.differences) {
-                    out.add_scaled(*weight, difference);
-                }
+                combine(out, weights.into_iter().zip(&self.differences));
             }
-            Predictor::Learned(_) => {
-                if let Some(newest) = self.history.front() {
-                    out.copy_from(newest);
-                }
-            }
+            Predictor::Learned(_) => combine(out, self.history.front().map(|newest| (1.0, newest))),
+            Predictor::None => out.set_zero(),
         }
     }
 
-    /// Takes in the increment of the layer just guessed.
-    pub fn learn(&mut self, increment: &S) {
+    /// Takes the increment of the layer just guessed, and may leave any state in its place.
+    pub fn learn(&mut self, increment: &mut S) {
         let keep = match self.kind {
             Predictor::None => return,
             Predictor::Extrapolation(order) => order,
@@ -94,7 +87,7 @@ impl<S: State> Prediction<S> {
         } else {
             increment.scratch()
         };
-        slot.copy_from(increment);
+        std::mem::swap(&mut slot, increment);
         self.history.push_front(slot);
         if self.history.len() == keep {
             self.difference();
@@ -126,6 +119,16 @@ impl<S: State> Prediction<S> {
             }
         }
     }
+}
+
+/// `out = Σ weight · term`.
+fn combine<'s, S: State + 's>(out: &mut S, terms: impl IntoIterator<Item = (f64, &'s S)>) {
+    let mut terms = terms.into_iter();
+    match terms.next() {
+        None => out.set_zero(),
+        Some((weight, term)) => out.set_scaled(weight, term),
+    }
+    terms.for_each(|(weight, term)| out.add_scaled(weight, term));
 }
 
 /// c = (A + ρ diag A)⁻¹ b by elimination; an unknown whose pivot vanishes is set to 0.
@@ -171,7 +174,7 @@ mod tests {
             let mut prediction =
                 Prediction::new(Predictor::Extrapolation(order), &sample(f, 0.0), false);
             for n in (1..=order).rev() {
-                prediction.learn(&sample(f, n as f64));
+                prediction.learn(&mut sample(f, n as f64));
             }
             let mut guess = sample(f, 0.0).scratch();
             prediction.guess(&mut guess);
@@ -186,7 +189,7 @@ mod tests {
         for f in cases {
             let mut prediction = Prediction::new(Predictor::Learned(2), &sample(f, 0.0), false);
             for n in (1..12).rev() {
-                prediction.learn(&sample(f, f64::from(n)));
+                prediction.learn(&mut sample(f, f64::from(n)));
             }
             let mut guess = sample(f, 0.0).scratch();
             prediction.guess(&mut guess);
@@ -199,7 +202,7 @@ mod tests {
     fn constant_increments_do_not_make_the_fit_singular() {
         let mut prediction = Prediction::new(Predictor::Learned(2), &sample(|_| 1.0, 0.0), false);
         for _ in 0..5 {
-            prediction.learn(&sample(|_| 2.0, 0.0));
+            prediction.learn(&mut sample(|_| 2.0, 0.0));
         }
         let mut guess = sample(|_| 0.0, 0.0);
         prediction.guess(&mut guess);

@@ -2,6 +2,7 @@
 
 use crate::Real;
 use serde::{Deserialize, Serialize};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// The nonlinearity σ of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,56 +41,62 @@ impl Activation {
     }
 
     /// `out = σ(z)`.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
     pub fn apply<R: Real>(self, z: &[R], out: &mut [R]) {
-        match self {
-            Self::Tanh => map(z, out, |z| z.hyperbolic_tangent()),
-            Self::Relu => map(z, out, |z| if z <= R::zero() { R::zero() } else { z }),
-            Self::Gelu => map(z, out, |z| z * z.normal_distribution()),
-            Self::Softplus => map(z, out, |z| z.max(R::zero()) + (-z.abs()).exp().ln_1p()),
-            Self::Identity => out.copy_from_slice(z),
-        }
+        assert_eq!(z.len(), out.len(), "length of an activation");
+        R::activate(self, Pass::Value { z, out });
+    }
+
+    /// `out = σ(z)` and `slope = σ'(z)`, which share their work.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    pub fn apply_and_slope<R: Real>(self, z: &[R], out: &mut [R], slope: &mut [R]) {
+        assert_eq!([z.len(); 2], [out.len(), slope.len()], "lengths of an activation");
+        R::activate(self, Pass::ValueAndSlope { z, out, slope });
     }
 
     /// `out = g · σ'(z)`, given also `a = σ(z)`.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
     pub fn pull_back<R: Real>(self, z: &[R], a: &[R], g: &[R], out: &mut [R]) {
-        match self {
-            Self::Tanh => map_bar(z, a, g, out, |_, a| R::one() - a * a),
-            Self::Relu => {
-                map_bar(z, a, g, out, |z, _| if z > R::zero() { R::one() } else { R::zero() });
-            }
-            Self::Gelu => {
-                map_bar(z, a, g, out, |z, _| z.normal_distribution() + z * normal_density(z));
-            }
-            Self::Softplus => {
-                map_bar(z, a, g, out, |z, _| R::one() / (R::one() + (-z).exponential()));
-            }
-            Self::Identity => out.copy_from_slice(g),
-        }
+        assert_eq!([z.len(); 3], [a.len(), g.len(), out.len()], "lengths of an activation");
+        R::activate(self, Pass::PullBack { z, a, g, out });
     }
 }
 
-/// `out = f(z)`, compiled for each instruction set and chosen when it runs.
-fn map<R: Real>(z: &[R], out: &mut [R], f: impl Fn(R) -> R) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (out, z) in out.iter_mut().zip(z) {
-                *out = f(*z);
-            }
-        },
-    );
-}
-
-/// `out = g · f(z, a)`, compiled for each instruction set and chosen when it runs.
-fn map_bar<R: Real>(z: &[R], a: &[R], g: &[R], out: &mut [R], f: impl Fn(R, R) -> R) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (((out, z), a), g) in out.iter_mut().zip(z).zip(a).zip(g) {
-                *out = *g * f(*z, *a);
-            }
-        },
-    );
+/// What to compute of an activation σ, over slices of one length.
+pub enum Pass<'a, R> {
+    /// `out = σ(z)`.
+    Value {
+        /// Arguments.
+        z: &'a [R],
+        /// Values.
+        out: &'a mut [R],
+    },
+    /// `out = σ(z)` and `slope = σ'(z)`.
+    ValueAndSlope {
+        /// Arguments.
+        z: &'a [R],
+        /// Values.
+        out: &'a mut [R],
+        /// Derivatives.
+        slope: &'a mut [R],
+    },
+    /// `out = g · σ'(z)`.
+    PullBack {
+        /// Arguments.
+        z: &'a [R],
+        /// Values σ(z).
+        a: &'a [R],
+        /// Cotangents of the values.
+        g: &'a [R],
+        /// Cotangents of the arguments.
+        out: &'a mut [R],
+    },
 }
 
 impl std::fmt::Display for Activation {
@@ -98,11 +105,72 @@ impl std::fmt::Display for Activation {
     }
 }
 
-/// Φ'(z) = exp(-z²/2) / √(2π).
-#[inline(always)]
-fn normal_density<R: Real>(z: R) -> R {
-    let inverse_root = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-    (-(z * z) * R::of(0.5)).exponential() * R::of(inverse_root)
+/// Runs a pass in double precision, on libm's functions.
+pub fn activate_double(activation: Activation, pass: Pass<f64>) {
+    match pass {
+        Pass::Value { z, out } => {
+            for (z, out) in z.iter().zip(out) {
+                *out = value(activation, *z);
+            }
+        }
+        Pass::ValueAndSlope { z, out, slope: slopes } => {
+            for ((z, out), slope_out) in z.iter().zip(out).zip(slopes) {
+                *out = value(activation, *z);
+                *slope_out = slope(activation, *z, *out);
+            }
+        }
+        Pass::PullBack { z, a, g, out } => {
+            for (((z, a), g), out) in z.iter().zip(a).zip(g).zip(out) {
+                *out = g * slope(activation, *z, *a);
+            }
+        }
+    }
+}
+
+/// σ(z).
+fn value(activation: Activation, z: f64) -> f64 {
+    match activation {
+        Activation::Tanh => z.tanh(),
+        Activation::Relu => positive_part(z),
+        Activation::Gelu => positive_part(z) - distance(z) * normal_tail(distance(z)),
+        Activation::Softplus => positive_part(z) + (-z.abs()).exp().ln_1p(),
+        Activation::Identity => z,
+    }
+}
+
+/// σ'(z), given also a = σ(z).
+fn slope(activation: Activation, z: f64, a: f64) -> f64 {
+    match activation {
+        Activation::Tanh => 1.0 - a * a,
+        Activation::Relu => f64::from(z > 0.0),
+        Activation::Gelu => {
+            let s = distance(z);
+            let tail_slope = normal_tail(s) - s * normal_density(s);
+            if z > 0.0 { 1.0 - tail_slope } else { tail_slope }
+        }
+        Activation::Softplus => 1.0 / (1.0 + (-z).exp()),
+        Activation::Identity => 1.0,
+    }
+}
+
+/// max(z, 0); NaN stays.
+fn positive_part(z: f64) -> f64 {
+    if z <= 0.0 { 0.0 } else { z }
+}
+
+/// |z|, but no more than 40, where Φ(−|z|) has come to 0; NaN stays.
+fn distance(z: f64) -> f64 {
+    if z.abs() >= 40.0 { 40.0 } else { z.abs() }
+}
+
+/// Φ(−s).
+fn normal_tail(s: f64) -> f64 {
+    0.5 * libm::erfc(s * FRAC_1_SQRT_2)
+}
+
+/// Φ'(s) = exp(−s²/2) / √(2π).
+fn normal_density(s: f64) -> f64 {
+    0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (-0.5 * s * s).exp()
 }
 
 #[cfg(test)]

@@ -144,17 +144,12 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
             };
             let mut acc = [[R::splat(simd, R::zero()); COLUMNS]; ROWS];
             match place.start {
-                Start::Zero => {}
+                // What is there is added last: adding many small numbers to a large one, one by
+                // one, would round each time.
+                Start::Zero | Start::Add => {}
                 Start::Bias(bias) => {
                     for (i, acc) in acc.iter_mut().enumerate() {
                         *acc = [R::splat(simd, bias[row + i]); COLUMNS];
-                    }
-                }
-                Start::Add => {
-                    for (i, acc) in acc.iter_mut().enumerate() {
-                        for (j, acc) in acc.iter_mut().enumerate() {
-                            *acc = load(out(i, j));
-                        }
                     }
                 }
             }
@@ -181,7 +176,10 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
                 }
             }
             for (i, acc) in acc.into_iter().enumerate() {
-                for (j, acc) in acc.into_iter().enumerate() {
+                for (j, mut acc) in acc.into_iter().enumerate() {
+                    if let Start::Add = place.start {
+                        acc = R::plus(simd, acc, load(out(i, j)));
+                    }
                     if MASKED {
                         R::store_masked(simd, mask, out(i, j), acc);
                     } else {

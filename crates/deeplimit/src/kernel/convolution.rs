@@ -128,7 +128,7 @@ impl Convolution {
             weight,
             start,
             from: x,
-            to: out,
+            to: out.as_mut_ptr(),
         });
     }
 
@@ -159,11 +159,11 @@ impl Convolution {
             weight,
             start,
             from: bar,
-            to: x_bar,
+            to: x_bar.as_mut_ptr(),
         });
     }
 
-    /// `gradient += ∂⟨bar, w ∗ x⟩/∂w`; `scratch` is taken over and kept for the next call.
+    /// `gradient += ∂⟨bar, w ∗ x⟩/∂w`.
     ///
     /// # Panics
     /// If the lengths do not fit.
@@ -173,10 +173,9 @@ impl Convolution {
         x: &[R],
         gradient: &mut [R],
         samples: usize,
-        scratch: &mut Vec<R>,
     ) {
         self.check(gradient.len(), x.len(), bar.len(), samples);
-        correlate::add_weight_gradient(self, bar, x, gradient, samples, scratch);
+        correlate::add_weight_gradient(self, bar, x, gradient, samples);
     }
 }
 
@@ -213,7 +212,8 @@ impl Axis {
     fn forward(self) -> Vec<Run> {
         let Self { length, side, stride, padding } = self;
         let run = |target: usize| {
-            let inside = |tap: &usize| (padding..padding + length).contains(&(target * stride + tap));
+            let inside =
+                |tap: &usize| (padding..padding + length).contains(&(target * stride + tap));
             let mut taps = (0..side).filter(inside);
             let tap = taps.next().unwrap_or(0);
             let count = (0..side).filter(inside).count();
@@ -253,7 +253,8 @@ impl Axis {
                 source_per_target: 1,
             }
         };
-        let phases = (0..stride).flat_map(|phase| grouped((phase..length).step_by(stride).map(run)));
+        let phases =
+            (0..stride).flat_map(|phase| grouped((phase..length).step_by(stride).map(run)));
         phases.collect()
     }
 }
@@ -284,7 +285,21 @@ struct Slide<'a, R> {
     weight: &'a [R],
     start: Start<'a, R>,
     from: &'a [R],
-    to: &'a mut [R],
+    to: *mut R,
+}
+
+/// Planes that lie a multiple of so many bytes apart compete for the same places in a cache.
+const ALIASED: usize = 4096;
+/// Bytes of a strip of an image that is copied to lie densely: half of a core's own cache.
+const STRIP: usize = 512 * 1024;
+
+/// The part of an image that sums are taken from, as it lies in memory.
+struct Source<R> {
+    first: *const R,
+    first_row: usize,
+    /// From one pixel to the next, and from one channel to the next.
+    pixel: usize,
+    plane: usize,
 }
 
 impl<R: Real> WithSimd for Slide<'_, R> {
@@ -292,13 +307,17 @@ impl<R: Real> WithSimd for Slide<'_, R> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        let plane = self.images[0].pixels() * self.samples;
+        let aliased = self.channels > 4 && (plane * size_of::<R>()).is_multiple_of(ALIASED);
         for sample in (0..self.samples).step_by(R::lanes::<S>()) {
             let count = R::lanes::<S>().min(self.samples - sample);
             for y in &self.runs[0] {
-                for row in 0..y.count {
-                    for x in &self.runs[1] {
-                        self.run(simd, sample, count, y, row, x);
-                    }
+                if aliased {
+                    self.in_strips(simd, sample, count, y);
+                } else {
+                    let first = self.from[sample..].as_ptr();
+                    let source = Source { first, first_row: 0, pixel: self.samples, plane };
+                    self.rows(simd, sample, count, y, 0..y.count, &source);
                 }
             }
         }
@@ -306,12 +325,72 @@ impl<R: Real> WithSimd for Slide<'_, R> {
 }
 
 impl<R: Real> Slide<'_, R> {
+    /// The target rows of a run, from copied strips of the image.
+    #[inline(always)]
+    fn in_strips<S: Simd>(&self, simd: S, sample: usize, count: usize, y: &Run) {
+        let (image, lanes) = (self.images[0], R::lanes::<S>());
+        let row_bytes = self.channels * image.width * lanes * size_of::<R>();
+        let seen = y.taps.max(1);
+        let strip = ((STRIP / row_bytes).saturating_sub(seen) / y.source_per_target + 1).max(1);
+        for first in (0..y.count).step_by(strip) {
+            let rows = first..(first + strip).min(y.count);
+            let top = |row: usize| y.source + row * y.source_per_target;
+            // Going up or down from its first tap, a target sees `seen` rows of the source.
+            let above = if y.source_per_tap < 0 { seen - 1 } else { 0 };
+            let first_row = top(rows.start) - above;
+            let height = top(rows.end - 1) - top(rows.start) + seen;
+            R::with_scratch(self.channels * height * image.width * lanes, |dense| {
+                let (pixel, plane) = (lanes, height * image.width * lanes);
+                for (channel, to) in dense.chunks_exact_mut(plane.max(1)).enumerate() {
+                    let from = channel * image.pixels() + first_row * image.width;
+                    copy_pixels(
+                        simd,
+                        &self.from[from * self.samples + sample..],
+                        self.samples,
+                        count,
+                        to,
+                    );
+                }
+                let source = Source { first: dense.as_ptr(), first_row, pixel, plane };
+                self.rows(simd, sample, count, y, rows, &source);
+            });
+        }
+    }
+
+    /// Some target rows of the run `y`.
+    #[inline(always)]
+    fn rows<S: Simd>(
+        &self,
+        simd: S,
+        sample: usize,
+        count: usize,
+        y: &Run,
+        rows: std::ops::Range<usize>,
+        source: &Source<R>,
+    ) {
+        for row in rows {
+            for x in &self.runs[1] {
+                self.run(simd, sample, count, y, row, x, source);
+            }
+        }
+    }
+
     /// Target row `row` of the run `y`, and all targets of the run `x` in it.
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
-    fn run<S: Simd>(&self, simd: S, sample: usize, count: usize, y: &Run, row: usize, x: &Run) {
+    #[expect(clippy::too_many_arguments, reason = "a place in two images and two runs")]
+    fn run<S: Simd>(
+        &self,
+        simd: S,
+        sample: usize,
+        count: usize,
+        y: &Run,
+        row: usize,
+        x: &Run,
+        source: &Source<R>,
+    ) {
         let [from, to] = self.images;
-        let pixel = self.samples as isize;
+        let (pixel, samples) = (source.pixel as isize, self.samples as isize);
         let sums = Sums {
             rows: self.rows,
             turns: [self.channels, y.taps, x.taps],
@@ -319,31 +398,55 @@ impl<R: Real> Slide<'_, R> {
             a_turn: [self.a_channel, (self.side * y.tap_step) as isize, x.tap_step as isize],
             b_column: x.source_per_target as isize * pixel,
             b_turn: [
-                from.pixels() as isize * pixel,
+                source.plane as isize,
                 y.source_per_tap * from.width as isize * pixel,
                 x.source_per_tap * pixel,
             ],
-            out_row: to.pixels() as isize * pixel,
-            out_column: x.target_step as isize * pixel,
+            out_row: to.pixels() as isize * samples,
+            out_column: x.target_step as isize * samples,
         };
-        let from_row = (y.source + row * y.source_per_target) * from.width;
+        let from_row = y.source + row * y.source_per_target;
+        let from_row = from_row.wrapping_sub(source.first_row).wrapping_mul(from.width);
         let to_row = (y.target + row * y.target_step) * to.width;
         let mut done = 0;
         while done < x.count {
             let whole = if count == R::lanes::<S>() { x.count - done } else { 1 };
             let width = block_width(whole, widest::<S>());
-            let source = from_row + x.source + done * x.source_per_target;
+            let first = from_row.wrapping_add(x.source + done * x.source_per_target);
             let target = to_row + x.target + done * x.target_step;
             let place = Place {
                 a: self.weight.as_ptr().wrapping_add(y.tap * self.side + x.tap),
-                b: self.from.as_ptr().wrapping_add(source * self.samples + sample),
-                out: self.to.as_ptr().cast_mut().wrapping_add(target * self.samples + sample),
+                b: source.first.wrapping_add(first.wrapping_mul(source.pixel)),
+                out: self.to.wrapping_add(target * self.samples + sample),
                 start: self.start,
             };
             // SAFETY: `check` has seen that weights and images have their full lengths; runs hold
-            // only taps whose source lies inside the image, and `to` is borrowed mutably.
+            // only taps whose source lies inside the image, a copied strip holds all rows that its
+            // targets see, and the caller holds `to` mutably.
             unsafe { contract(simd, &sums, width, count, place) };
             done += width;
+        }
+    }
+}
+
+/// Copies `count` numbers of each pixel, `stride` apart, to whole vectors; zeros after them.
+#[inline(always)]
+#[expect(unsafe_code, reason = "kernels address by pointer")]
+pub(super) fn copy_pixels<R: Real, S: Simd>(
+    simd: S,
+    from: &[R],
+    stride: usize,
+    count: usize,
+    to: &mut [R],
+) {
+    let (lanes, mask) = (R::lanes::<S>(), R::mask(simd, count));
+    for (pixel, to) in to.chunks_exact_mut(lanes).enumerate() {
+        let from = from[pixel * stride..][..count].as_ptr();
+        // SAFETY: `from` has `count` numbers, `to` as many as a vector has lanes.
+        unsafe {
+            let value =
+                if count == lanes { R::load(simd, from) } else { R::load_masked(simd, mask, from) };
+            R::store(simd, to.as_mut_ptr(), value);
         }
     }
 }
@@ -358,7 +461,7 @@ mod tests {
     }
 
     /// inputs, outputs, height, width, side, stride, padding, samples
-    const CASES: [[usize; 8]; 10] = [
+    const CASES: [[usize; 8]; 12] = [
         [1, 1, 1, 1, 3, 1, 1, 1],
         [3, 5, 4, 6, 3, 1, 1, 3],
         [16, 16, 10, 10, 3, 1, 1, 16],
@@ -369,6 +472,8 @@ mod tests {
         [4, 3, 8, 8, 1, 2, 0, 9],
         [2, 2, 7, 5, 2, 2, 1, 8],
         [1, 2, 2, 40, 3, 1, 1, 16],
+        [9, 5, 16, 8, 3, 1, 1, 16],
+        [5, 17, 32, 32, 3, 2, 1, 19],
     ];
 
     fn convolution(case: [usize; 8]) -> Convolution {
@@ -429,8 +534,8 @@ mod tests {
             let mut x_bar = vec![R::of(0.25); sizes[0]];
             convolution.apply_transposed(&w, Start::Add, &bar, &mut x_bar, samples);
             close(case, "transpose", &x_bar, &expected_x, tolerance);
-            let (mut gradient, mut scratch) = (vec![R::of(0.5); weights], Vec::new());
-            convolution.add_weight_gradient(&bar, &x, &mut gradient, samples, &mut scratch);
+            let mut gradient = vec![R::of(0.5); weights];
+            convolution.add_weight_gradient(&bar, &x, &mut gradient, samples);
             close(case, "weight gradient", &gradient, &expected_w, 30.0 * tolerance);
         }
     }

@@ -1,6 +1,6 @@
 //! The gradient of a convolution's weights: sums over pixels and samples.
 
-use super::convolution::Convolution;
+use super::convolution::{Convolution, copy_pixels};
 use super::simd::dispatch;
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -15,7 +15,6 @@ pub(super) fn add_weight_gradient<R: Real>(
     x: &[R],
     gradient: &mut [R],
     samples: usize,
-    scratch: &mut Vec<R>,
 ) {
     let out = convolution.out();
     let pixels = (STRIP / convolution.outputs.max(1)).clamp(96, 512);
@@ -23,8 +22,21 @@ pub(super) fn add_weight_gradient<R: Real>(
     let height = (strip - 1) * convolution.stride + convolution.side;
     let width = (out.width - 1) * convolution.stride + convolution.side;
     let most_lanes = 64 / size_of::<R>();
-    scratch.resize(height * width * most_lanes, R::zero());
-    dispatch(Gradient { convolution, bar, x, gradient, samples, strip, padded: [height, width], scratch });
+    let (seen, plane) = (height * width, strip * out.width);
+    R::with_scratch((seen + convolution.outputs * plane) * most_lanes, |scratch| {
+        let (x_strip, bar_strip) = scratch.split_at_mut(seen * most_lanes);
+        dispatch(Gradient {
+            convolution,
+            bar,
+            x,
+            gradient,
+            samples,
+            strip,
+            padded: [height, width],
+            x_strip,
+            bar_strip,
+        });
+    });
 }
 
 struct Gradient<'a, R> {
@@ -37,7 +49,10 @@ struct Gradient<'a, R> {
     strip: usize,
     /// Height and width of what a strip sees, padding included.
     padded: [usize; 2],
-    scratch: &'a mut [R],
+    /// What a strip sees of one input channel, a vector a pixel, zeros beyond the image.
+    x_strip: &'a mut [R],
+    /// The strip of all output channels, a vector a pixel.
+    bar_strip: &'a mut [R],
 }
 
 impl<R: Real> WithSimd for Gradient<'_, R> {
@@ -46,17 +61,24 @@ impl<R: Real> WithSimd for Gradient<'_, R> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let lanes = R::lanes::<S>();
-        let height = self.convolution.out().height;
+        let Convolution { inputs, outputs, side, .. } = *self.convolution;
+        let out = self.convolution.out();
         for sample in (0..self.samples).step_by(lanes) {
             let count = lanes.min(self.samples - sample);
-            for first in (0..height).step_by(self.strip) {
-                let rows = self.strip.min(height - first);
-                for input in 0..self.convolution.inputs {
+            for first in (0..out.height).step_by(self.strip) {
+                let rows = self.strip.min(out.height - first);
+                let plane = rows * out.width * lanes;
+                for output in 0..outputs {
+                    let from = (output * out.height + first) * out.width * self.samples + sample;
+                    let to = &mut self.bar_strip[output * plane..][..plane];
+                    copy_pixels(simd, &self.bar[from..], self.samples, count, to);
+                }
+                for input in 0..inputs {
                     self.pad(simd, input, first, sample, count);
-                    if self.convolution.side.is_multiple_of(3) {
-                        self.taps::<S, 3, 2>(simd, input, first..first + rows, sample, count);
+                    if side.is_multiple_of(3) {
+                        self.taps::<S, 3, 2>(simd, input, rows);
                     } else {
-                        self.taps::<S, 1, 4>(simd, input, first..first + rows, sample, count);
+                        self.taps::<S, 1, 4>(simd, input, rows);
                     }
                 }
             }
@@ -67,31 +89,29 @@ impl<R: Real> WithSimd for Gradient<'_, R> {
 impl<R: Real> Gradient<'_, R> {
     /// Copies what a strip sees of one channel, zeros where it sees beyond the image.
     #[inline(always)]
-    #[expect(unsafe_code, reason = "kernels address by pointer")]
     fn pad<S: Simd>(&mut self, simd: S, input: usize, first: usize, sample: usize, count: usize) {
         let Convolution { image, stride, padding, .. } = *self.convolution;
-        let (lanes, mask) = (R::lanes::<S>(), R::mask(simd, count));
-        for row in 0..self.padded[0] {
+        let [height, width] = self.padded;
+        let lanes = R::lanes::<S>();
+        let inside = padding..(padding + image.width).min(width);
+        for (row, strip) in self.x_strip.chunks_exact_mut(width * lanes).take(height).enumerate() {
             let y = (first * stride + row).wrapping_sub(padding);
-            for column in 0..self.padded[1] {
-                let x = column.wrapping_sub(padding);
-                let to = (row * self.padded[1] + column) * lanes;
-                let mut value = R::splat(simd, R::zero());
-                if y < image.height && x < image.width {
-                    let pixel = input * image.pixels() + y * image.width + x;
-                    let from = self.x[pixel * self.samples + sample..][..count].as_ptr();
-                    // SAFETY: the slice has `count` numbers.
-                    value = unsafe {
-                        if count == lanes {
-                            R::load(simd, from)
-                        } else {
-                            R::load_masked(simd, mask, from)
-                        }
-                    };
-                }
-                // SAFETY: the slice has as many numbers as a vector has lanes.
-                unsafe { R::store(simd, self.scratch[to..][..lanes].as_mut_ptr(), value) };
+            if y >= image.height {
+                strip.fill(R::zero());
+                continue;
             }
+            let pixel = input * image.pixels() + y * image.width;
+            let (before, rest) = strip.split_at_mut(inside.start * lanes);
+            let (within, after) = rest.split_at_mut(inside.len() * lanes);
+            before.fill(R::zero());
+            after.fill(R::zero());
+            copy_pixels(
+                simd,
+                &self.x[pixel * self.samples + sample..],
+                self.samples,
+                count,
+                within,
+            );
         }
     }
 
@@ -102,23 +122,14 @@ impl<R: Real> Gradient<'_, R> {
         &mut self,
         simd: S,
         input: usize,
-        rows: std::ops::Range<usize>,
-        sample: usize,
-        count: usize,
+        rows: usize,
     ) {
         let Convolution { inputs, outputs, side, .. } = *self.convolution;
         for down in (0..side).step_by(SIDE) {
             for right in (0..side).step_by(SIDE) {
                 let mut output = 0;
                 while output < outputs {
-                    let square = Square {
-                        of: &*self,
-                        rows: rows.clone(),
-                        first: [down, right],
-                        output,
-                        sample,
-                        count,
-                    };
+                    let square = Square { of: &*self, rows, first: [down, right], output };
                     let mut sums = [[[R::zero(); SIDE]; SIDE]; OUTPUTS];
                     let many = if output + OUTPUTS <= outputs {
                         sums = simd.vectorize(Taps::<'_, R, SIDE, OUTPUTS>(square));
@@ -142,15 +153,13 @@ impl<R: Real> Gradient<'_, R> {
     }
 }
 
-/// Some taps of some output channels.
+/// Some taps of some output channels, over the rows of a strip.
 struct Square<'a, R> {
     of: &'a Gradient<'a, R>,
-    rows: std::ops::Range<usize>,
+    rows: usize,
     /// The first tap, down and right.
     first: [usize; 2],
     output: usize,
-    sample: usize,
-    count: usize,
 }
 
 struct Taps<'a, R, const SIDE: usize, const OUTPUTS: usize>(Square<'a, R>);
@@ -160,44 +169,49 @@ impl<R: Real, const SIDE: usize, const OUTPUTS: usize> WithSimd for Taps<'_, R, 
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
+    #[expect(clippy::needless_range_loop, reason = "sums stay in registers only when indexed")]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let Square { of, rows, first, output, sample, count } = self.0;
-        let (lanes, mask) = (R::lanes::<S>(), R::mask(simd, count));
-        let (out, stride) = (of.convolution.out(), of.convolution.stride);
-        let plane = out.pixels() * of.samples;
+        let Square { of, rows, first, output } = self.0;
+        let lanes = R::lanes::<S>();
+        let (width, stride) = (of.convolution.out().width, of.convolution.stride);
+        let plane = rows * width * lanes;
         let padded_row = of.padded[1] * lanes;
         let mut sums = [[[R::splat(simd, R::zero()); SIDE]; SIDE]; OUTPUTS];
-        for y in rows.clone() {
-            let bar = output * plane + y * out.width * of.samples + sample;
-            let mut bar = of.bar[bar..].as_ptr();
-            let row = (y - rows.start) * stride + first[0];
-            let mut x = of.scratch[(row * of.padded[1] + first[1]) * lanes..].as_ptr();
-            for _ in 0..out.width {
-                // SAFETY: `check` has seen the length of `bar`: `plane` numbers a channel, of which
-                // `samples` a pixel; `scratch` holds every pixel that the strip's windows see.
+        for y in 0..rows {
+            let mut bar = of.bar_strip[output * plane + y * width * lanes..].as_ptr();
+            let row = y * stride + first[0];
+            let mut x = of.x_strip[row * padded_row + first[1] * lanes..].as_ptr();
+            for _ in 0..width {
+                // SAFETY: `bar_strip` holds a plane for every output channel, `x_strip` every
+                // pixel that the windows of the strip see.
                 unsafe {
                     let mut bars = [R::splat(simd, R::zero()); OUTPUTS];
-                    for (channel, slot) in bars.iter_mut().enumerate() {
-                        let from = bar.wrapping_add(channel * plane);
-                        *slot = if count == lanes {
-                            R::load(simd, from)
-                        } else {
-                            R::load_masked(simd, mask, from)
-                        };
+                    for channel in 0..OUTPUTS {
+                        bars[channel] = R::load(simd, bar.add(channel * plane));
                     }
                     for k in 0..SIDE {
                         for l in 0..SIDE {
                             let pixel = R::load(simd, x.add(k * padded_row + l * lanes));
-                            for (sums, bar) in sums.iter_mut().zip(bars) {
-                                sums[k][l] = R::multiply_add(simd, pixel, bar, sums[k][l]);
+                            for channel in 0..OUTPUTS {
+                                let sum = &mut sums[channel][k][l];
+                                *sum = R::multiply_add(simd, pixel, bars[channel], *sum);
                             }
                         }
                     }
                 }
-                bar = bar.wrapping_add(of.samples);
+                bar = bar.wrapping_add(lanes);
                 x = x.wrapping_add(stride * lanes);
             }
         }
-        sums.map(|sums| sums.map(|sums| sums.map(|sum| R::lane_sum(simd, sum))))
+        // Loops, not `map`: a closure handed to it would not be compiled for the instruction set.
+        let mut totals = [[[R::zero(); SIDE]; SIDE]; OUTPUTS];
+        for channel in 0..OUTPUTS {
+            for k in 0..SIDE {
+                for l in 0..SIDE {
+                    totals[channel][k][l] = R::lane_sum(simd, sums[channel][k][l]);
+                }
+            }
+        }
+        totals
     }
 }

@@ -8,7 +8,7 @@
 //! The rest of the crate calls these through slices and never knows how they are done.
 //! This is the only room in which `unsafe` is allowed.
 
-mod activation;
+pub(crate) mod activation;
 mod contract;
 mod convolution;
 mod correlate;

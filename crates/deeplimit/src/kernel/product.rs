@@ -91,30 +91,31 @@ pub fn add_outer<R: Real>(out: &mut [R], p: &[R], q: &[R], samples: usize) {
     assert_eq!(out.len(), rows * columns, "the gradient of a weight");
     // q is transposed in squares that stay in the fastest cache.
     const SIDE: usize = 64;
-    let mut square = [R::zero(); SIDE * SIDE];
-    for first in (0..samples).step_by(SIDE) {
-        let depth = SIDE.min(samples - first);
-        for column in (0..columns).step_by(SIDE) {
-            let width = SIDE.min(columns - column);
-            let square = &mut square[..depth * width];
-            transpose(&q[column * samples + first..], samples, square, width, depth);
-            let left = Matrix {
-                data: &p[first..],
-                rows,
-                columns: depth,
-                row_stride: samples,
-                column_stride: 1,
-            };
-            dispatch(Multiply {
-                out: &mut out[column..],
-                out_stride: columns,
-                start: Start::Add,
-                left,
-                right: square,
-                columns: width,
-            });
+    R::with_scratch(SIDE * SIDE, |square| {
+        for first in (0..samples).step_by(SIDE) {
+            let depth = SIDE.min(samples - first);
+            for column in (0..columns).step_by(SIDE) {
+                let width = SIDE.min(columns - column);
+                let square = &mut square[..depth * width];
+                transpose(&q[column * samples + first..], samples, square, width, depth);
+                let left = Matrix {
+                    data: &p[first..],
+                    rows,
+                    columns: depth,
+                    row_stride: samples,
+                    column_stride: 1,
+                };
+                dispatch(Multiply {
+                    out: &mut out[column..],
+                    out_stride: columns,
+                    start: Start::Add,
+                    left,
+                    right: square,
+                    columns: width,
+                });
+            }
         }
-    }
+    });
 }
 
 /// A product whose result is a part of a wider matrix.
@@ -140,17 +141,24 @@ impl<R: Real> WithSimd for Multiply<'_, R> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (left, mut start) = (self.left, self.start);
-        let mut strip = [R::zero(); STRIP * DEPTH];
         for first in (0..left.columns.max(1)).step_by(DEPTH) {
             let depth = DEPTH.min(left.columns - first);
             if left.column_stride < STREWN {
-                self.panels(simd, start, 0, first, Matrix { columns: depth, ..left.from(0, first) });
+                self.panels(
+                    simd,
+                    start,
+                    0,
+                    first,
+                    Matrix { columns: depth, ..left.from(0, first) },
+                );
             } else {
-                for row in (0..left.rows).step_by(STRIP) {
-                    let rows = STRIP.min(left.rows - row);
-                    let packed = left.from(row, first).pack(rows, depth, &mut strip);
-                    self.panels(simd, start, row, first, packed);
-                }
+                R::with_scratch(STRIP * DEPTH, |strip| {
+                    for row in (0..left.rows).step_by(STRIP) {
+                        let rows = STRIP.min(left.rows - row);
+                        let packed = left.from(row, first).pack(rows, depth, strip);
+                        self.panels(simd, start, row, first, packed);
+                    }
+                });
             }
             start = Start::Add;
         }
@@ -273,8 +281,7 @@ mod tests {
             add_outer(&mut out, &p, &q, samples);
             for (at, value) in out.iter().enumerate() {
                 let (i, j) = (at / n, at % n);
-                let sum: f64 =
-                    (0..samples).map(|s| p[i * samples + s] * q[j * samples + s]).sum();
+                let sum: f64 = (0..samples).map(|s| p[i * samples + s] * q[j * samples + s]).sum();
                 assert!((value - 0.5 - sum).abs() < 1e-12, "{m} {n} {samples}");
             }
         }

@@ -6,6 +6,7 @@
 
 use pulp::{Scalar128b, Simd, WithSimd};
 use std::any::TypeId;
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 /// The environment variable that forces an instruction set: `avx512`, `avx2` or `portable`.
@@ -107,6 +108,8 @@ pub trait Lanes: Copy {
     fn lanes<S: Simd>() -> usize;
     /// The same number in all lanes.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// a + b
+    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a b + c
     fn multiply_add<S: Simd>(
         simd: S,
@@ -118,6 +121,9 @@ pub trait Lanes: Copy {
     fn lane_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// The first `count` lanes.
     fn mask<S: Simd>(simd: S, count: usize) -> Self::Mask<S>;
+    /// Runs `work` on a buffer of the thread's own, which keeps its memory for the next time; its
+    /// numbers may be anything.
+    fn with_scratch<T>(length: usize, work: impl FnOnce(&mut [Self]) -> T) -> T;
     /// Reads a vector.
     ///
     /// # Safety
@@ -171,6 +177,11 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+
+            #[inline(always)]
             fn multiply_add<S: Simd>(
                 simd: S,
                 a: S::$vector,
@@ -188,6 +199,19 @@ macro_rules! lanes {
             #[inline(always)]
             fn mask<S: Simd>(simd: S, count: usize) -> pulp::MemMask<S::$mask> {
                 simd.$between(0, count as _)
+            }
+
+            fn with_scratch<T>(length: usize, work: impl FnOnce(&mut [Self]) -> T) -> T {
+                thread_local! {
+                    static SPARE: RefCell<Vec<Vec<$real>>> = const { RefCell::new(Vec::new()) };
+                }
+                let mut scratch = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+                if scratch.len() < length {
+                    scratch.resize(length, 0.0);
+                }
+                let result = work(&mut scratch[..length]);
+                SPARE.with_borrow_mut(|spare| spare.push(scratch));
+                result
             }
 
             #[inline(always)]
@@ -231,10 +255,30 @@ macro_rules! lanes {
 }
 
 lanes!(
-    f32, f32s, m32s, F32_LANES, splat_f32s, add_f32s, mul_f32s, mul_add_f32s,
-    reduce_sum_f32s, mask_between_m32s, mask_load_ptr_f32s, mask_store_ptr_f32s
+    f32,
+    f32s,
+    m32s,
+    F32_LANES,
+    splat_f32s,
+    add_f32s,
+    mul_f32s,
+    mul_add_f32s,
+    reduce_sum_f32s,
+    mask_between_m32s,
+    mask_load_ptr_f32s,
+    mask_store_ptr_f32s
 );
 lanes!(
-    f64, f64s, m64s, F64_LANES, splat_f64s, add_f64s, mul_f64s, mul_add_f64s,
-    reduce_sum_f64s, mask_between_m64s, mask_load_ptr_f64s, mask_store_ptr_f64s
+    f64,
+    f64s,
+    m64s,
+    F64_LANES,
+    splat_f64s,
+    add_f64s,
+    mul_f64s,
+    mul_add_f64s,
+    reduce_sum_f64s,
+    mask_between_m64s,
+    mask_load_ptr_f64s,
+    mask_store_ptr_f64s
 );

@@ -85,7 +85,13 @@ mod x86 {
             for column in (0..self.columns8).step_by(8) {
                 for row in (0..self.rows8).step_by(8) {
                     let from = &self.from[row * self.stride + column..];
-                    square(self.simd, from, self.stride, &mut self.out[column * self.rows + row..], self.rows);
+                    square(
+                        self.simd,
+                        from,
+                        self.stride,
+                        &mut self.out[column * self.rows + row..],
+                        self.rows,
+                    );
                 }
             }
         }
@@ -133,7 +139,8 @@ mod tests {
 
     #[test]
     fn columns_become_rows() {
-        for (rows, columns, stride) in [(1, 1, 1), (8, 8, 8), (17, 9, 11), (64, 40, 64), (3, 70, 70)]
+        for (rows, columns, stride) in
+            [(1, 1, 1), (8, 8, 8), (17, 9, 11), (64, 40, 64), (3, 70, 70)]
         {
             let from: Vec<f32> = (0..rows * stride).map(|i| i as f32).collect();
             let mut out = vec![f32::NAN; rows * columns];

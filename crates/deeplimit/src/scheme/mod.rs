@@ -110,6 +110,11 @@ impl Scheme {
         self.b.len()
     }
 
+    /// Whether the increment is the only slope itself, as in Euler's scheme.
+    fn is_one_slope(&self) -> bool {
+        self.b == [1.0]
+    }
+
     /// Order in h of the reconstruction `y − h Φ₋ₕ(y)`: q for odd q, q + 1 for even q, on fields
     /// that are smooth in depth.
     pub fn inverse_order(&self) -> usize {

@@ -34,9 +34,16 @@ impl<F: Field> StepTape<F> {
             + self.tapes.iter().map(|tape| field.tape_bytes(tape)).sum::<usize>()
     }
 
-    /// Frees what the tapes hold beyond the needs of the pull-back.
-    pub fn release(&mut self, field: &F) {
-        self.tapes.iter_mut().for_each(|tape| field.release(tape));
+    /// Whether the tape was made for states of the shape of `x`.
+    pub fn fits(&self, x: &F::State) -> bool {
+        self.points[0].samples() == x.samples() && self.points[0].bytes() == x.bytes()
+    }
+
+    /// Moves the buffers that only a pull-back needs to the tape of the next step.
+    pub fn hand_over(&mut self, field: &F, to: &mut Self) {
+        for (from, to) in self.tapes.iter_mut().zip(&mut to.tapes) {
+            field.hand_over(from, to);
+        }
     }
 
     /// The state that the step was linearised at.
@@ -91,6 +98,11 @@ impl<'f, F: Field> Stepper<'f, F> {
         }
     }
 
+    /// The field whose steps these are.
+    pub fn field(&self) -> &'f F {
+        self.field
+    }
+
     /// An empty tape for one step.
     pub fn step_tape(&self) -> StepTape<F> {
         let stages = 0..self.scheme.stages();
@@ -124,6 +136,12 @@ impl<'f, F: Field> Stepper<'f, F> {
     }
 
     fn explicit(&mut self, step: usize, backward: bool, x: &F::State, out: &mut F::State) {
+        if self.scheme.is_one_slope() {
+            let position = self.scheme.position_of(step, 0, backward);
+            self.field.eval(position, x, out, &mut self.tape);
+            self.work.evaluations += self.samples;
+            return;
+        }
         self.evaluate(step, backward, x);
         weighted_sum(self.scheme.b, &self.slopes, out);
     }
@@ -154,7 +172,22 @@ impl<'f, F: Field> Stepper<'f, F> {
         tape: &mut StepTape<F>,
     ) {
         tape.backward = false;
-        self.explicit_on_tape(step, x, out, tape);
+        tape.points[0].copy_from(x);
+        self.explicit_on_tape(step, out, tape);
+    }
+
+    /// As [`linearize`](Self::linearize), without a copy: the tape takes `x` (see
+    /// [`StepTape::state`]) and leaves any state in its place.
+    pub fn linearize_taking(
+        &mut self,
+        step: usize,
+        x: &mut F::State,
+        out: &mut F::State,
+        tape: &mut StepTape<F>,
+    ) {
+        tape.backward = false;
+        std::mem::swap(x, &mut tape.points[0]);
+        self.explicit_on_tape(step, out, tape);
     }
 
     /// `out = Φ₋ₕ(y)`, keeping on the tape what [`pull_back`](Self::pull_back) needs.
@@ -166,30 +199,32 @@ impl<'f, F: Field> Stepper<'f, F> {
         tape: &mut StepTape<F>,
     ) {
         tape.backward = true;
-        self.explicit_on_tape(step, y, out, tape);
+        tape.points[0].copy_from(y);
+        self.explicit_on_tape(step, out, tape);
     }
 
-    fn explicit_on_tape(
-        &mut self,
-        step: usize,
-        x: &F::State,
-        out: &mut F::State,
-        tape: &mut StepTape<F>,
-    ) {
+    /// Linearises at the first point of the tape.
+    fn explicit_on_tape(&mut self, step: usize, out: &mut F::State, tape: &mut StepTape<F>) {
         let (scheme, h) = (self.scheme, if tape.backward { -self.h } else { self.h });
+        self.work.evaluations += self.samples * scheme.stages() as u64;
+        if scheme.is_one_slope() {
+            let position = scheme.position_of(step, 0, tape.backward);
+            return self.field.linearize(position, &tape.points[0], out, &mut tape.tapes[0]);
+        }
         for stage in 0..scheme.stages() {
             let (done, rest) = self.slopes.split_at_mut(stage);
-            stage_point(scheme.a[stage], h, x, done, &mut tape.points[stage]);
+            let (x, points) = tape.points.split_at_mut(1);
+            let at = match stage.checked_sub(1) {
+                None => &x[0],
+                Some(later) => {
+                    stage_point(scheme.a[stage], h, &x[0], done, &mut points[later]);
+                    &points[later]
+                }
+            };
             let position = scheme.position_of(step, stage, tape.backward);
-            self.field.linearize(
-                position,
-                &tape.points[stage],
-                &mut rest[0],
-                &mut tape.tapes[stage],
-            );
+            self.field.linearize(position, at, &mut rest[0], &mut tape.tapes[stage]);
         }
         weighted_sum(scheme.b, &self.slopes, out);
-        self.work.evaluations += self.samples * scheme.stages() as u64;
     }
 
     /// Pulls the adjoint back through the linearised step: `a = (I + h Φ')ᵀ a` (with −h where it
@@ -202,6 +237,10 @@ impl<'f, F: Field> Stepper<'f, F> {
         sink: Option<&F::Sink<'_>>,
     ) {
         let h = if tape.backward { -self.h } else { self.h };
+        if self.scheme.is_one_slope() {
+            self.bars[1].set_scaled(h, a);
+            return self.pull_back_slope(step, tape, a, sink);
+        }
         self.pull_back_stages(step, tape, h, a, sink);
         for bar in &self.bars[..self.scheme.stages()] {
             a.add_scaled(1.0, bar);
@@ -219,10 +258,28 @@ impl<'f, F: Field> Stepper<'f, F> {
         x_bar: &mut F::State,
         sink: Option<&F::Sink<'_>>,
     ) {
+        if self.scheme.is_one_slope() {
+            self.bars[1].set_scaled(factor, cotangent);
+            return self.pull_back_slope(step, tape, x_bar, sink);
+        }
         self.pull_back_stages(step, tape, factor, cotangent, sink);
         for bar in &self.bars[..self.scheme.stages()] {
             x_bar.add_scaled(1.0, bar);
         }
+    }
+
+    /// Adds to `x_bar` what the cotangent `bars[1]` of the only slope makes of it.
+    fn pull_back_slope(
+        &mut self,
+        step: usize,
+        tape: &mut StepTape<F>,
+        x_bar: &mut F::State,
+        sink: Option<&F::Sink<'_>>,
+    ) {
+        let position = self.scheme.position_of(step, 0, tape.backward);
+        let (point, layer) = (&tape.points[0], &mut tape.tapes[0]);
+        self.field.pull_back(position, point, layer, &self.bars[1], x_bar, sink);
+        self.work.pull_backs += self.samples;
     }
 
     /// Leaves the cotangents of the stage points in `bars`, for a cotangent `factor · a` of Φ.
@@ -240,8 +297,7 @@ impl<'f, F: Field> Stepper<'f, F> {
         let (bars, slope_bar) = self.bars.split_at_mut(stages);
         for stage in (0..stages).rev() {
             let slope_bar = &mut slope_bar[0];
-            slope_bar.copy_from(a);
-            slope_bar.scale(factor * scheme.b[stage]);
+            slope_bar.set_scaled(factor * scheme.b[stage], a);
             for (row, bar) in scheme.a.iter().zip(bars.iter()).skip(stage + 1) {
                 if row[stage] != 0.0 {
                     slope_bar.add_scaled(h * row[stage], bar);

@@ -80,7 +80,7 @@ pub fn trace<F: Field>(
     bar: &F::State,
 ) -> Trace<F> {
     use deeplimit::GradientMethod;
-    let (end, tape) = adjoint.record(flow, x0.clone());
+    let (end, tape) = adjoint.record(flow, x0.clone(), None);
     let (mut states, mut points) = (vec![end], Vec::new());
     let (mut x0_bar, mut cotangents) = (bar.clone(), vec![bar.clone()]);
     let mut gradient = flow.field().zero_gradient();
