@@ -5,18 +5,17 @@
 //! of the workload in the same run: a fast wrong answer is no answer.
 
 mod memory;
+mod problem;
 mod workload;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use deeplimit::control::Control;
-use deeplimit::field::{AnyLayer, Stacked};
-use deeplimit::gradient::{MethodTape, REGISTRY};
-use deeplimit::{Field, Flow, Method, Rows, Scheme, Spare, State};
-use memory::resident_mb;
+use deeplimit::Method;
+use deeplimit::gradient::REGISTRY;
+use deeplimit::kernel::InstructionSet;
+use problem::Problem;
 use serde::Serialize;
 use std::io::Write;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 use workload::Workload;
 
@@ -44,6 +43,9 @@ struct Arguments {
     /// Seconds of timed steps a row; at least three steps are made.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Another depth than the workload's: gradients are then not checked.
+    #[arg(long)]
+    depth: Option<usize>,
 }
 
 /// One row.
@@ -51,6 +53,7 @@ struct Arguments {
 struct Row {
     workload: String,
     method: String,
+    depth: usize,
     ms_median: f64,
     ms_min: f64,
     ms_max: f64,
@@ -59,16 +62,18 @@ struct Row {
     peak_mb: Option<f64>,
     /// Resident memory before the problem was built.
     baseline_mb: Option<f64>,
-    /// 3 forward passes over the median time.
+    /// 3 ways forward over the median time.
     gflops_useful: f64,
-    /// Largest error of the golden gradient entries, relative to the largest of them.
-    grad_rel_err: f64,
-    loss_rel_err: f64,
+    /// The ways forward that were made (a pull-back counts two) over the median time.
+    gflops_executed: f64,
+    /// Largest error of the golden gradient entries, relative to the largest of them; null at a
+    /// depth that has no golden numbers.
+    grad_rel_err: Option<f64>,
+    loss_rel_err: Option<f64>,
     threads: usize,
+    /// The instruction set of the kernels.
+    simd: &'static str,
 }
-
-type CpuField = Stacked<f32, AnyLayer>;
-type CpuFlow = Flow<CpuField>;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -93,27 +98,20 @@ fn main() -> Result<()> {
         None => REGISTRY.iter().map(|entry| entry.name.to_owned()).collect(),
     };
     for name in &names {
-        if arguments.all && !workload::is_supported(name) {
-            writeln!(std::io::stderr(), "{name} is left out: {}", workload::UNSUPPORTED)?;
-            continue;
-        }
-        let baseline = resident_mb();
-        let workload = Workload::named(name)?;
-        let flow = Flow::new(workload.field()?, Scheme::EULER);
         for method in &methods {
-            let row = time(&workload, &flow, method, baseline, &arguments)?;
+            let row = time(name, method, &arguments)?;
             if arguments.json {
                 writeln!(out, "{}", serde_json::to_string(&row)?)?;
             } else {
                 writeln!(
                     out,
-                    "{:4} {:18} {:9.2} ms (least {:9.2})  {:6.1} GFLOP/s  gradient error {:.1e}",
+                    "{:4} {:18} {:9.2} ms (least {:9.2})  {:6.1} GFLOP/s  gradient error {}",
                     row.workload,
                     row.method,
                     row.ms_median,
                     row.ms_min,
-                    row.gflops_useful,
-                    row.grad_rel_err
+                    row.gflops_executed,
+                    row.grad_rel_err.map_or("unknown".to_owned(), |error| format!("{error:.1e}"))
                 )?;
             }
         }
@@ -121,60 +119,43 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn time(
-    workload: &Workload,
-    flow: &CpuFlow,
-    name: &str,
-    baseline: Option<f64>,
-    arguments: &Arguments,
-) -> Result<Row> {
-    let method: Method = name.parse()?;
-    let x0 = workload.state();
+fn time(name: &str, method_name: &str, arguments: &Arguments) -> Result<Row> {
+    let method: Method = method_name.parse()?;
     memory::reset_peak();
-    let mut gradient = flow.field().zero_gradient();
-    let spare = Spare::default();
-    let (loss, x0_bar) = step(flow, &method, &x0, &mut gradient, &spare);
-    let errors = workload.errors(loss, &gradient, &x0_bar);
+    let baseline = memory::resident_mb();
+    let mut workload = Workload::named(name)?;
+    if let Some(depth) = arguments.depth {
+        workload = workload.with_depth(depth);
+    }
+    let mut problem = Problem::new(&workload)?;
+    let found = problem.step(&workload, &method);
+    let errors = workload.errors(found.loss, found.gradient, &found.x0_bar);
+    let cost_units = found.cost_units;
     let mut times = Vec::new();
     let began = Instant::now();
     while times.len() < 3 || began.elapsed() < Duration::from_secs_f64(arguments.seconds) {
         let began = Instant::now();
-        gradient.values_mut().iter_mut().for_each(|values| values.fill(0.0));
-        step(flow, &method, &x0, &mut gradient, &spare);
+        problem.step(&workload, &method);
         times.push(1e3 * began.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
+    let forward = workload.forward_flops() / (1e6 * median);
     Ok(Row {
         workload: workload.name.clone(),
-        method: name.to_owned(),
+        method: method_name.to_owned(),
+        depth: workload.depth(),
         ms_median: median,
         ms_min: times[0],
         ms_max: times[times.len() - 1],
         steps: times.len(),
         peak_mb: memory::peak_mb().zip(baseline).map(|(peak, baseline)| peak - baseline),
         baseline_mb: baseline,
-        gflops_useful: 3.0 * workload.forward_flops() / (1e6 * median),
-        grad_rel_err: errors.gradient,
-        loss_rel_err: errors.loss,
+        gflops_useful: 3.0 * forward,
+        gflops_executed: cost_units * forward,
+        grad_rel_err: errors.as_ref().map(|errors| errors.gradient),
+        loss_rel_err: errors.as_ref().map(|errors| errors.loss),
         threads: arguments.threads,
+        simd: InstructionSet::current().name(),
     })
-}
-
-/// One step: loss and the cotangent of x_0; the parameters' gradient is added.
-fn step(
-    flow: &CpuFlow,
-    method: &Method,
-    x0: &Rows<f32>,
-    gradient: &mut Control<f32>,
-    spare: &Spare<MethodTape<CpuField>>,
-) -> (f64, Rows<f32>) {
-    let count = x0.columns().len() as f64;
-    let square = |mut end: Rows<f32>, _: Range<usize>| {
-        let loss = end.norm_squared() / count;
-        end.scale(2.0 / count);
-        (loss, end)
-    };
-    let sweep = flow.gradient(method, x0, square, gradient, spare);
-    (sweep.losses.iter().sum(), sweep.x0_bar)
 }

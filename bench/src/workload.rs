@@ -3,10 +3,11 @@
 
 use anyhow::{Context, Result, bail};
 use deeplimit::control::{Control, Kind};
-use deeplimit::field::{AnyLayer, Layer, LayerName, Stacked};
+use deeplimit::field::{AnyLayer, ConvBn, Layer, LayerName, Stacked};
 use deeplimit::kernel::{Activation, Image};
-use deeplimit::{Rows, seed};
+use deeplimit::{Rows, State, seed};
 use serde_json::Value;
+use std::ops::Range;
 
 /// Golden numbers: definition, inputs to check the generator, loss, gradient norms and entries.
 const GOLDEN: [&str; 9] = [
@@ -21,17 +22,9 @@ const GOLDEN: [&str; 9] = [
     include_str!("../golden/w9.json"),
 ];
 
-/// Why a workload cannot run.
-pub const UNSUPPORTED: &str = "batch normalisation in a field is not there yet";
-
 /// W1 … W9.
 pub fn names() -> Vec<String> {
     (1..=GOLDEN.len()).map(|id| format!("W{id}")).collect()
-}
-
-/// Whether the library has the workload's field.
-pub fn is_supported(name: &str) -> bool {
-    name != "W8"
 }
 
 /// A problem and its golden numbers.
@@ -39,10 +32,26 @@ pub struct Workload {
     /// `W1` … `W9`.
     pub name: String,
     id: u64,
-    layer: AnyLayer,
+    field: Formula,
     depth: usize,
     batch: usize,
     golden: Value,
+}
+
+/// The residual function of a workload.
+enum Formula {
+    /// Of samples that do not see each other.
+    Layer(AnyLayer),
+    /// With batch normalisation, of images of so many channels.
+    Normalised(usize, Image),
+}
+
+/// A field with its weights.
+pub enum WorkloadField {
+    /// Of samples that do not see each other.
+    Layer(Stacked<f32, AnyLayer>),
+    /// With batch normalisation.
+    Normalised(ConvBn<f32>),
 }
 
 /// Errors against the golden numbers.
@@ -59,30 +68,53 @@ impl Workload {
         let number = name.strip_prefix('W').and_then(|id| id.parse::<usize>().ok());
         let id = number.filter(|id| (1..=GOLDEN.len()).contains(id));
         let id = id.with_context(|| format!("{name}: expected W1 … W{}", GOLDEN.len()))?;
-        if !is_supported(name) {
-            bail!("{name}: {UNSUPPORTED}");
-        }
         let golden: Value = serde_json::from_str(GOLDEN[id - 1])?;
         let size = |key: &str| golden["definition"][key].as_u64().map(|size| size as usize);
-        let layer = match (size("d"), size("c"), size("hw")) {
+        let field = match (size("d"), size("c"), size("hw")) {
             (Some(width), ..) => {
                 let hidden = size("h").context("a hidden width")?;
                 let image = Image { height: 1, width: 1 };
-                LayerName::Mlp.layer(width, image, hidden, Activation::Tanh)
+                Formula::Layer(LayerName::Mlp.layer(width, image, hidden, Activation::Tanh))
             }
             (None, Some(channels), Some(side)) => {
                 let image = Image { height: side, width: side };
-                LayerName::Conv.layer(channels, image, channels, Activation::Relu)
+                if golden["definition"]["kind"] == "convbn" {
+                    Formula::Normalised(channels, image)
+                } else {
+                    let conv = LayerName::Conv;
+                    Formula::Layer(conv.layer(channels, image, channels, Activation::Relu))
+                }
             }
             _ => bail!("{name}: neither a width nor channels in its definition"),
         };
         let depth = size("N").context("a depth")?;
         let batch = size("batch").context("a batch")?;
-        Ok(Self { name: name.to_owned(), id: id as u64, layer, depth, batch, golden })
+        Ok(Self { name: name.to_owned(), id: id as u64, field, depth, batch, golden })
+    }
+
+    /// Layers.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The same network at another depth. It has no golden numbers.
+    pub fn with_depth(self, depth: usize) -> Self {
+        Self { depth, golden: Value::Null, ..self }
     }
 
     fn kinds(&self) -> Vec<Kind> {
-        Layer::<f32>::kinds(&self.layer)
+        match &self.field {
+            Formula::Layer(layer) => Layer::<f32>::kinds(layer),
+            Formula::Normalised(channels, _) => ConvBn::<f32>::kinds(*channels, *channels),
+        }
+    }
+
+    /// Numbers a sample.
+    fn width(&self) -> usize {
+        match &self.field {
+            Formula::Layer(layer) => Layer::<f32>::width(layer),
+            Formula::Normalised(channels, image) => channels * image.pixels(),
+        }
     }
 
     /// Parameters of one layer.
@@ -91,34 +123,44 @@ impl Workload {
     }
 
     /// The field with the workload's weights, checked against the golden inputs.
-    pub fn field(&self) -> Result<Stacked<f32, AnyLayer>> {
+    pub fn field(&self) -> Result<WorkloadField> {
         let (size, kinds) = (self.layer_size(), self.kinds());
         let mut offset = 0;
         let mut values = Vec::new();
         for kind in &kinds {
             let (length, start) = (kind.len(), offset);
-            let scale = 1.0 / (kind.fan_in as f64).sqrt();
+            let (base, scale) = match kind.name {
+                "g1" | "g2" => (1.0, 0.1),
+                "be1" | "be2" => (0.0, 0.1),
+                _ => (0.0, 1.0 / (kind.fan_in as f64).sqrt()),
+            };
             let value = |index: usize| {
                 let place = index / length * size + start + index % length;
-                (scale * seed::uniform(self.id, place as u64)) as f32
+                (base + scale * seed::uniform(self.id, place as u64)) as f32
             };
             values.push((0..self.depth * length).map(value).collect());
             offset += length;
         }
         let control = Control::new(kinds, self.depth, values);
         let x0 = self.state();
-        for entry in self.golden["inputs"].as_array().context("golden inputs")? {
+        for entry in self.golden["inputs"].as_array().into_iter().flatten() {
             let (found, expected) = (self.entry(entry, &control, &x0)?, number(entry)?);
             if (found - expected).abs() > 1e-7 {
                 bail!("{}: input {entry} is {found} here", self.name);
             }
         }
-        Ok(Stacked::new(self.layer.clone(), control))
+        Ok(match &self.field {
+            Formula::Layer(layer) => WorkloadField::Layer(Stacked::new(layer.clone(), control)),
+            Formula::Normalised(channels, image) => {
+                let (channels, relu) = (*channels, Activation::Relu);
+                WorkloadField::Normalised(ConvBn::new(channels, channels, *image, relu, control))
+            }
+        })
     }
 
     /// x_0, `[batch, width]`.
     pub fn state(&self) -> Rows<f32> {
-        let width = Layer::<f32>::width(&self.layer);
+        let width = self.width();
         let start = self.depth * self.layer_size();
         let value = |row: usize, column: usize| {
             seed::uniform(self.id, (start + row * width + column) as u64) as f32
@@ -139,8 +181,8 @@ impl Workload {
     }
 
     /// Loss and gradient against the golden numbers.
-    pub fn errors(&self, loss: f64, gradient: &Control<f32>, x0_bar: &Rows<f32>) -> Errors {
-        let golden_loss = self.golden["loss"].as_f64().unwrap_or(f64::NAN);
+    pub fn errors(&self, loss: f64, gradient: &Control<f32>, x0_bar: &Rows<f32>) -> Option<Errors> {
+        let golden_loss = self.golden["loss"].as_f64()?;
         // The entries of x_0 are larger than those of the parameters: each kind has its own scale.
         let mut worst = 0.0;
         for of_layers in [true, false] {
@@ -155,18 +197,56 @@ impl Workload {
             let largest = pairs.iter().map(|(found, expected)| (found - expected).abs());
             worst = largest.map(|error| error / scale).fold(worst, deeplimit::gradient::larger);
         }
-        Errors { gradient: worst, loss: (loss - golden_loss).abs() / golden_loss }
+        Some(Errors { gradient: worst, loss: (loss - golden_loss).abs() / golden_loss })
     }
 
     /// Floating point operations of the matrix products or convolutions of one way forward.
     pub fn forward_flops(&self) -> f64 {
         let products: usize =
             self.kinds().iter().filter(|kind| kind.shape.len() > 1).map(Kind::len).sum();
-        let pixels = match &self.layer {
-            AnyLayer::Conv(conv) => conv.image().pixels(),
-            _ => 1,
+        let pixels = match &self.field {
+            Formula::Normalised(_, image) => image.pixels(),
+            Formula::Layer(AnyLayer::Conv(conv)) => conv.image().pixels(),
+            Formula::Layer(_) => 1,
         };
         2.0 * (self.batch * self.depth * products * pixels) as f64
+    }
+}
+
+impl Workload {
+    /// The loss of some samples of the batch, and the cotangent of their ends: the mean of x_N², or
+    /// for normalised images the mean cross-entropy of the channels' means, sample i of class i
+    /// modulo channels.
+    pub fn loss(&self, mut end: Rows<f32>, samples: Range<usize>) -> (f64, Rows<f32>) {
+        let Formula::Normalised(channels, image) = &self.field else {
+            let count = (self.batch * self.width()) as f64;
+            let loss = end.norm_squared() / count;
+            end.scale(2.0 / count);
+            return (loss, end);
+        };
+        let (pixels, batch) = (image.pixels(), self.batch as f64);
+        let rows: Vec<Vec<f32>> = (0..end.rows()).map(|row| end.row(row)).collect();
+        let mut loss = 0.0;
+        let bars: Vec<Vec<f64>> = rows
+            .iter()
+            .zip(samples)
+            .map(|(row, sample)| {
+                let mean = |plane: &[f32]| {
+                    plane.iter().map(|v| f64::from(*v)).sum::<f64>() / pixels as f64
+                };
+                let logits: Vec<f64> = row.chunks_exact(pixels).map(mean).collect();
+                let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
+                let label = sample % channels;
+                loss += (total.ln() - logits[label]) / batch;
+                let bar = |(class, logit): (usize, &f64)| {
+                    let right = if class == label { 1.0 } else { 0.0 };
+                    (logit.exp() / total - right) / (batch * pixels as f64)
+                };
+                logits.iter().enumerate().map(bar).collect()
+            })
+            .collect();
+        let bar = |row: usize, column: usize| bars[row][column / pixels] as f32;
+        (loss, Rows::from_fn(end.rows(), end.width(), bar))
     }
 }
 
@@ -177,26 +257,55 @@ fn number(entry: &Value) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deeplimit::{Field, Flow, Method, Scheme, Spare};
+    use crate::problem::Problem;
+    use deeplimit::Method;
+    use deeplimit::kernel::VARIABLE;
+
+    /// On every path of the kernels that this machine has: each in a process of its own, since the
+    /// choice is made once.
+    #[test]
+    fn gradients_of_the_workloads_are_the_golden_ones_on_every_path() {
+        let paths: &[&str] = if cfg!(target_arch = "x86_64") {
+            &["avx512", "avx2", "portable"]
+        } else {
+            &["portable"]
+        };
+        let test = std::env::current_exe().expect("this test");
+        for path in paths {
+            let mut command = std::process::Command::new(&test);
+            command.args(["--exact", "workload::tests::gradients_of_some_workloads", "--ignored"]);
+            let output = command.env(VARIABLE, path).output().expect("this test runs");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
+            if text.contains("where the machine has it") {
+                eprintln!("this machine has no {path}: skipped");
+                continue;
+            }
+            assert!(output.status.success(), "{path}: {text}");
+            assert!(text.contains("1 passed"), "{path}: {text}");
+        }
+    }
 
     #[test]
-    fn gradients_of_the_workloads_are_the_golden_ones() {
+    #[ignore = "run by the test above, once a path"]
+    fn gradients_of_some_workloads() {
         for (name, method, tolerance) in [
             ("W1", "backprop", 2e-6),
-            ("W3", "backprop", 2e-6),
+            ("W2", "backprop", 2e-5),
+            ("W3", "backprop", 5e-6),
+            ("W4", "checkpoint", 2e-5),
             ("W5", "backprop", 2e-5),
+            ("W8", "backprop", 1e-3), // PyTorch in single precision is off by 3e-4.
             ("W1", "adjoint-corrected", 1e-4),
         ] {
             let workload = Workload::named(name).expect("a workload");
-            let flow = Flow::new(workload.field().expect("the golden inputs"), Scheme::EULER);
+            let mut problem = Problem::new(&workload).expect("the golden inputs");
             let method: Method = method.parse().expect("a method");
-            let mut gradient = flow.field().zero_gradient();
-            let spare = Spare::default();
-            let (loss, x0_bar) =
-                crate::step(&flow, &method, &workload.state(), &mut gradient, &spare);
-            let errors = workload.errors(loss, &gradient, &x0_bar);
+            let found = problem.step(&workload, &method);
+            let errors = workload.errors(found.loss, found.gradient, &found.x0_bar);
+            let errors = errors.expect("golden numbers");
             assert!(errors.gradient < tolerance, "{name}: {:.1e}", errors.gradient);
-            assert!(errors.loss < 1e-6, "{name}: {:.1e}", errors.loss);
+            assert!(errors.loss < 1e-5, "{name}: {:.1e}", errors.loss);
         }
     }
 }

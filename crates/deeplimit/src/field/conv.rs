@@ -132,7 +132,7 @@ impl<R: Real> Layer<R> for Conv {
 }
 
 /// √(more + the squares of all channels in the 3×3 window around it) for every pixel and sample.
-fn window_norms<R: Real>(image: Image, x: &Rows<R>, more: R) -> Vec<R> {
+pub(super) fn window_norms<R: Real>(image: Image, x: &Rows<R>, more: R) -> Vec<R> {
     let Image { height, width } = image;
     let rows = x.rows();
     let mut squares = vec![R::zero(); image.pixels() * rows];

@@ -7,17 +7,23 @@
 
 mod any;
 mod conv;
+mod conv_bn;
 mod dense;
 mod linear;
 mod mlp;
+mod parameters;
 mod stacked;
+mod tiled;
 
 pub use any::{AnyLayer, AnyTape, LayerName};
 pub use conv::{Conv, ConvTape};
+pub use conv_bn::{ConvBn, ConvBnTape, Statistics};
 pub use dense::{Dense, DenseTape};
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpTape};
-pub use stacked::{Layer, NodeGradient, Sink, Stacked};
+pub use parameters::{NodeGradient, Sink};
+pub use stacked::{Layer, Stacked};
+pub use tiled::Tiled;
 
 use crate::State;
 use crate::control::Position;

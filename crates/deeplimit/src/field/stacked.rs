@@ -1,10 +1,10 @@
 //! A layer's formula put on a depth-stacked control.
 
 use super::Field;
+use super::parameters::{MOST_KINDS, with_theta};
+use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
-use crate::kernel::vector;
 use crate::{Real, Rows};
-use std::sync::{Mutex, PoisonError};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
 ///
@@ -56,26 +56,6 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         _displacement: &Rows<R>,
     ) -> f64 {
         0.0
-    }
-}
-
-/// The gradient of one control node: one slice a parameter kind.
-pub type NodeGradient<'a, R> = [&'a mut [R]];
-
-/// Parameter kinds that a layer may have.
-const MOST_KINDS: usize = 8;
-
-/// A gradient opened for adding: each node behind its own lock.
-pub struct Sink<'g, R> {
-    nodes: Vec<Mutex<[&'g mut [R]; MOST_KINDS]>>,
-}
-
-impl<'g, R: Real> Sink<'g, R> {
-    /// Runs `add` on the gradient of one node.
-    fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'g, R>)) {
-        // Tiles take turns, so that nobody waits here. A poisoned lock means that another tile
-        // panicked; that panic is what the user sees.
-        add(&mut *self.nodes[node].lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -133,58 +113,6 @@ impl<R: Real, L: Layer<R>> Stacked<R, L> {
     pub fn into_control(self) -> Control<R> {
         self.control
     }
-
-    /// Runs `work` on θ at a position: as it is at a node, a linear blend between two.
-    fn with_theta<T>(&self, position: Position, work: impl FnOnce(&[&[R]]) -> T) -> T {
-        let Position { node, fraction } = position;
-        let kinds = self.control.kinds();
-        if fraction == 0.0 {
-            let slices: [&[R]; MOST_KINDS] = std::array::from_fn(|kind| {
-                if kind < kinds.len() { self.control.at(kind, node) } else { &[] }
-            });
-            return work(&slices[..kinds.len()]);
-        }
-        R::with_scratch(kinds.iter().map(Kind::len).sum(), |mut blend| {
-            let mut slices: [&[R]; MOST_KINDS] = [&[]; MOST_KINDS];
-            let slices = &mut slices[..kinds.len()];
-            for (kind, slice) in slices.iter_mut().enumerate() {
-                let (here, next) = (self.control.at(kind, node), self.control.at(kind, node + 1));
-                let (values, rest) = blend.split_at_mut(here.len());
-                blend = rest;
-                for ((value, a), b) in values.iter_mut().zip(here).zip(next) {
-                    *value = *a + R::of(fraction) * (*b - *a);
-                }
-                *slice = values;
-            }
-            work(slices)
-        })
-    }
-
-    /// Runs `add` on a gradient between two nodes, and gives each its share.
-    fn with_shares(
-        &self,
-        position: Position,
-        sink: &Sink<'_, R>,
-        add: impl FnOnce(&mut NodeGradient<'_, R>),
-    ) {
-        let kinds = self.control.kinds();
-        R::with_scratch(kinds.iter().map(Kind::len).sum(), |mut blend| {
-            blend.fill(R::zero());
-            let mut slots: [&mut [R]; MOST_KINDS] = std::array::from_fn(|_| Default::default());
-            for (slot, kind) in slots.iter_mut().zip(kinds) {
-                (*slot, blend) = blend.split_at_mut(kind.len());
-            }
-            add(&mut slots);
-            let Position { node, fraction } = position;
-            for (node, share) in [(node, 1.0 - fraction), (node + 1, fraction)] {
-                sink.with(node, |gradient| {
-                    for (total, part) in gradient.iter_mut().zip(&slots) {
-                        vector::add_scaled(total, R::of(share), part);
-                    }
-                });
-            }
-        });
-    }
 }
 
 impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
@@ -215,7 +143,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 
     fn linearize(&self, position: Position, x: &Rows<R>, out: &mut Rows<R>, tape: &mut L::Tape) {
-        self.with_theta(position, |theta| self.layer.linearize(theta, x, out, tape));
+        with_theta(&self.control, position, |theta| self.layer.linearize(theta, x, out, tape));
     }
 
     fn pull_back(
@@ -227,18 +155,13 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         x_bar: &mut Rows<R>,
         sink: Option<&Sink<'_, R>>,
     ) {
-        self.with_theta(position, |theta| {
+        with_theta(&self.control, position, |theta| {
             let mut pull_back = |gradient: Option<&mut NodeGradient<'_, R>>| {
                 self.layer.pull_back(theta, x, tape, cotangent, x_bar, gradient);
             };
             match sink {
                 None => pull_back(None),
-                Some(sink) if position.fraction == 0.0 => {
-                    sink.with(position.node, |gradient| pull_back(Some(gradient)));
-                }
-                Some(sink) => {
-                    self.with_shares(position, sink, |gradient| pull_back(Some(gradient)));
-                }
+                Some(sink) => sink.add(position, |gradient| pull_back(Some(gradient))),
             }
         });
     }
@@ -248,16 +171,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 
     fn open<'g>(&self, gradient: &'g mut Control<R>) -> Sink<'g, R> {
-        let count = gradient.nodes();
-        let lengths: Vec<usize> = gradient.kinds().iter().map(Kind::len).collect();
-        let mut nodes: Vec<Mutex<[&'g mut [R]; MOST_KINDS]>> =
-            (0..count).map(|_| Mutex::new(std::array::from_fn(|_| Default::default()))).collect();
-        for (kind, (values, length)) in gradient.values_mut().iter_mut().zip(lengths).enumerate() {
-            for (node, slice) in nodes.iter_mut().zip(values.chunks_exact_mut(length)) {
-                node.get_mut().unwrap_or_else(PoisonError::into_inner)[kind] = slice;
-            }
-        }
-        Sink { nodes }
+        Sink::open(gradient)
     }
 
     fn gradient_norm(&self, gradient: &Control<R>) -> f64 {
@@ -279,7 +193,9 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         tape: &L::Tape,
         displacement: &Rows<R>,
     ) -> f64 {
-        self.with_theta(position, |theta| self.layer.kink_exposure(theta, x, tape, displacement))
+        with_theta(&self.control, position, |theta| {
+            self.layer.kink_exposure(theta, x, tape, displacement)
+        })
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod activation;
 mod contract;
 mod convolution;
 mod correlate;
+pub(crate) mod normalise;
 mod product;
 mod simd;
 pub(crate) mod single;

@@ -37,11 +37,51 @@ pub fn scale<R: Real>(y: &mut [R], factor: R) {
     );
 }
 
+/// `out = factor · x + shift`.
+pub fn affine<R: Real>(out: &mut [R], x: &[R], factor: R, shift: R) {
+    dispatch(
+        #[inline(always)]
+        || out.iter_mut().zip(x).for_each(|(out, x)| *out = factor * *x + shift),
+    );
+}
+
+/// `y = factor · y + shift`.
+pub fn scale_shift<R: Real>(y: &mut [R], factor: R, shift: R) {
+    dispatch(
+        #[inline(always)]
+        || y.iter_mut().for_each(|y| *y = factor * *y + shift),
+    );
+}
+
+/// `y = factor · (y − centre)`.
+pub fn centre<R: Real>(y: &mut [R], centre: R, factor: R) {
+    dispatch(
+        #[inline(always)]
+        || y.iter_mut().for_each(|y| *y = factor * (*y - centre)),
+    );
+}
+
+/// Σ x.
+pub fn sum<R: Real>(x: &[R]) -> f64 {
+    dispatch(
+        #[inline(always)]
+        || terms(x, x, |x, _| x),
+    )
+}
+
+/// Σ (x − centre)².
+pub fn squares_about<R: Real>(x: &[R], centre: R) -> f64 {
+    dispatch(
+        #[inline(always)]
+        || terms(x, x, |x, _| (x - centre) * (x - centre)),
+    )
+}
+
 /// Σ x y.
 pub fn dot<R: Real>(x: &[R], y: &[R]) -> f64 {
     dispatch(
         #[inline(always)]
-        || sum(x, y, |x, y| x * y),
+        || terms(x, y, |x, y| x * y),
     )
 }
 
@@ -49,14 +89,14 @@ pub fn dot<R: Real>(x: &[R], y: &[R]) -> f64 {
 pub fn distance_squared<R: Real>(x: &[R], y: &[R]) -> f64 {
     dispatch(
         #[inline(always)]
-        || sum(x, y, |x, y| (x - y) * (x - y)),
+        || terms(x, y, |x, y| (x - y) * (x - y)),
     )
 }
 
 /// Σ term(x, y): in the type's own precision over short stretches, each in fixed lanes, and in
 /// double precision over the stretches. The order of additions is fixed.
 #[inline(always)]
-fn sum<R: Real>(x: &[R], y: &[R], term: impl Fn(R, R) -> R) -> f64 {
+fn terms<R: Real>(x: &[R], y: &[R], term: impl Fn(R, R) -> R) -> f64 {
     const LANES: usize = 32;
     const STRETCH: usize = 8 * LANES;
     let mut total = 0.0;
@@ -96,7 +136,7 @@ pub fn add_row_sums<R: Real>(sums: &mut [R], x: &[R], columns: usize) {
         #[inline(always)]
         || {
             for (slot, row) in sums.iter_mut().zip(x.chunks_exact(columns)) {
-                *slot += R::of(sum(row, row, |x, _| x));
+                *slot += R::of(terms(row, row, |x, _| x));
             }
         },
     );

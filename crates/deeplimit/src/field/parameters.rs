@@ -1,0 +1,96 @@
+//! Reading parameters at a position of depth, and adding to their gradients there.
+
+use crate::Real;
+use crate::control::{Control, Kind, Position};
+use crate::kernel::vector;
+use std::sync::{Mutex, PoisonError};
+
+/// The gradient of one control node: one slice a parameter kind.
+pub type NodeGradient<'a, R> = [&'a mut [R]];
+
+/// Parameter kinds that a layer may have.
+pub(super) const MOST_KINDS: usize = 8;
+
+/// Runs `work` on θ at a position: as it is at a node, a linear blend between two.
+pub(super) fn with_theta<R: Real, T>(
+    control: &Control<R>,
+    position: Position,
+    work: impl FnOnce(&[&[R]]) -> T,
+) -> T {
+    let Position { node, fraction } = position;
+    let kinds = control.kinds();
+    if fraction == 0.0 {
+        let slices: [&[R]; MOST_KINDS] =
+            std::array::from_fn(
+                |kind| {
+                    if kind < kinds.len() { control.at(kind, node) } else { &[] }
+                },
+            );
+        return work(&slices[..kinds.len()]);
+    }
+    R::with_scratch(kinds.iter().map(Kind::len).sum(), |mut blend| {
+        let mut slices: [&[R]; MOST_KINDS] = [&[]; MOST_KINDS];
+        let slices = &mut slices[..kinds.len()];
+        for (kind, slice) in slices.iter_mut().enumerate() {
+            let (here, next) = (control.at(kind, node), control.at(kind, node + 1));
+            let (values, rest) = blend.split_at_mut(here.len());
+            blend = rest;
+            for ((value, a), b) in values.iter_mut().zip(here).zip(next) {
+                *value = *a + R::of(fraction) * (*b - *a);
+            }
+            *slice = values;
+        }
+        work(slices)
+    })
+}
+
+/// A gradient opened for adding: each node behind its own lock.
+pub struct Sink<'g, R> {
+    nodes: Vec<Mutex<[&'g mut [R]; MOST_KINDS]>>,
+    /// Numbers of each kind at a node.
+    lengths: Vec<usize>,
+}
+
+impl<'g, R: Real> Sink<'g, R> {
+    pub(super) fn open(gradient: &'g mut Control<R>) -> Self {
+        let count = gradient.nodes();
+        let lengths: Vec<usize> = gradient.kinds().iter().map(Kind::len).collect();
+        let mut nodes: Vec<Mutex<[&'g mut [R]; MOST_KINDS]>> =
+            (0..count).map(|_| Mutex::new(std::array::from_fn(|_| Default::default()))).collect();
+        for (kind, (values, length)) in gradient.values_mut().iter_mut().zip(&lengths).enumerate() {
+            for (node, slice) in nodes.iter_mut().zip(values.chunks_exact_mut(*length)) {
+                node.get_mut().unwrap_or_else(PoisonError::into_inner)[kind] = slice;
+            }
+        }
+        Self { nodes, lengths }
+    }
+
+    /// Runs `add` on the gradient at a position; between two nodes each gets its share.
+    pub(super) fn add(&self, position: Position, add: impl FnOnce(&mut NodeGradient<'_, R>)) {
+        let Position { node, fraction } = position;
+        if fraction == 0.0 {
+            return self.with(node, |gradient| add(gradient));
+        }
+        R::with_scratch(self.lengths.iter().sum(), |mut blend| {
+            blend.fill(R::zero());
+            let mut slots: [&mut [R]; MOST_KINDS] = std::array::from_fn(|_| Default::default());
+            for (slot, length) in slots.iter_mut().zip(&self.lengths) {
+                (*slot, blend) = blend.split_at_mut(*length);
+            }
+            add(&mut slots);
+            for (node, share) in [(node, 1.0 - fraction), (node + 1, fraction)] {
+                self.with(node, |gradient| {
+                    for (total, part) in gradient.iter_mut().zip(&slots) {
+                        vector::add_scaled(total, R::of(share), part);
+                    }
+                });
+            }
+        });
+    }
+
+    fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'g, R>)) {
+        // Tiles take turns, so that nobody waits here. A poisoned lock means that another tile
+        // panicked; that panic is what the user sees.
+        add(&mut *self.nodes[node].lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

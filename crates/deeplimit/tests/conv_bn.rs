@@ -1,0 +1,223 @@
+//! The convolutional field with batch normalisation: its pull-back, and the gradient methods on it.
+
+mod common;
+
+use common::{order, run};
+use deeplimit::control::Family;
+use deeplimit::field::{ConvBn, Statistics, Tiled};
+use deeplimit::kernel::Image;
+use deeplimit::prelude::*;
+use deeplimit::seed::uniform;
+
+const CHANNELS: usize = 2;
+const HIDDEN: usize = 3;
+const IMAGES: [Image; 2] = [Image { height: 3, width: 2 }, Image { height: 4, width: 4 }];
+/// Less than a tile of 16, and more than one.
+const BATCHES: [usize; 2] = [5, 18];
+const SCHEMES: [Scheme; 3] = [Scheme::EULER, Scheme::HEUN, Scheme::MIDPOINT];
+
+/// Step of the central differences: their error, step² |f'''|/6 + 1e-16/step, is near 1e-10.
+const STEP: f64 = 1e-5;
+
+/// Agreement asked for, relative to the size of the directional derivative's terms. Dividing by
+/// the deviation of a few numbers makes third derivatives larger than those of other fields.
+const TOLERANCE: f64 = 1e-6;
+
+/// Rounding of a few layers, far below any method's error.
+const ROUNDING: f64 = 1e-12;
+
+/// Random weights; gains 1 + `spread`·v and shifts `spread`·v.
+fn control(nodes: usize, family: Family, spread: f64) -> Control<f64> {
+    let mut control = Control::random(ConvBn::<f64>::kinds(CHANNELS, HIDDEN), nodes, family, 7);
+    let names: Vec<&str> = control.kinds().iter().map(|kind| kind.name).collect();
+    for (name, values) in names.into_iter().zip(control.values_mut()) {
+        let centre = match name {
+            "g1" | "g2" => 1.0,
+            "be1" | "be2" => 0.0,
+            _ => continue,
+        };
+        values.iter_mut().for_each(|value| *value = centre + spread * *value);
+    }
+    control
+}
+
+/// (mean, variance) of every channel at every node, as a run could have gathered them.
+fn held(nodes: usize) -> Statistics {
+    let entry = |node: usize, channel: usize| {
+        let at = |part: u64| uniform(50 + part, (node * (HIDDEN + CHANNELS) + channel) as u64);
+        [0.2 * at(0), 0.6 + 0.3 * at(1)]
+    };
+    let node = |node: usize| (0..HIDDEN + CHANNELS).map(|channel| entry(node, channel)).collect();
+    Statistics::Held((0..nodes).map(node).collect())
+}
+
+fn flow(
+    control: Control<f64>,
+    scheme: &Scheme,
+    image: Image,
+    activation: Activation,
+    statistics: Statistics,
+) -> Flow<ConvBn<f64>> {
+    let field = ConvBn::new(CHANNELS, HIDDEN, image, activation, control);
+    Flow::new(field.with_statistics(statistics), scheme.clone())
+}
+
+fn rows(samples: usize, image: Image, seed: u64) -> Tiled<f64> {
+    let width = CHANNELS * image.pixels();
+    let value = |row: usize, column: usize| uniform(seed, (row * width + column) as u64);
+    Tiled::cut(&Rows::from_fn(samples, width, value))
+}
+
+/// Checks the gradient of ⟨bar, x_N⟩ by backprop along every single parameter and entry of x_0 of
+/// the first and the last sample, and along random directions.
+fn check(scheme: &Scheme, image: Image, samples: usize, activation: Activation, at: &Statistics) {
+    let what = format!("{scheme}, {image:?}, {samples} samples, {activation}");
+    let parameters = control(scheme.nodes_for(2), Family::Rough, 0.1);
+    let build = |parameters: Control<f64>| flow(parameters, scheme, image, activation, at.clone());
+    let (x0, bar) = (rows(samples, image, 71), rows(samples, image, 72));
+    let found = run::run(&build(parameters.clone()), run::parse("backprop"), &x0, &bar);
+    let norm = found.gradient.norm().hypot(found.x0_bar.norm_squared().sqrt());
+    let close = |place: &str, derivative: f64, loss: &dyn Fn(f64) -> f64| {
+        let difference = (loss(STEP) - loss(-STEP)) / (2.0 * STEP);
+        assert!(
+            (derivative - difference).abs() <= TOLERANCE * norm,
+            "{what}, {place}: derivative {derivative}, difference {difference}, norm {norm}"
+        );
+    };
+    for kind in 0..parameters.kinds().len() {
+        for entry in 0..parameters.values()[kind].len() {
+            let loss = |step: f64| {
+                let mut moved = parameters.clone();
+                moved.values_mut()[kind][entry] += step;
+                build(moved).forward(&x0).dot(&bar)
+            };
+            let name = format!("{}[{entry}]", parameters.kinds()[kind].name);
+            close(&name, found.gradient.values()[kind][entry], &loss);
+        }
+    }
+    let still = build(parameters);
+    let along = |direction: &Tiled<f64>| {
+        let direction = direction.clone();
+        let (x0, bar, still) = (&x0, &bar, &still);
+        move |step: f64| {
+            let mut moved = x0.clone();
+            moved.add_scaled(step, &direction);
+            still.forward(&moved).dot(bar)
+        }
+    };
+    let width = CHANNELS * image.pixels();
+    for place in 0..2 * width {
+        let (row, column) = (if place < width { 0 } else { samples - 1 }, place % width);
+        let unit = |r: usize, c: usize| f64::from(u8::from((r, c) == (row, column)));
+        let unit = Tiled::cut(&Rows::from_fn(samples, width, unit));
+        close(&format!("x_0[{row}, {column}]"), found.x0_bar.dot(&unit), &along(&unit));
+    }
+    for seed in 90..93 {
+        let direction = rows(samples, image, seed);
+        close("x_0", found.x0_bar.dot(&direction), &along(&direction));
+    }
+}
+
+#[test]
+fn gradients_with_batch_statistics_agree_with_finite_differences() {
+    for scheme in &SCHEMES {
+        for image in IMAGES {
+            for samples in BATCHES {
+                for activation in Activation::ALL {
+                    check(scheme, image, samples, activation, &Statistics::Batch);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_with_held_statistics_agree_with_finite_differences() {
+    for scheme in &SCHEMES {
+        let statistics = held(scheme.nodes_for(2));
+        for image in IMAGES {
+            for samples in BATCHES {
+                for activation in Activation::ALL {
+                    check(scheme, image, samples, activation, &statistics);
+                }
+            }
+        }
+    }
+}
+
+/// A flow of seven steps with its x_0 and a cotangent.
+fn example(
+    scheme: &Scheme,
+    statistics: &Statistics,
+) -> (Flow<ConvBn<f64>>, Tiled<f64>, Tiled<f64>) {
+    let parameters = control(scheme.nodes_for(7), Family::Rough, 0.1);
+    let flow = flow(parameters, scheme, IMAGES[1], Activation::Gelu, statistics.clone());
+    (flow, rows(18, IMAGES[1], 1), rows(18, IMAGES[1], 2))
+}
+
+#[test]
+fn checkpointing_is_backprop() {
+    for scheme in &SCHEMES {
+        for statistics in [Statistics::Batch, held(scheme.nodes_for(7))] {
+            let (flow, x0, bar) = example(scheme, &statistics);
+            let exact = run::run(&flow, run::parse("backprop"), &x0, &bar);
+            let found = run::run(&flow, run::parse("checkpoint"), &x0, &bar);
+            let error = found.gradient.relative_error(&exact.gradient);
+            assert!(error <= ROUNDING, "{scheme}: gradient {error:e}");
+            let error = run::distance(&found.x0_bar, &exact.x0_bar);
+            assert!(error <= ROUNDING, "{scheme}: x_0 {error:e}");
+        }
+    }
+}
+
+#[test]
+fn a_layer_linearised_again_at_the_same_state_has_the_same_bits() {
+    let (flow, x, bar) = example(&Scheme::HEUN, &Statistics::Batch);
+    let field = flow.field();
+    for depth in [2.0, 2.5] {
+        let position = deeplimit::control::Position::at(depth);
+        let linearise = || {
+            let (mut out, mut x_bar, mut tape) = (x.scratch(), x.clone(), field.tape(&x));
+            let mut gradient = field.zero_gradient();
+            field.linearize(position, &x, &mut out, &mut tape);
+            let statistics = tape.statistics();
+            let sink = field.open(&mut gradient);
+            field.pull_back(position, &x, &mut tape, &bar, &mut x_bar, Some(&sink));
+            drop(sink);
+            (out, x_bar, gradient, statistics)
+        };
+        assert!(linearise() == linearise(), "at {depth}");
+    }
+}
+
+#[test]
+fn a_gradient_has_the_same_bits_for_one_and_two_threads() {
+    for method in ["backprop", "checkpoint", "adjoint-predicted", "adjoint-adaptive"] {
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("a pool").install(|| {
+                let (flow, x0, bar) = example(&Scheme::EULER, &Statistics::Batch);
+                let found = run::run(&flow, run::parse(method), &x0, &bar);
+                (found.end, found.x0_bar, found.gradient)
+            })
+        };
+        assert!(on(1) == on(2), "{method}");
+    }
+}
+
+#[test]
+fn the_corrected_adjoint_has_order_two_on_weights_smooth_in_depth() {
+    let depths = [32, 64, 128, 256];
+    let error = |steps: &usize| {
+        let parameters = control(*steps, Family::Smooth, 0.0);
+        let tanh = Activation::Tanh;
+        let flow = flow(parameters, &Scheme::EULER, IMAGES[1], tanh, Statistics::Batch);
+        let (x0, bar) = (rows(18, IMAGES[1], 1), rows(18, IMAGES[1], 2));
+        let exact = run::run(&flow, run::parse("backprop"), &x0, &bar);
+        let found = run::run(&flow, run::parse("adjoint-corrected"), &x0, &bar);
+        found.gradient.relative_error(&exact.gradient)
+    };
+    let errors: Vec<f64> = depths.iter().map(error).collect();
+    let found = order(&depths, &errors);
+    assert!(found >= 2.0 - 0.3, "order {found:.2} of {errors:?}");
+}
