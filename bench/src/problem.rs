@@ -52,7 +52,6 @@ impl Problem {
         match self {
             Self::Layer(ready) => {
                 let Ready { flow, x0, gradient, spare } = &mut **ready;
-                gradient.values_mut().iter_mut().for_each(|values| values.fill(0.0));
                 let loss = |end, samples| workload.loss(end, samples);
                 let sweep = flow.gradient(method, x0, loss, gradient, spare);
                 Found {
@@ -64,7 +63,6 @@ impl Problem {
             }
             Self::Normalised(ready) => {
                 let Ready { flow, x0, gradient, spare } = &mut **ready;
-                gradient.values_mut().iter_mut().for_each(|values| values.fill(0.0));
                 let loss = |end: Tiled<f32>, samples| {
                     let (loss, bar) = workload.loss(end.whole(), samples);
                     (loss, Tiled::cut(&bar))

@@ -238,6 +238,11 @@ impl<M: Residual<D>, const D: usize> Field for Blocks<M, D> {
         gradient
     }
 
+    fn open_anew<'g>(&self, gradient: &'g mut BlockGradients) -> &'g BlockGradients {
+        *gradient = self.zero_gradient();
+        gradient
+    }
+
     fn gradient_norm(&self, gradient: &BlockGradients) -> f64 {
         let squares = gradient.0.iter().map(|flat| {
             gradients::norm_squared(&flat.lock().unwrap_or_else(PoisonError::into_inner))

@@ -96,7 +96,7 @@ impl<F: Field> Flow<F> {
             })
         };
         let (bars, evidence): (Vec<_>, Vec<Evidence>) = done.into_iter().unzip();
-        let norm = self.field().gradient_norm(gradient);
+        let norm = || self.field().gradient_norm(gradient);
         let size = (x_bar.samples() * self.steps()) as f64;
         (F::State::join(bars), Certificate::conclude(evidence, norm, size))
     }
@@ -106,7 +106,8 @@ impl<F: Field> Flow<F> {
     /// than threads, whatever the batch.
     ///
     /// `loss` turns the end of a tile, and the samples of the batch that it holds, into what is to
-    /// be known of its loss, and the cotangent of the end. ∂loss/∂θ is added to `gradient`.
+    /// be known of its loss, and the cotangent of the end. ∂loss/∂θ takes the place of what
+    /// `gradient` holds.
     pub fn gradient<M: GradientMethod<F>, L: Send>(
         &self,
         method: &M,
@@ -124,7 +125,7 @@ impl<F: Field> Flow<F> {
         });
         let tiles: Vec<_> = tiles.collect();
         let done = {
-            let sink = self.field().open(gradient);
+            let sink = self.field().open_anew(gradient);
             self.each_tile(tiles, |(samples, x), index| {
                 let turn = gates.turn(index);
                 let spent = lock(&spare.0).pop();
@@ -141,7 +142,7 @@ impl<F: Field> Flow<F> {
             losses.push(loss);
             evidence.push(found);
         }
-        let norm = self.field().gradient_norm(gradient);
+        let norm = || self.field().gradient_norm(gradient);
         let size = (x0.samples() * self.steps()) as f64;
         let certificate = Certificate::conclude(evidence, norm, size);
         Sweep { x0_bar: F::State::join(bars), losses, certificate }

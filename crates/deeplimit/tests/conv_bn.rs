@@ -19,8 +19,7 @@ const SCHEMES: [Scheme; 3] = [Scheme::EULER, Scheme::HEUN, Scheme::MIDPOINT];
 /// Step of the central differences: their error, step² |f'''|/6 + 1e-16/step, is near 1e-10.
 const STEP: f64 = 1e-5;
 
-/// Agreement asked for, relative to the size of the directional derivative's terms. Dividing by
-/// the deviation of a few numbers makes third derivatives larger than those of other fields.
+/// Agreement asked for, relative to the size of the directional derivative's terms.
 const TOLERANCE: f64 = 1e-6;
 
 /// Rounding of a few layers, far below any method's error.

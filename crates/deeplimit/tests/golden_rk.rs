@@ -71,6 +71,8 @@ impl Field for Analytic<'_> {
 
     fn open(&self, _gradient: &mut ()) {}
 
+    fn open_anew(&self, _gradient: &mut ()) {}
+
     fn gradient_norm(&self, _gradient: &()) -> f64 {
         0.0
     }

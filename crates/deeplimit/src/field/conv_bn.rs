@@ -384,7 +384,11 @@ impl<R: Real> Field for ConvBn<R> {
     }
 
     fn open<'g>(&self, gradient: &'g mut Control<R>) -> Sink<'g, R> {
-        Sink::open(gradient)
+        Sink::open(gradient, false)
+    }
+
+    fn open_anew<'g>(&self, gradient: &'g mut Control<R>) -> Sink<'g, R> {
+        Sink::open(gradient, true)
     }
 
     fn gradient_norm(&self, gradient: &Control<R>) -> f64 {

@@ -17,7 +17,8 @@ pub struct Mlp {
     pub activation: Activation,
 }
 
-/// Pre-activations z and activations a; and the cotangents of both, sized at the first pull-back.
+/// Activations a, pre-activations z where the activation's derivative needs them; and the cotangents
+/// of both, sized at the first pull-back.
 pub struct MlpTape<R> {
     z: Vec<R>,
     a: Vec<R>,
@@ -43,8 +44,9 @@ impl<R: Real> Layer<R> for Mlp {
     }
 
     fn tape(&self, rows: usize) -> MlpTape<R> {
-        let buffer = || vec![R::zero(); rows * self.hidden];
-        MlpTape { z: buffer(), a: buffer(), z_bar: Vec::new(), a_bar: Vec::new() }
+        let buffer = |needed: bool| vec![R::zero(); if needed { rows * self.hidden } else { 0 }];
+        let z = buffer(self.activation.needs_argument());
+        MlpTape { z, a: buffer(true), z_bar: Vec::new(), a_bar: Vec::new() }
     }
 
     fn tape_bytes(&self, tape: &MlpTape<R>) -> usize {
@@ -52,9 +54,18 @@ impl<R: Real> Layer<R> for Mlp {
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut MlpTape<R>) {
-        affine(theta[0], theta[1], x.columns(), &mut tape.z, x.rows());
-        self.activation.apply(&tape.z, &mut tape.a);
-        affine(theta[2], theta[3], &tape.a, out.columns_mut(), x.rows());
+        let MlpTape { z, a, .. } = tape;
+        let length = a.len();
+        let mut hidden = |z: &mut [R]| {
+            affine(theta[0], theta[1], x.columns(), z, x.rows());
+            self.activation.apply(z, a);
+        };
+        if z.len() == length {
+            hidden(z)
+        } else {
+            R::with_scratch(length, hidden)
+        }
+        affine(theta[2], theta[3], a, out.columns_mut(), x.rows());
     }
 
     fn pull_back(
@@ -71,7 +82,8 @@ impl<R: Real> Layer<R> for Mlp {
         tape.z_bar.resize(rows * hidden, R::zero());
         let outer = Matrix::new(theta[2], width, hidden).t();
         multiply(&mut tape.a_bar, Start::Zero, outer, cotangent.columns(), rows);
-        self.activation.pull_back(&tape.z, &tape.a, &tape.a_bar, &mut tape.z_bar);
+        let z = if self.activation.needs_argument() { &tape.z } else { &tape.a };
+        self.activation.pull_back(z, &tape.a, &tape.a_bar, &mut tape.z_bar);
         if let Some(gradient) = gradient {
             affine_gradient(&tape.z_bar, x.columns(), rows, gradient, 0);
             affine_gradient(cotangent.columns(), &tape.a, rows, gradient, 2);

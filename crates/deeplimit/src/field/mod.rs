@@ -101,6 +101,9 @@ pub trait Field: Sync {
     /// Opens a gradient for adding.
     fn open<'g>(&self, gradient: &'g mut Self::Gradient) -> Self::Sink<'g>;
 
+    /// Opens a gradient for adding to zeros: what it holds is forgotten.
+    fn open_anew<'g>(&self, gradient: &'g mut Self::Gradient) -> Self::Sink<'g>;
+
     /// 2-norm of a gradient over all parameters.
     fn gradient_norm(&self, gradient: &Self::Gradient) -> f64;
 

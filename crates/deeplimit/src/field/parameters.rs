@@ -44,22 +44,38 @@ pub(super) fn with_theta<R: Real, T>(
     })
 }
 
+/// The gradient of a node, and whether what it holds is still to be forgotten.
+struct Node<'g, R> {
+    slices: [&'g mut [R]; MOST_KINDS],
+    stale: bool,
+}
+
+impl<R: Real> Node<'_, R> {
+    fn refresh(&mut self) {
+        if std::mem::take(&mut self.stale) {
+            self.slices.iter_mut().for_each(|slice| slice.fill(R::zero()));
+        }
+    }
+}
+
 /// A gradient opened for adding: each node behind its own lock.
-pub struct Sink<'g, R> {
-    nodes: Vec<Mutex<[&'g mut [R]; MOST_KINDS]>>,
+pub struct Sink<'g, R: Real> {
+    nodes: Vec<Mutex<Node<'g, R>>>,
     /// Numbers of each kind at a node.
     lengths: Vec<usize>,
 }
 
 impl<'g, R: Real> Sink<'g, R> {
-    pub(super) fn open(gradient: &'g mut Control<R>) -> Self {
+    /// With `anew`, what a node holds is forgotten when it is first added to: it passes through the
+    /// cache once, not twice.
+    pub(super) fn open(gradient: &'g mut Control<R>, anew: bool) -> Self {
         let count = gradient.nodes();
         let lengths: Vec<usize> = gradient.kinds().iter().map(Kind::len).collect();
-        let mut nodes: Vec<Mutex<[&'g mut [R]; MOST_KINDS]>> =
-            (0..count).map(|_| Mutex::new(std::array::from_fn(|_| Default::default()))).collect();
+        let node = |_| Node { slices: std::array::from_fn(|_| Default::default()), stale: anew };
+        let mut nodes: Vec<Mutex<Node<'g, R>>> = (0..count).map(node).map(Mutex::new).collect();
         for (kind, (values, length)) in gradient.values_mut().iter_mut().zip(&lengths).enumerate() {
             for (node, slice) in nodes.iter_mut().zip(values.chunks_exact_mut(*length)) {
-                node.get_mut().unwrap_or_else(PoisonError::into_inner)[kind] = slice;
+                node.get_mut().unwrap_or_else(PoisonError::into_inner).slices[kind] = slice;
             }
         }
         Self { nodes, lengths }
@@ -91,6 +107,17 @@ impl<'g, R: Real> Sink<'g, R> {
     fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'g, R>)) {
         // Tiles take turns, so that nobody waits here. A poisoned lock means that another tile
         // panicked; that panic is what the user sees.
-        add(&mut *self.nodes[node].lock().unwrap_or_else(PoisonError::into_inner));
+        let mut node = self.nodes[node].lock().unwrap_or_else(PoisonError::into_inner);
+        node.refresh();
+        add(&mut node.slices);
+    }
+}
+
+impl<R: Real> Drop for Sink<'_, R> {
+    /// Nodes that nothing was added to are zero.
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            node.get_mut().unwrap_or_else(PoisonError::into_inner).refresh();
+        }
     }
 }

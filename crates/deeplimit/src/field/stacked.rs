@@ -171,7 +171,11 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 
     fn open<'g>(&self, gradient: &'g mut Control<R>) -> Sink<'g, R> {
-        Sink::open(gradient)
+        Sink::open(gradient, false)
+    }
+
+    fn open_anew<'g>(&self, gradient: &'g mut Control<R>) -> Sink<'g, R> {
+        Sink::open(gradient, true)
     }
 
     fn gradient_norm(&self, gradient: &Control<R>) -> f64 {

@@ -56,9 +56,13 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Adds up the evidence of all tiles. `gradient_norm` is the norm of the whole gradient,
-    /// `size` the number of samples times the number of steps.
-    pub(crate) fn conclude(tiles: Vec<Evidence>, gradient_norm: f64, size: f64) -> Self {
+    /// Adds up the evidence of all tiles. `gradient_norm` finds the norm of the whole
+    /// gradient, if it is needed; `size` is the number of samples times the number of steps.
+    pub(crate) fn conclude(
+        tiles: Vec<Evidence>,
+        gradient_norm: impl FnOnce() -> f64,
+        size: f64,
+    ) -> Self {
         let mut work = Work::default();
         let mut sums: Vec<(usize, f64, f64)> = Vec::new();
         let (mut defect, mut kink, mut stalled) = (0.0, None, 0);
@@ -85,7 +89,7 @@ impl Certificate {
         Self {
             anchors: anchors.collect(),
             defect,
-            kink: kink.map(|kink| relative(kink, gradient_norm)),
+            kink: kink.map(|kink| relative(kink, gradient_norm())),
             stalled,
             evaluations: work.evaluations as f64 / size,
             cost_units: (work.evaluations + 2 * work.pull_backs) as f64 / size,
@@ -133,7 +137,7 @@ mod tests {
             ..Evidence::default()
         };
         let tiles = vec![tile(9.0, 30.0, 0.25), tile(7.0, 34.0, 0.5)];
-        let certificate = Certificate::conclude(tiles, 1.0, 1.0);
+        let certificate = Certificate::conclude(tiles, || 1.0, 1.0);
         assert_eq!(certificate.state_error(), 0.5);
         assert_eq!(certificate.error_estimate(), 1.0);
     }
@@ -141,7 +145,7 @@ mod tests {
     #[test]
     fn a_nan_is_never_lost() {
         let tiles = [f64::NAN, 1.0].map(|defect| Evidence { defect, ..Evidence::default() });
-        let certificate = Certificate::conclude(tiles.to_vec(), 1.0, 1.0);
+        let certificate = Certificate::conclude(tiles.to_vec(), || 1.0, 1.0);
         assert!(certificate.error_estimate().is_nan());
     }
 }

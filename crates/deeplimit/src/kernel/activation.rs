@@ -35,6 +35,11 @@ impl Activation {
         }
     }
 
+    /// Whether σ' needs z itself, and not only σ(z); and a kink is looked for in z.
+    pub fn needs_argument(self) -> bool {
+        !matches!(self, Self::Tanh | Self::Identity)
+    }
+
     /// Whether σ' jumps, so that a reconstructed state may see the wrong side of a kink.
     pub fn has_kink(self) -> bool {
         self == Self::Relu

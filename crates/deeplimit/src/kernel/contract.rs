@@ -95,99 +95,116 @@ fn rows<R: Real, S: Simd, const MOST: usize, const COLUMNS: usize, const MASKED:
     count: usize,
     place: Place<'_, R>,
 ) {
+    // Each size of block is a function of its own, compiled for the instruction set.
+    let blocks = |first: usize, times: usize| Blocks { sums, count, first, times, place: &place };
     let mut row = 0;
-    while row < sums.rows {
-        let left = sums.rows - row;
-        let block = Block { sums, count, row, place: &place };
-        // Each block is a function of its own, compiled for the instruction set.
-        row += if left >= MOST {
-            simd.vectorize(Tile::<'_, R, MOST, COLUMNS, MASKED>(block))
-        } else if left >= 4 {
-            simd.vectorize(Tile::<'_, R, 4, COLUMNS, MASKED>(block))
-        } else if left >= 2 {
-            simd.vectorize(Tile::<'_, R, 2, COLUMNS, MASKED>(block))
-        } else {
-            simd.vectorize(Tile::<'_, R, 1, COLUMNS, MASKED>(block))
-        };
+    if sums.rows >= MOST {
+        let times = sums.rows / MOST;
+        simd.vectorize(Tile::<'_, R, MOST, COLUMNS, MASKED>(blocks(0, times)));
+        row = times * MOST;
+    }
+    if sums.rows - row >= 4 {
+        let times = (sums.rows - row) / 4;
+        simd.vectorize(Tile::<'_, R, 4, COLUMNS, MASKED>(blocks(row, times)));
+        row += 4 * times;
+    }
+    if sums.rows - row >= 2 {
+        simd.vectorize(Tile::<'_, R, 2, COLUMNS, MASKED>(blocks(row, 1)));
+        row += 2;
+    }
+    if sums.rows > row {
+        simd.vectorize(Tile::<'_, R, 1, COLUMNS, MASKED>(blocks(row, 1)));
     }
 }
 
-/// A block of rows of some columns.
-struct Block<'a, R> {
+/// Some blocks of rows, one below the other, of some columns.
+struct Blocks<'a, R> {
     sums: &'a Sums,
     count: usize,
-    row: usize,
+    first: usize,
+    times: usize,
     place: &'a Place<'a, R>,
 }
 
-/// `ROWS` rows by `COLUMNS` vectors, kept in registers; returns `ROWS`.
-struct Tile<'a, R, const ROWS: usize, const COLUMNS: usize, const MASKED: bool>(Block<'a, R>);
+/// Blocks of `ROWS` rows by `COLUMNS` vectors, each kept in registers.
+struct Tile<'a, R, const ROWS: usize, const COLUMNS: usize, const MASKED: bool>(Blocks<'a, R>);
 
 impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithSimd
     for Tile<'_, R, ROWS, COLUMNS, MASKED>
 {
-    type Output = usize;
+    type Output = ();
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
-    fn with_simd<S: Simd>(self, simd: S) -> usize {
-        let Block { sums, count, row, place } = self.0;
+    #[expect(clippy::needless_range_loop, reason = "sums stay in registers only when indexed")]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Blocks { sums, count, first, times, place } = self.0;
         let mask = R::mask(simd, count);
-        // SAFETY: see `contract`, which alone makes blocks: all addresses are those of `Sums`.
-        unsafe {
-            let load = |from: *const R| {
-                if MASKED { R::load_masked(simd, mask, from) } else { R::load(simd, from) }
-            };
-            let out = place.out.offset(row as isize * sums.out_row);
-            let out = |i: usize, j: usize| {
-                out.offset(i as isize * sums.out_row + j as isize * sums.out_column)
-            };
+        let Sums { turns, a_row, a_turn, b_column, b_turn, out_row, out_column, .. } = *sums;
+        for row in (first..first + times * ROWS).step_by(ROWS) {
             let mut acc = [[R::splat(simd, R::zero()); COLUMNS]; ROWS];
-            match place.start {
+            if let Start::Bias(bias) = place.start {
+                for i in 0..ROWS {
+                    acc[i] = [R::splat(simd, bias[row + i]); COLUMNS];
+                }
+            }
+            let a_first = place.a.wrapping_offset(row as isize * a_row);
+            let out = place.out.wrapping_offset(row as isize * out_row);
+            // SAFETY: see `contract`, which alone makes blocks: all addresses are those of `Sums`.
+            unsafe {
+                for outer in 0..turns[0] as isize {
+                    for middle in 0..turns[1] as isize {
+                        let at = |turn: [isize; 3]| outer * turn[0] + middle * turn[1];
+                        let mut a = a_first.wrapping_offset(at(a_turn));
+                        let mut b = place.b.wrapping_offset(at(b_turn));
+                        for _ in 0..turns[2] {
+                            let mut vectors = [R::splat(simd, R::zero()); COLUMNS];
+                            for j in 0..COLUMNS {
+                                let from = b.offset(j as isize * b_column);
+                                vectors[j] = if MASKED {
+                                    R::load_masked(simd, mask, from)
+                                } else {
+                                    R::load(simd, from)
+                                };
+                            }
+                            for i in 0..ROWS {
+                                let factor = R::splat(simd, *a.offset(i as isize * a_row));
+                                for j in 0..COLUMNS {
+                                    acc[i][j] =
+                                        R::multiply_add(simd, factor, vectors[j], acc[i][j]);
+                                }
+                            }
+                            a = a.wrapping_offset(a_turn[2]);
+                            b = b.wrapping_offset(b_turn[2]);
+                        }
+                    }
+                }
+                let out =
+                    |i: usize, j: usize| out.offset(i as isize * out_row + j as isize * out_column);
                 // What is there is added last: adding many small numbers to a large one, one by
                 // one, would round each time.
-                Start::Zero | Start::Add => {}
-                Start::Bias(bias) => {
-                    for (i, acc) in acc.iter_mut().enumerate() {
-                        *acc = [R::splat(simd, bias[row + i]); COLUMNS];
+                if let Start::Add = place.start {
+                    for i in 0..ROWS {
+                        for j in 0..COLUMNS {
+                            let old = if MASKED {
+                                R::load_masked(simd, mask, out(i, j))
+                            } else {
+                                R::load(simd, out(i, j))
+                            };
+                            acc[i][j] = R::plus(simd, acc[i][j], old);
+                        }
                     }
                 }
-            }
-            let a_first = place.a.offset(row as isize * sums.a_row);
-            for outer in 0..sums.turns[0] as isize {
-                for middle in 0..sums.turns[1] as isize {
-                    let at = |turn: [isize; 3]| outer * turn[0] + middle * turn[1];
-                    let mut a = a_first.offset(at(sums.a_turn));
-                    let mut b = place.b.offset(at(sums.b_turn));
-                    for _ in 0..sums.turns[2] {
-                        let mut vectors = [R::splat(simd, R::zero()); COLUMNS];
-                        for (j, vector) in vectors.iter_mut().enumerate() {
-                            *vector = load(b.offset(j as isize * sums.b_column));
+                for i in 0..ROWS {
+                    for j in 0..COLUMNS {
+                        if MASKED {
+                            R::store_masked(simd, mask, out(i, j), acc[i][j]);
+                        } else {
+                            R::store(simd, out(i, j), acc[i][j]);
                         }
-                        for (i, acc) in acc.iter_mut().enumerate() {
-                            let factor = R::splat(simd, *a.offset(i as isize * sums.a_row));
-                            for (acc, vector) in acc.iter_mut().zip(vectors) {
-                                *acc = R::multiply_add(simd, factor, vector, *acc);
-                            }
-                        }
-                        a = a.wrapping_offset(sums.a_turn[2]);
-                        b = b.wrapping_offset(sums.b_turn[2]);
-                    }
-                }
-            }
-            for (i, acc) in acc.into_iter().enumerate() {
-                for (j, mut acc) in acc.into_iter().enumerate() {
-                    if let Start::Add = place.start {
-                        acc = R::plus(simd, acc, load(out(i, j)));
-                    }
-                    if MASKED {
-                        R::store_masked(simd, mask, out(i, j), acc);
-                    } else {
-                        R::store(simd, out(i, j), acc);
                     }
                 }
             }
         }
-        ROWS
     }
 }

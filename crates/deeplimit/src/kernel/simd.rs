@@ -110,6 +110,8 @@ pub trait Lanes: Copy {
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     /// a + b
     fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// a − b
+    fn minus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a b + c
     fn multiply_add<S: Simd>(
         simd: S,
@@ -160,7 +162,7 @@ pub trait Lanes: Copy {
 }
 
 macro_rules! lanes {
-    ($real:ident, $vector:ident, $mask:ident, $lanes:ident, $splat:ident, $add:ident, $mul:ident,
+    ($real:ident, $vector:ident, $mask:ident, $lanes:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
      $mul_add:ident, $sum:ident, $between:ident, $load:ident, $store:ident) => {
         impl Lanes for $real {
             type Vector<S: Simd> = S::$vector;
@@ -179,6 +181,11 @@ macro_rules! lanes {
             #[inline(always)]
             fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn minus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$sub(a, b)
             }
 
             #[inline(always)]
@@ -261,6 +268,7 @@ lanes!(
     F32_LANES,
     splat_f32s,
     add_f32s,
+    sub_f32s,
     mul_f32s,
     mul_add_f32s,
     reduce_sum_f32s,
@@ -275,6 +283,7 @@ lanes!(
     F64_LANES,
     splat_f64s,
     add_f64s,
+    sub_f64s,
     mul_f64s,
     mul_add_f64s,
     reduce_sum_f64s,

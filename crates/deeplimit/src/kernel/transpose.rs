@@ -100,10 +100,12 @@ mod x86 {
     /// One 8 × 8 square: 4 × 4 squares are transposed within the halves of registers that hold
     /// rows i and i + 4.
     #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
     fn square(simd: V3, from: &[f32], stride: usize, out: &mut [f32], out_stride: usize) {
+        assert!(from.len() >= 7 * stride + 8 && out.len() >= 7 * out_stride + 8, "a square");
+        // SAFETY: rows and columns are below 8: the assertion covers all that is read and written.
         let half = |row: usize, column: usize| -> __m128 {
-            let at = row * stride + column;
-            pulp::cast::<[f32; 4], __m128>(from[at..at + 4].try_into().expect("four numbers"))
+            unsafe { from.as_ptr().add(row * stride + column).cast::<__m128>().read_unaligned() }
         };
         for column in [0, 4] {
             let pair = |row: usize| -> __m256 {
@@ -126,8 +128,9 @@ mod x86 {
                 simd.avx._mm256_shuffle_ps::<0b11_10_11_10>(high[0], high[1]),
             ];
             for (i, vector) in columns.into_iter().enumerate() {
-                let at = (column + i) * out_stride;
-                out[at..at + 8].copy_from_slice(&pulp::cast::<__m256, [f32; 8]>(vector));
+                let to = out.as_mut_ptr().wrapping_add((column + i) * out_stride);
+                // SAFETY: as above.
+                unsafe { to.cast::<__m256>().write_unaligned(vector) };
             }
         }
     }

@@ -1,126 +1,176 @@
-//! Elementwise combinations and inner products of long vectors.
+//! Elementwise combinations and sums of long vectors.
 //!
-//! Plain loops that the compiler puts into vector lanes, for the instruction set in use.
+//! Plain loops that the compiler puts into vector lanes, for the instruction set in use: two of
+//! them, one for maps and one for sums, each compiled as a whole for it.
 
 use super::simd::dispatch;
 use crate::Real;
+use pulp::{Simd, WithSimd};
+
+/// `y = f(y, a, b)` for each entry.
+struct Map<'a, R, F> {
+    y: &'a mut [R],
+    a: &'a [R],
+    b: &'a [R],
+    f: F,
+}
+
+impl<R: Real, F: Fn(R, R, R) -> R> WithSimd for Map<'_, R, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { y, a, b, f } = self;
+        assert!(a.len() == y.len() && b.len() == y.len(), "vectors of one length");
+        for i in 0..y.len() {
+            y[i] = f(y[i], a[i], b[i]);
+        }
+    }
+}
+
+/// `y = f(y)`.
+fn map<R: Real>(y: &mut [R], f: impl Fn(R) -> R) {
+    struct One<'a, R, F>(&'a mut [R], F);
+    impl<R: Real, F: Fn(R) -> R> WithSimd for One<'_, R, F> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) {
+            for y in self.0 {
+                *y = (self.1)(*y);
+            }
+        }
+    }
+    dispatch(One(y, f));
+}
 
 /// `y += factor · x`.
 pub fn add_scaled<R: Real>(y: &mut [R], factor: R, x: &[R]) {
-    dispatch(
-        #[inline(always)]
-        || y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * *x),
-    );
+    dispatch(Map { y, a: x, b: x, f: |y, x, _| y + factor * x });
 }
 
 /// `y = factor · x`.
 pub fn set_scaled<R: Real>(y: &mut [R], factor: R, x: &[R]) {
-    dispatch(
-        #[inline(always)]
-        || y.iter_mut().zip(x).for_each(|(y, x)| *y = factor * *x),
-    );
+    dispatch(Map { y, a: x, b: x, f: |_, x, _| factor * x });
 }
 
 /// `out = x + factor · y`.
 pub fn set_sum<R: Real>(out: &mut [R], x: &[R], factor: R, y: &[R]) {
-    dispatch(
-        #[inline(always)]
-        || out.iter_mut().zip(x).zip(y).for_each(|((out, x), y)| *out = *x + factor * *y),
-    );
-}
-
-/// `y = factor · y`.
-pub fn scale<R: Real>(y: &mut [R], factor: R) {
-    dispatch(
-        #[inline(always)]
-        || y.iter_mut().for_each(|y| *y *= factor),
-    );
+    dispatch(Map { y: out, a: x, b: y, f: |_, x, y| x + factor * y });
 }
 
 /// `out = factor · x + shift`.
 pub fn affine<R: Real>(out: &mut [R], x: &[R], factor: R, shift: R) {
-    dispatch(
-        #[inline(always)]
-        || out.iter_mut().zip(x).for_each(|(out, x)| *out = factor * *x + shift),
-    );
+    dispatch(Map { y: out, a: x, b: x, f: |_, x, _| factor * x + shift });
+}
+
+/// `y = factor · y`.
+pub fn scale<R: Real>(y: &mut [R], factor: R) {
+    map(y, |y| factor * y);
 }
 
 /// `y = factor · y + shift`.
 pub fn scale_shift<R: Real>(y: &mut [R], factor: R, shift: R) {
-    dispatch(
-        #[inline(always)]
-        || y.iter_mut().for_each(|y| *y = factor * *y + shift),
-    );
+    map(y, |y| factor * y + shift);
 }
 
 /// `y = factor · (y − centre)`.
 pub fn centre<R: Real>(y: &mut [R], centre: R, factor: R) {
-    dispatch(
-        #[inline(always)]
-        || y.iter_mut().for_each(|y| *y = factor * (*y - centre)),
-    );
+    map(y, |y| factor * (y - centre));
+}
+
+/// Σ term(x, y): in the type's own precision over short stretches, each in fixed lanes, and in
+/// double precision over the stretches. The order of additions is fixed for an instruction set.
+struct Sum<'a, R, const TERM: u8> {
+    x: &'a [R],
+    y: &'a [R],
+}
+
+/// x
+const FIRST: u8 = 0;
+/// x y
+const PRODUCT: u8 = 1;
+/// (x − y)²
+const SQUARED_DIFFERENCE: u8 = 2;
+
+impl<R: Real, const TERM: u8> Sum<'_, R, TERM> {
+    #[inline(always)]
+    fn add<S: Simd>(simd: S, sum: R::Vector<S>, x: R::Vector<S>, y: R::Vector<S>) -> R::Vector<S> {
+        match TERM {
+            FIRST => R::plus(simd, sum, x),
+            PRODUCT => R::multiply_add(simd, x, y, sum),
+            _ => {
+                let difference = R::minus(simd, x, y);
+                R::multiply_add(simd, difference, difference, sum)
+            }
+        }
+    }
+}
+
+impl<R: Real, const TERM: u8> WithSimd for Sum<'_, R, TERM> {
+    type Output = f64;
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
+        /// Sums that run side by side, so that no addition waits for the one before.
+        const CHAINS: usize = 4;
+        /// Vectors that a chain adds up before it is widened.
+        const LINKS: usize = 4;
+        assert_eq!(self.x.len(), self.y.len(), "vectors of one length");
+        let lanes = R::lanes::<S>();
+        let mut total = 0.0;
+        for start in (0..self.x.len()).step_by(LINKS * CHAINS * lanes) {
+            let end = self.x.len().min(start + LINKS * CHAINS * lanes);
+            let mut sums = [R::splat(simd, R::zero()); CHAINS];
+            for (link, at) in (start..end).step_by(lanes).enumerate() {
+                let (x, y) = (self.x[at..end].as_ptr(), self.y[at..end].as_ptr());
+                // SAFETY: both slices have at least as many numbers as are read.
+                let (x, y) = unsafe {
+                    if end - at >= lanes {
+                        (R::load(simd, x), R::load(simd, y))
+                    } else {
+                        let mask = R::mask(simd, end - at);
+                        (R::load_masked(simd, mask, x), R::load_masked(simd, mask, y))
+                    }
+                };
+                let sum = &mut sums[link % CHAINS];
+                *sum = Self::add(simd, *sum, x, y);
+            }
+            let [a, b, c, d] = sums;
+            let sum = R::plus(simd, R::plus(simd, a, b), R::plus(simd, c, d));
+            total += R::lane_sum(simd, sum).wide();
+        }
+        total
+    }
 }
 
 /// Σ x.
 pub fn sum<R: Real>(x: &[R]) -> f64 {
-    dispatch(
-        #[inline(always)]
-        || terms(x, x, |x, _| x),
-    )
+    dispatch(Sum::<R, FIRST> { x, y: x })
 }
 
 /// Σ (x − centre)².
 pub fn squares_about<R: Real>(x: &[R], centre: R) -> f64 {
-    dispatch(
-        #[inline(always)]
-        || terms(x, x, |x, _| (x - centre) * (x - centre)),
-    )
+    const STRETCH: usize = 256;
+    let centres = [centre; STRETCH];
+    let stretch = |x: &[R]| distance_squared(x, &centres[..x.len()]);
+    x.chunks(STRETCH).map(stretch).sum()
 }
 
 /// Σ x y.
 pub fn dot<R: Real>(x: &[R], y: &[R]) -> f64 {
-    dispatch(
-        #[inline(always)]
-        || terms(x, y, |x, y| x * y),
-    )
+    dispatch(Sum::<R, PRODUCT> { x, y })
 }
 
 /// Σ (x − y)².
 pub fn distance_squared<R: Real>(x: &[R], y: &[R]) -> f64 {
-    dispatch(
-        #[inline(always)]
-        || terms(x, y, |x, y| (x - y) * (x - y)),
-    )
-}
-
-/// Σ term(x, y): in the type's own precision over short stretches, each in fixed lanes, and in
-/// double precision over the stretches. The order of additions is fixed.
-#[inline(always)]
-fn terms<R: Real>(x: &[R], y: &[R], term: impl Fn(R, R) -> R) -> f64 {
-    const LANES: usize = 32;
-    const STRETCH: usize = 8 * LANES;
-    let mut total = 0.0;
-    for (x, y) in x.chunks(STRETCH).zip(y.chunks(STRETCH)) {
-        let mut lanes = [R::zero(); LANES];
-        let (xs, x_rest) = x.as_chunks::<LANES>();
-        let (ys, y_rest) = y.as_chunks::<LANES>();
-        for (x, y) in xs.iter().zip(ys) {
-            for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-                *lane += term(*x, *y);
-            }
-        }
-        for (lane, (x, y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
-            *lane += term(*x, *y);
-        }
-        total += tree(lanes);
-    }
-    total
+    dispatch(Sum::<R, SQUARED_DIFFERENCE> { x, y })
 }
 
 /// The sum of 32 numbers, by halves.
 #[inline(always)]
-fn tree<R: Real>(lanes: [R; 32]) -> f64 {
-    let mut lanes = lanes;
+fn tree<R: Real>(mut lanes: [R; 32]) -> f64 {
     for half in [16, 8, 4, 2, 1] {
         for i in 0..half {
             lanes[i] += lanes[i + half];
@@ -132,47 +182,56 @@ fn tree<R: Real>(lanes: [R; 32]) -> f64 {
 /// `sums[i] += Σ_j x[i, j]` over rows of `columns` numbers.
 pub fn add_row_sums<R: Real>(sums: &mut [R], x: &[R], columns: usize) {
     assert_eq!(x.len(), sums.len() * columns, "whole rows");
-    dispatch(
+    struct Rows<'a, R>(&'a mut [R], &'a [R], usize);
+    impl<R: Real> WithSimd for Rows<'_, R> {
+        type Output = ();
+
         #[inline(always)]
-        || {
-            for (slot, row) in sums.iter_mut().zip(x.chunks_exact(columns)) {
-                *slot += R::of(terms(row, row, |x, _| x));
+        fn with_simd<S: Simd>(self, simd: S) {
+            for (slot, x) in self.0.iter_mut().zip(self.1.chunks_exact(self.2)) {
+                *slot += R::of(Sum::<R, FIRST> { x, y: x }.with_simd(simd));
             }
-        },
-    );
+        }
+    }
+    dispatch(Rows(sums, x, columns));
 }
 
 /// `sums[j] += Σ_i x[i, j]²` over the rows of `x`.
 pub fn add_column_squares<R: Real>(sums: &mut [R], x: &[R]) {
-    dispatch(
-        #[inline(always)]
-        || {
-            for row in x.chunks_exact(sums.len().max(1)) {
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += *x * *x);
-            }
-        },
-    );
+    for x in x.chunks_exact(sums.len().max(1)) {
+        dispatch(Map { y: &mut *sums, a: x, b: x, f: |sum, x, _| sum + x * x });
+    }
 }
 
 /// Σ_s 1{|z_s| ≤ reach · distance_s} |bar_s| size_s.
 pub fn sum_within<R: Real>(reach: R, z: &[R], bar: &[R], distances: &[R], sizes: &[R]) -> f64 {
-    const LANES: usize = 32;
-    dispatch(
+    struct Within<'a, R> {
+        reach: R,
+        z: &'a [R],
+        bar: &'a [R],
+        distances: &'a [R],
+        sizes: &'a [R],
+    }
+    impl<R: Real> WithSimd for Within<'_, R> {
+        type Output = f64;
+
         #[inline(always)]
-        || {
-            let mut lanes = [R::zero(); LANES];
-            let chunks = z.chunks(LANES).zip(bar.chunks(LANES));
-            let chunks = chunks.zip(distances.chunks(LANES).zip(sizes.chunks(LANES)));
-            for ((z, bar), (distances, sizes)) in chunks {
-                let units = z.iter().zip(bar).zip(distances.iter().zip(sizes));
-                for (lane, ((z, bar), (distance, size))) in lanes.iter_mut().zip(units) {
-                    let within = z.abs() <= reach * *distance;
-                    *lane += if within { bar.abs() * *size } else { R::zero() };
+        fn with_simd<S: Simd>(self, _simd: S) -> f64 {
+            let Self { reach, z, bar, distances, sizes } = self;
+            let mut lanes = [R::zero(); 32];
+            for start in (0..z.len()).step_by(lanes.len()) {
+                let end = z.len().min(start + lanes.len());
+                let (z, bar) = (&z[start..end], &bar[start..end]);
+                let (distances, sizes) = (&distances[start..end], &sizes[start..end]);
+                for i in 0..z.len() {
+                    let within = z[i].abs() <= reach * distances[i];
+                    lanes[i] += if within { bar[i].abs() * sizes[i] } else { R::zero() };
                 }
             }
             tree(lanes)
-        },
-    )
+        }
+    }
+    dispatch(Within { reach, z, bar, distances, sizes })
 }
 
 #[cfg(test)]

@@ -173,6 +173,10 @@ impl Field for Refined {
         self.inner.open(gradient)
     }
 
+    fn open_anew<'g>(&self, gradient: &'g mut Control<f64>) -> Self::Sink<'g> {
+        self.inner.open_anew(gradient)
+    }
+
     fn gradient_norm(&self, gradient: &Control<f64>) -> f64 {
         self.inner.gradient_norm(gradient)
     }
