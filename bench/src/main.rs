@@ -16,6 +16,7 @@ use deeplimit::kernel::InstructionSet;
 use problem::Problem;
 use serde::Serialize;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 use workload::Workload;
 
@@ -46,6 +47,9 @@ struct Arguments {
     /// Another depth than the workload's: gradients are then not checked.
     #[arg(long)]
     depth: Option<usize>,
+    /// Samples of a tile, instead of the field's own choice.
+    #[arg(long)]
+    tile: Option<NonZeroUsize>,
 }
 
 /// One row.
@@ -127,7 +131,7 @@ fn time(name: &str, method_name: &str, arguments: &Arguments) -> Result<Row> {
     if let Some(depth) = arguments.depth {
         workload = workload.with_depth(depth);
     }
-    let mut problem = Problem::new(&workload)?;
+    let mut problem = Problem::new(&workload, arguments.tile)?;
     let found = problem.step(&workload, &method);
     let errors = workload.errors(found.loss, found.gradient, &found.x0_bar);
     let cost_units = found.cost_units;

@@ -6,6 +6,7 @@ use deeplimit::control::Control;
 use deeplimit::field::{AnyLayer, ConvBn, Field, Stacked, Tiled};
 use deeplimit::gradient::MethodTape;
 use deeplimit::{Flow, Method, Rows, Scheme, Spare};
+use std::num::NonZeroUsize;
 
 /// A flow of some field and all that a step of it needs.
 pub struct Ready<F: Field> {
@@ -37,12 +38,12 @@ pub struct Found<'p> {
 
 impl Problem {
     /// Builds the weights of a workload.
-    pub fn new(workload: &Workload) -> Result<Self> {
+    pub fn new(workload: &Workload, tile: Option<NonZeroUsize>) -> Result<Self> {
         let x0 = workload.state();
         Ok(match workload.field()? {
-            WorkloadField::Layer(field) => Self::Layer(Box::new(Ready::new(field, x0))),
+            WorkloadField::Layer(field) => Self::Layer(Box::new(Ready::new(field, x0, tile))),
             WorkloadField::Normalised(field) => {
-                Self::Normalised(Box::new(Ready::new(field, Tiled::cut(&x0))))
+                Self::Normalised(Box::new(Ready::new(field, Tiled::cut(&x0), tile)))
             }
         })
     }
@@ -80,8 +81,13 @@ impl Problem {
 }
 
 impl<F: Field> Ready<F> {
-    fn new(field: F, x0: F::State) -> Self {
+    fn new(field: F, x0: F::State, tile: Option<NonZeroUsize>) -> Self {
         let gradient = field.zero_gradient();
-        Self { flow: Flow::new(field, Scheme::EULER), x0, gradient, spare: Spare::default() }
+        let flow = Flow::new(field, Scheme::EULER);
+        let flow = match tile {
+            Some(samples) => flow.with_tile(samples.get()),
+            None => flow,
+        };
+        Self { flow, x0, gradient, spare: Spare::default() }
     }
 }

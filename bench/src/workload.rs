@@ -299,7 +299,7 @@ mod tests {
             ("W1", "adjoint-corrected", 1e-4),
         ] {
             let workload = Workload::named(name).expect("a workload");
-            let mut problem = Problem::new(&workload).expect("the golden inputs");
+            let mut problem = Problem::new(&workload, None).expect("the golden inputs");
             let method: Method = method.parse().expect("a method");
             let found = problem.step(&workload, &method);
             let errors = workload.errors(found.loss, found.gradient, &found.x0_bar);

@@ -69,6 +69,31 @@ fn a_training_run_leaves_a_whole_folder_and_ends_with_one_object() {
     }
 }
 
+#[test]
+fn a_normalised_network_goes_through_every_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let transition = "network.stage.0.transition={kind=\"conv\",channels=4,stride=2}";
+    let output = deeplimit(folder.path())
+        .args(["train", "--json", "--out", "run", "--set", "network.stage.0.field=conv-bn"])
+        .args(["--set", transition])
+        .args(QUICK)
+        .output()
+        .expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let trained = json(&output.stdout);
+    let page = fs::read_to_string(folder.path().join("run/report.html")).expect("the page");
+    assert!(page.contains("be1"), "weight paths of every kind");
+    let evaluate = deeplimit(folder.path()).args(["evaluate", "run", "--json"]).output();
+    assert_eq!(json(&evaluate.expect("run").stdout)["accuracy"], trained["test_accuracy"]);
+    let weights = "run/weights/last.safetensors";
+    let info = deeplimit(folder.path()).args(["info", weights]).output().expect("run");
+    let text = String::from_utf8_lossy(&info.stdout).into_owned();
+    assert!(text.contains("stages.0.running_variance"), "{text}");
+    let arguments = "gradcheck --field conv-bn --width 2 --image 3 --depth 8 --batch 17 --repeat 1";
+    let output = deeplimit(folder.path()).args(arguments.split_whitespace()).output();
+    assert!(output.expect("run").status.success());
+}
+
 /// Lines of metrics without what the clock and the allocator decide.
 fn metrics(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
@@ -141,6 +166,8 @@ fn impossible_combinations_are_refused() {
         ("train.momentum=0.5", "sgd"),
         ("data.source=cifar10", "path"),
         ("network.stage.0.activation=rleu", "`relu`"),
+        ("network.stage.0.field=conv-nb", "did you mean `conv-bn`"),
+        ("network.stage.0.field=conv-bn", "a conv-bn field needs images"),
     ] {
         let mut command = deeplimit(folder.path());
         command.args(["train", "--set", setting]);

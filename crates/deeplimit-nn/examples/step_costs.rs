@@ -4,8 +4,9 @@
 //!
 //! Every step is timed beside the gradient of its flows alone, on a batch of the same size.
 
-use deeplimit_nn::deeplimit::field::{Layer, Stacked};
-use deeplimit_nn::deeplimit::{Field, Flow, Method, Rows};
+use deeplimit_nn::deeplimit::field::{ConvBn, Stacked, Tiled};
+use deeplimit_nn::deeplimit::{Field, Flow, Method, Rows, Spare};
+use deeplimit_nn::network::Formula;
 use deeplimit_nn::train::{Config, Trainer};
 use std::time::Instant;
 
@@ -28,16 +29,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         whole.push(1e3 * began.elapsed().as_secs_f64());
         let mut milliseconds = 0.0;
         for (plan, control) in trainer.network().controls() {
-            let width = Layer::<f32>::width(&plan.layer);
+            let width = plan.formula.width();
             let x =
                 Rows::from_fn(batch, width, |row, column| ((row * width + column) as f32).sin());
-            let field = Stacked::new(plan.layer.clone(), control);
-            let flow = Flow::new(field, plan.scheme.clone());
-            let began = Instant::now();
-            let (end, recording) = flow.record(&method, &x);
-            let mut gradient = flow.field().zero_gradient();
-            flow.pull_back(&method, recording, &end, &mut gradient);
-            milliseconds += 1e3 * began.elapsed().as_secs_f64();
+            let scheme = plan.scheme.clone();
+            milliseconds += match &plan.formula {
+                Formula::Layer(layer) => {
+                    timed(&Flow::new(Stacked::new(layer.clone(), control), scheme), &method, &x)
+                }
+                Formula::ConvBn { channels, hidden, image, activation } => {
+                    let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
+                    timed(&Flow::new(field, scheme), &method, &Tiled::cut(&x))
+                }
+            };
         }
         flows.push(milliseconds);
     }
@@ -53,6 +57,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         whole * per_epoch as f64 / 1e3
     );
     Ok(())
+}
+
+/// Milliseconds of one gradient of a flow, in the memory of the one before.
+fn timed<F: Field>(flow: &Flow<F>, method: &Method, x0: &F::State) -> f64 {
+    let mut gradient = flow.field().zero_gradient();
+    let spare = Spare::default();
+    flow.gradient(method, x0, |end, _| ((), end), &mut gradient, &spare);
+    let began = Instant::now();
+    flow.gradient(method, x0, |end, _| ((), end), &mut gradient, &spare);
+    1e3 * began.elapsed().as_secs_f64()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 /// One flattened gradient a float parameter; `None` where the parameter took no part.
 pub(crate) type Flat = Vec<Option<Tensor<1>>>;
@@ -133,8 +133,22 @@ pub(crate) fn collect<M: Module>(module: &M, record: &GradientsParams) -> Vec<Op
     collector.values
 }
 
-/// 2-norm over the gradients of all parameters of `module`.
-pub(crate) fn record_norm<M: Module>(module: &M, record: &GradientsParams) -> f64 {
-    let square = |g: &f32| f64::from(*g).powi(2);
-    collect(module, record).iter().flatten().flatten().map(square).sum::<f64>().sqrt()
+/// 2-norm of some gradients, added up in double precision, in as many lanes as registers have.
+pub(crate) fn norm<'g>(gradients: impl Iterator<Item = &'g Vec<f32>>) -> f64 {
+    let mut lanes = [0.0; 16];
+    for gradient in gradients {
+        for chunk in gradient.chunks(16) {
+            lanes.iter_mut().zip(chunk).for_each(|(lane, g)| *lane += f64::from(*g).powi(2));
+        }
+    }
+    lanes.iter().sum::<f64>().sqrt()
+}
+
+/// Gradients as tensors, outside any graph.
+pub(crate) fn tensors(gradients: Vec<Option<Vec<f32>>>) -> Flat {
+    let tensor = |values: Vec<f32>| {
+        let count = values.len();
+        Tensor::from_data(TensorData::new(values, [count]), &Device::flex())
+    };
+    gradients.into_iter().map(|values| values.map(tensor)).collect()
 }

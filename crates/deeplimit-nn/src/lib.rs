@@ -1,8 +1,7 @@
 //! Networks of residual flows on Burn.
 //!
-//! A network alternates *transitions* (Burn modules that change the state's shape: stem,
-//! down-sampling, head) and *flows* (deep residual parts, walked memory-free by the
-//! [`deeplimit`] crate).
+//! A network alternates *transitions* (maps that change the state's shape: stem, down-sampling,
+//! head) and *flows* (deep residual parts, walked memory-free by the [`deeplimit`] crate).
 //!
 //! - [`blocks`]: any Burn module as the residual function of a flow, on any Burn device.
 //! - [`pass`]: one training step across graphs and flows.

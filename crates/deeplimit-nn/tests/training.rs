@@ -24,6 +24,22 @@ const CONVOLUTIONAL: &str = r#"
     pool = true
 "#;
 
+const NORMALISED: &str = r#"
+    [[network.stage]]
+    transition = { kind = "conv", channels = 3, kernel = 3, padding = 1 }
+    field = "conv-bn"
+    activation = "gelu"
+    depth = 3
+    scheme = "heun"
+    [[network.stage]]
+    transition = { kind = "conv", channels = 4, kernel = 2, stride = 2 }
+    field = "conv-bn"
+    hidden = 5
+    depth = 2
+    [network.head]
+    pool = true
+"#;
+
 fn network(text: &str) -> (Network, deeplimit_nn::data::Batch) {
     let digits = load(&Options::default()).expect("the digits");
     let network: NetworkConfig = config(text).network;
@@ -37,7 +53,8 @@ fn network(text: &str) -> (Network, deeplimit_nn::data::Batch) {
 /// parameter array.
 #[test]
 fn gradients_of_whole_networks_agree_with_finite_differences() {
-    for text in ["", CONVOLUTIONAL] {
+    let tables = "network.stage = [{ depth = 3, field = 'dense' }, { depth = 2, transition = { kind = 'none' } }]";
+    for text in ["", CONVOLUTIONAL, tables] {
         let (network, batch) = network(text);
         let method = "backprop".parse().expect("a method");
         let gradient = network.gradient(&batch, &method);
@@ -62,9 +79,136 @@ fn gradients_of_whole_networks_agree_with_finite_differences() {
     }
 }
 
+/// In training a normalisation sees the batch, in evaluation its memory: a loss of the present
+/// batch's statistics comes from a step that keeps no memory of others.
+#[test]
+fn gradients_through_normalisations_agree_with_finite_differences() {
+    let (network, batch) = network(NORMALISED);
+    let method = "backprop".parse().expect("a method");
+    let gradient = network.gradient(&batch, &method);
+    let found = deeplimit_nn::network::named_gradients(&network, &gradient.record);
+    let weights = WeightsFile::of(&network);
+    assert!(!found.iter().any(|(name, _)| name.contains("running")), "nothing trains statistics");
+    for (name, slope) in &found {
+        let (.., values) = weights.tensors().find(|(known, ..)| known == name).expect("weights");
+        let norm = slope.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        let step = (5e-3 / norm).min(0.05);
+        let loss = |sign: f64| {
+            let moved = values.iter().zip(slope).map(|(v, g)| v + (sign * step / norm) as f32 * g);
+            let moved = weights.replaced(name, moved.collect()).load_into(network.clone());
+            moved.expect("the same network").gradient(&batch, &method).score.loss
+        };
+        let difference = (loss(1.0) - loss(-1.0)) / (2.0 * step);
+        // Single precision: each loss carries a few 1e-7.
+        let tolerance = 5e-3 * norm + 1e-6 / step;
+        assert!((difference - norm).abs() < tolerance, "{name}: {difference} {norm}");
+    }
+}
+
+/// The running statistics of a network, by name.
+fn running(network: &Network) -> Vec<(String, Vec<f32>)> {
+    let file = WeightsFile::of(network);
+    let all = file.tensors().filter(|(name, ..)| name.contains("running"));
+    all.map(|(name, _, values)| (name.to_owned(), values.to_vec())).collect()
+}
+
+#[test]
+fn running_statistics_move_once_a_step_whatever_the_gradient_method() {
+    for scheme in ["euler", "heun", "midpoint", "rk4"] {
+        let text = NORMALISED.replace("heun", scheme);
+        let after = |method: &str| {
+            let (mut network, batch) = network(&text);
+            let gradient = network.gradient(&batch, &method.parse().expect("a method"));
+            network.remember(&gradient.statistics);
+            running(&network)
+        };
+        let exact = after("backprop");
+        assert_eq!(exact.len(), 4, "mean and variance of two stages");
+        for method in ["checkpoint", "adjoint-predicted", "adjoint-adaptive"] {
+            for ((name, exact), (_, found)) in exact.iter().zip(after(method)) {
+                assert_eq!(exact.len(), found.len());
+                let close = exact.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 1e-6);
+                assert!(close, "{scheme}, {method}, {name}: {exact:?} {found:?}");
+            }
+        }
+    }
+}
+
+/// With one step, one pixel's neighbourhood and known weights, the rule is written out.
+#[test]
+fn running_statistics_move_a_tenth_of_the_way_to_mean_and_unbiased_variance() {
+    let text = r#"
+        network.stage = [{ depth = 1, field = "conv-bn", transition = { kind = "none" } }]
+    "#;
+    let (mut network, batch) = network(text);
+    let weights = WeightsFile::of(&network);
+    let identity = (0..9).map(|tap| if tap == 4 { 2.0 } else { 0.0 }).collect();
+    network = weights.replaced("stages.0.w1", identity).load_into(network).expect("it fits");
+    let gradient = network.gradient(&batch, &"adjoint-adaptive".parse().expect("a method"));
+    network.remember(&gradient.statistics);
+    let values: Vec<f64> = batch.inputs.iter().map(|x| 2.0 * f64::from(*x)).collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+    let variance = squares / (values.len() - 1) as f64;
+    let found = running(&network);
+    assert!((f64::from(found[0].1[0]) - 0.1 * mean).abs() < 1e-6, "{found:?}, mean {mean}");
+    let expected = 0.9 + 0.1 * variance;
+    assert!((f64::from(found[1].1[0]) - expected).abs() < 1e-6, "{found:?}, not {expected}");
+}
+
+#[test]
+fn a_network_that_remembers_the_batch_evaluates_it_as_in_training() {
+    let (mut network, batch) = network(NORMALISED);
+    let method = "backprop".parse().expect("a method");
+    let training = network.gradient(&batch, &method);
+    for _ in 0..200 {
+        network.remember(&training.statistics);
+    }
+    // Unbiased variances, and at the second stage of Heun's steps interpolated ones: not the same.
+    let (evaluated, trained) = (network.score(&batch).loss, training.score.loss);
+    assert!((evaluated - trained).abs() < 0.05 * trained, "{evaluated} {trained}");
+    let fresh = self::network(NORMALISED).0.score(&batch).loss;
+    assert_ne!(fresh, evaluated, "statistics take part");
+}
+
+#[test]
+fn a_whole_step_has_the_same_bits_for_any_number_of_threads() {
+    for text in ["", CONVOLUTIONAL, NORMALISED] {
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("a pool").install(|| {
+                let digits = load(&Options::default()).expect("the digits");
+                let order = epoch_order(digits.train.len(), 1, 0);
+                let batch = batch(&digits.train, &order[..50], &digits.normalisation, None);
+                let batch = batch.expect("a batch");
+                let network = network(text).0;
+                let gradient = network.gradient(&batch, &"backprop".parse().expect("a method"));
+                let found = deeplimit_nn::network::named_gradients(&network, &gradient.record);
+                (gradient.score, gradient.norm, found)
+            })
+        };
+        assert!(on(1) == on(2), "{text}");
+    }
+}
+
 #[test]
 fn weights_survive_their_file_to_the_bit() {
-    let (network, batch) = network(CONVOLUTIONAL);
+    let (mut network, batch) = network(NORMALISED);
+    let gradient = network.gradient(&batch, &"backprop".parse().expect("a method"));
+    network.remember(&gradient.statistics);
+    let bytes = WeightsFile::of(&network).to_bytes().expect("bytes");
+    let file = WeightsFile::from_bytes(&bytes).expect("a file");
+    let shape = |name: &str| {
+        let tensor = file.tensors().find(|(known, ..)| *known == name);
+        tensor.expect(name).1.to_vec()
+    };
+    assert_eq!(shape("stages.1.g1"), [2, 5]);
+    assert_eq!(shape("stages.1.running_mean"), [2, 9]); // [nodes, hidden + channels]
+    assert_eq!(shape("stages.0.running_variance"), [4, 6]);
+    let loaded = file.load_into(self::network(NORMALISED).0).expect("the same network");
+    assert_eq!(loaded.score(&batch), network.score(&batch));
+
+    let (network, batch) = self::network(CONVOLUTIONAL);
     let bytes = WeightsFile::of(&network).to_bytes().expect("bytes");
     let file = WeightsFile::from_bytes(&bytes).expect("a file");
     let names: Vec<&str> = file.tensors().map(|(name, ..)| name).collect();
@@ -84,6 +228,12 @@ const SMALL: &str = r#"
     network.stage = [{ depth = 6, transition = { kind = "linear", width = 16 } }]
 "#;
 
+/// The same with a normalised field.
+fn small_normalised() -> Config {
+    let stage = "transition = { kind = 'conv', channels = 4, stride = 2 }, field = 'conv-bn'";
+    config(&SMALL.replace("transition = { kind = \"linear\", width = 16 }", stage))
+}
+
 /// What a step leaves behind, to the bit.
 fn steps(trainer: &mut Trainer, count: usize) -> Vec<(usize, u64, u64)> {
     (0..count)
@@ -97,16 +247,18 @@ fn steps(trainer: &mut Trainer, count: usize) -> Vec<(usize, u64, u64)> {
 #[test]
 fn a_resumed_run_repeats_the_uninterrupted_one_to_the_bit() {
     for optimiser in ["adamw", "adam", "sgd"] {
-        let mut config = config(SMALL);
+        let mut config = if optimiser == "adam" { small_normalised() } else { config(SMALL) };
         config.train.optimiser = toml::Value::from(optimiser).try_into().expect("an optimiser");
         let folder = tempfile::tempdir().expect("a folder");
         let mut whole = Trainer::new(config.clone()).expect("a trainer");
         steps(&mut whole, 4);
         whole.save(folder.path()).expect("a checkpoint");
         let expected = steps(&mut whole, 6);
+        let evaluated = whole.test().expect("a score");
         let mut resumed = Trainer::new(config).expect("a trainer");
         resumed.resume(folder.path()).expect("resumed");
         assert_eq!(steps(&mut resumed, 6), expected, "{optimiser}");
+        assert_eq!(resumed.test().expect("a score"), evaluated, "{optimiser}");
     }
 }
 

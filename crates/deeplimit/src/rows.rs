@@ -1,6 +1,6 @@
 //! States of the CPU fields: samples side by side.
 
-use crate::kernel::{transpose, vector};
+use crate::kernel::{Buffer, transpose, vector};
 use crate::{Bytes, Real, State};
 
 /// A matrix `[rows, width]`; a row is one sample.
@@ -11,7 +11,7 @@ use crate::{Bytes, Real, State};
 pub struct Rows<R> {
     rows: usize,
     width: usize,
-    columns: Vec<R>,
+    columns: Buffer<R>,
 }
 
 impl<R: Real> Rows<R> {
@@ -26,14 +26,14 @@ impl<R: Real> Rows<R> {
             "{rows} rows of width {width} need {} numbers",
             rows * width
         );
-        let mut columns = vec![R::zero(); rows * width];
+        let mut columns = Buffer::zeros(rows * width);
         transpose(data, width, &mut columns, rows, width);
         Self { rows, width, columns }
     }
 
     /// All zeros.
     pub fn zeros(rows: usize, width: usize) -> Self {
-        Self { rows, width, columns: vec![R::zero(); rows * width] }
+        Self { rows, width, columns: Buffer::zeros(rows * width) }
     }
 
     /// Entries given by (row, column).
@@ -88,7 +88,7 @@ impl<R: Real> Rows<R> {
 
 impl<R> Bytes for Rows<R> {
     fn bytes(&self) -> usize {
-        std::mem::size_of_val(self.columns.as_slice())
+        std::mem::size_of_val(&self.columns[..])
     }
 }
 
@@ -134,9 +134,10 @@ impl<R: Real> State for Rows<R> {
     }
 
     fn slice(&self, start: usize, count: usize) -> Self {
-        let mut columns = Vec::with_capacity(count * self.width);
-        for column in self.columns.chunks_exact(self.rows.max(1)) {
-            columns.extend_from_slice(&column[start..start + count]);
+        let mut columns = Buffer::zeros(count * self.width);
+        let from = self.columns.chunks_exact(self.rows.max(1));
+        for (column, from) in columns.chunks_exact_mut(count.max(1)).zip(from) {
+            column.copy_from_slice(&from[start..start + count]);
         }
         Self { rows: count, width: self.width, columns }
     }
@@ -145,12 +146,14 @@ impl<R: Real> State for Rows<R> {
         if tiles.len() == 1 {
             return tiles.remove(0);
         }
-        let rows = tiles.iter().map(|tile| tile.rows).sum();
+        let rows: usize = tiles.iter().map(|tile| tile.rows).sum();
         let width = tiles.first().map_or(0, |tile| tile.width);
-        let mut columns = Vec::with_capacity(rows * width);
-        for column in 0..width {
+        let mut columns = Buffer::zeros(rows * width);
+        for (index, mut column) in columns.chunks_exact_mut(rows.max(1)).enumerate() {
             for tile in &tiles {
-                columns.extend_from_slice(&tile.columns[column * tile.rows..][..tile.rows]);
+                let (part, rest) = column.split_at_mut(tile.rows);
+                part.copy_from_slice(&tile.columns[index * tile.rows..][..tile.rows]);
+                column = rest;
             }
         }
         Self { rows, width, columns }

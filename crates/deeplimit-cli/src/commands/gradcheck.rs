@@ -4,19 +4,20 @@ use crate::Outcome;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 use deeplimit::control::{Control, Family};
-use deeplimit::field::{AnyLayer, Layer, LayerName, Stacked};
+use deeplimit::field::{ConvBn, Stacked, Tiled};
 use deeplimit::gradient::{Backprop, REGISTRY, UnknownMethod};
 use deeplimit::kernel::{Activation, Image};
 use deeplimit::{Bytes, Certificate, Field, Flow, Method, Real, Rows, Scheme, seed};
+use deeplimit_nn::network::{FieldName, Formula};
 use serde::Serialize;
 use std::time::Instant;
 
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Residual function.
-    #[arg(long, default_value = "mlp", value_parser = PossibleValuesParser::new(LayerName::ALL.map(LayerName::name)))]
+    #[arg(long, default_value = "mlp", value_parser = PossibleValuesParser::new(FieldName::all().map(FieldName::name)))]
     field: String,
-    /// Numbers a sample; for conv, channels.
+    /// Numbers a sample; for conv and conv-bn, channels.
     #[arg(long, default_value_t = 64)]
     width: usize,
     /// Hidden units or channels [default: as width; linear and dense have none].
@@ -25,7 +26,7 @@ pub struct Arguments {
     /// Nonlinearity [default: tanh; linear has none].
     #[arg(long, value_parser = PossibleValuesParser::new(Activation::ALL.map(Activation::name)))]
     activation: Option<String>,
-    /// Height and width of the images of a conv field [default: 8].
+    /// Height and width of the images of a conv or conv-bn field [default: 8].
     #[arg(long)]
     image: Option<usize>,
     /// Number of steps.
@@ -111,11 +112,11 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     if arguments.anchors > arguments.depth {
         bail!("--anchors {} is out of range, expected at most --depth", arguments.anchors);
     }
-    let layer = arguments.layer()?;
+    let formula = arguments.formula()?;
     let methods = arguments.methods()?;
     let rows = match arguments.dtype.as_str() {
-        "f32" => arguments.rows::<f32>(&layer, &methods),
-        _ => arguments.rows::<f64>(&layer, &methods),
+        "f32" => arguments.rows::<f32>(&formula, &methods),
+        _ => arguments.rows::<f64>(&formula, &methods),
     };
     let limit = if arguments.dtype == "f32" { EXACT_F32 } else { EXACT_F64 };
     let wrong = |row: &&Row| {
@@ -137,10 +138,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 }
 
 impl Arguments {
-    fn layer(&self) -> Result<AnyLayer> {
-        let name = LayerName::ALL.into_iter().find(|layer| layer.name() == self.field);
-        let name = name.context("the parser knows the fields")?;
-        let unused = |option: &str| -> Result<AnyLayer> {
+    fn formula(&self) -> Result<Formula> {
+        let name = FieldName::named(&self.field).context("the parser knows the fields")?;
+        let unused = |option: &str| -> Result<Formula> {
             bail!("{option} means nothing with --field {}; leave it out", self.field)
         };
         if self.hidden.is_some() && !name.has_hidden() {
@@ -149,15 +149,15 @@ impl Arguments {
         if self.activation.is_some() && !name.has_activation() {
             return unused("--activation");
         }
-        if self.image.is_some() && name != LayerName::Conv {
+        if self.image.is_some() && !name.needs_images() {
             return unused("--image");
         }
-        let size = if name == LayerName::Conv { self.image.unwrap_or(8) } else { 1 };
+        let size = if name.needs_images() { self.image.unwrap_or(8) } else { 1 };
         let activation = self.activation.as_deref().unwrap_or("tanh");
         let activation = Activation::ALL.into_iter().find(|a| a.name() == activation);
         let activation = activation.context("the parser knows the activations")?;
         let image = Image { height: size, width: size };
-        Ok(name.layer(self.width, image, self.hidden.unwrap_or(self.width), activation))
+        Ok(name.formula(self.width, image, self.hidden.unwrap_or(self.width), activation))
     }
 
     fn methods(&self) -> Result<Vec<(String, Method)>, UnknownMethod> {
@@ -175,46 +175,67 @@ impl Arguments {
         Ok(methods)
     }
 
-    fn rows<R: Real>(&self, layer: &AnyLayer, methods: &[(String, Method)]) -> Vec<Row> {
+    fn rows<R: Real>(&self, formula: &Formula, methods: &[(String, Method)]) -> Vec<Row> {
         let scheme = Scheme::named(&self.scheme).expect("the parser knows the schemes");
         let family = if self.rough { Family::Rough } else { Family::Smooth };
-        let kinds = Layer::<R>::kinds(layer);
-        let nodes = scheme.nodes_for(self.depth);
+        let control = formula.initial::<R>(scheme.nodes_for(self.depth), family, 1.0, self.seed);
         // The reference sees the same weights and states, after their rounding.
-        let control = Control::<R>::random(kinds, nodes, family, self.seed);
-        let width = Layer::<R>::width(layer);
+        let wide = control.cast::<f64>();
+        let width = formula.width();
         let random = |part: u64| {
             let seed = seed::derive(self.seed, 1000 + part);
             let value =
                 |row: usize, column: usize| seed::uniform(seed, (row * width + column) as u64);
             Rows::<R>::from_fn(self.batch, width, |row, column| R::of(value(row, column)))
         };
-        let (x0, bar) = (random(0), random(1));
-        let exact = Flow::new(Stacked::new(layer.clone(), control.cast::<f64>()), scheme.clone());
-        let backprop = Method::Backprop(Backprop);
-        let (reference, ..) = gradient(&exact, &backprop, &x0.cast(), &bar.cast());
-        drop(exact);
-        let flow = Flow::new(Stacked::new(layer.clone(), control), scheme);
-        methods
-            .iter()
-            .map(|(name, method)| self.row(name, method, &flow, &x0, &bar, &reference))
-            .collect()
+        let ends = [random(0), random(1)];
+        let wide_ends = ends.each_ref().map(Rows::cast::<f64>);
+        match formula {
+            Formula::Layer(layer) => {
+                let exact = Flow::new(Stacked::new(layer.clone(), wide), scheme.clone());
+                let flow = Flow::new(Stacked::new(layer.clone(), control), scheme);
+                self.compare(&exact, &wide_ends, &flow, &ends, methods)
+            }
+            Formula::ConvBn { channels, hidden, image, activation } => {
+                let exact = ConvBn::new(*channels, *hidden, *image, *activation, wide);
+                let exact = Flow::new(exact, scheme.clone());
+                let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
+                let wide_ends = wide_ends.each_ref().map(Tiled::cut);
+                let ends = ends.each_ref().map(Tiled::cut);
+                self.compare(&exact, &wide_ends, &Flow::new(field, scheme), &ends, methods)
+            }
+        }
     }
 
-    fn row<R: Real>(
+    /// A row a method, on a flow and beside backprop on the same in `f64`; of both are given x_0 and
+    /// the cotangent of x_N.
+    fn compare<E: Field<Gradient = Control<f64>>, R: Real, F: Field<Gradient = Control<R>>>(
+        &self,
+        exact: &Flow<E>,
+        exact_ends: &[E::State; 2],
+        flow: &Flow<F>,
+        ends: &[F::State; 2],
+        methods: &[(String, Method)],
+    ) -> Vec<Row> {
+        let (reference, ..) = gradient(exact, &Method::Backprop(Backprop), exact_ends);
+        let rows =
+            methods.iter().map(|(name, method)| self.row(name, method, flow, ends, &reference));
+        rows.collect()
+    }
+
+    fn row<R: Real, F: Field<Gradient = Control<R>>>(
         &self,
         name: &str,
         method: &Method,
-        flow: &Flow<Stacked<R, AnyLayer>>,
-        x0: &Rows<R>,
-        bar: &Rows<R>,
+        flow: &Flow<F>,
+        ends: &[F::State; 2],
         reference: &Control<f64>,
     ) -> Row {
-        let (found, certificate, tape_bytes) = gradient(flow, method, x0, bar);
+        let (found, certificate, tape_bytes) = gradient(flow, method, ends);
         let mut times: Vec<f64> = (0..self.repeat)
             .map(|_| {
                 let began = Instant::now();
-                gradient(flow, method, x0, bar);
+                gradient(flow, method, ends);
                 1e3 * began.elapsed().as_secs_f64()
             })
             .collect();
@@ -239,12 +260,11 @@ impl Arguments {
 }
 
 /// Gradient, certificate and tape bytes of one method.
-fn gradient<R: Real>(
-    flow: &Flow<Stacked<R, AnyLayer>>,
+fn gradient<F: Field>(
+    flow: &Flow<F>,
     method: &Method,
-    x0: &Rows<R>,
-    bar: &Rows<R>,
-) -> (Control<R>, Certificate, usize) {
+    [x0, bar]: &[F::State; 2],
+) -> (F::Gradient, Certificate, usize) {
     let (_, recording) = flow.record(method, x0);
     let bytes = recording.bytes();
     let mut gradient = flow.field().zero_gradient();

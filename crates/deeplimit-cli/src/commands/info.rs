@@ -97,9 +97,15 @@ fn weights(path: &Path, json: bool) -> Result<()> {
             }
         })
         .collect();
-    let parameters = tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
-    let file = path.to_owned();
-    let info = WeightsInfo { kind: "weights", file, config, position, parameters, tensors };
+    let parameters = file.parameters();
+    let info = WeightsInfo {
+        kind: "weights",
+        file: path.to_owned(),
+        config,
+        position,
+        parameters,
+        tensors,
+    };
     if json {
         return super::print(&serde_json::to_string(&info)?);
     }

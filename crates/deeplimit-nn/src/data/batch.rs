@@ -1,5 +1,6 @@
 //! From samples to batches: the order of an epoch, its chunks, and one batch's normalised values.
 
+use rayon::prelude::*;
 use std::num::NonZeroUsize;
 
 use super::random::{Purpose, permutation};
@@ -103,20 +104,21 @@ pub fn batch(
 
     let size = shape.elements();
     let mut inputs = vec![0.0; indices.len() * size]; // [batch, channels, height, width]
-    let mut scratch = vec![0.0; size];
     let values = Values::new(samples.inputs(), normalisation);
     let black = normalisation.mean.iter().zip(&normalisation.std).map(|(mean, std)| -mean / std);
     let padding: Vec<f32> = black.collect();
-    for (&index, out) in indices.iter().zip(inputs.chunks_exact_mut(size)) {
-        match draw {
+    let pairs = indices.par_iter().zip(inputs.par_chunks_exact_mut(size));
+    pairs.for_each_init(
+        || vec![0.0; size],
+        |scratch, (&index, out)| match draw {
             None => values.write(index as usize, shape, out),
             Some(draw) => {
-                values.write(index as usize, shape, &mut scratch);
-                draw.of(index).apply(&scratch, shape, &padding, out);
+                values.write(index as usize, shape, scratch);
+                draw.of(index).apply(scratch, shape, &padding, out);
                 draw.add_noise(index, out);
             }
-        }
-    }
+        },
+    );
     Ok(Batch { shape, inputs, targets: targets(samples.targets(), indices, normalisation) })
 }
 

@@ -1,9 +1,10 @@
 //! The description of a network, and its check.
 
+use super::field::{FieldName, Formula};
 use crate::data::{Samples, Shape, Targets};
 use deeplimit::Scheme;
 use deeplimit::control::Family;
-use deeplimit::field::{AnyLayer, LayerName};
+use deeplimit::field::LayerName;
 use deeplimit::kernel::{Activation, Image};
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +29,8 @@ impl Default for NetworkConfig {
 /// | name | default | meaning | range |
 /// |---|---|---|---|
 /// | `transition` | linear to 64 | map to the flow's state | see [`TransitionConfig`] |
-/// | `field` | `mlp` | residual function of the flow | `linear`, `dense`, `mlp`, `conv` |
-/// | `hidden` | as the state | hidden units (`mlp`) or channels (`conv`) | ≥ 1 |
+/// | `field` | `mlp` | residual function of the flow | `linear`, `dense`, `mlp`, `conv`, `conv-bn` |
+/// | `hidden` | as the state | hidden units (`mlp`) or channels (`conv`, `conv-bn`) | ≥ 1 |
 /// | `activation` | `tanh` | nonlinearity of the field | see [`Activation`] |
 /// | `depth` | 64 | number of steps N | ≥ 1 |
 /// | `scheme` | `euler` | step in depth | `euler`, `heun`, `midpoint`, `rk4` |
@@ -39,7 +40,7 @@ impl Default for NetworkConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct StageConfig {
     /// Residual function.
-    pub field: LayerName,
+    pub field: FieldName,
     /// Hidden units or channels; as many as the state has where none are given.
     pub hidden: Option<usize>,
     /// Nonlinearity; tanh where none is given.
@@ -59,7 +60,7 @@ pub struct StageConfig {
 impl Default for StageConfig {
     fn default() -> Self {
         Self {
-            field: LayerName::Mlp,
+            field: FieldName::Layer(LayerName::Mlp),
             hidden: None,
             activation: None,
             depth: 64,
@@ -153,7 +154,7 @@ pub struct StagePlan {
     /// The transition.
     pub transition: TransitionConfig,
     /// The residual function.
-    pub layer: AnyLayer,
+    pub formula: Formula,
     /// The step in depth.
     pub scheme: Scheme,
     /// Number of steps.
@@ -162,6 +163,13 @@ pub struct StagePlan {
     pub init: Family,
     /// Factor on them.
     pub gain: f64,
+}
+
+impl StagePlan {
+    /// Control nodes of the flow.
+    pub fn nodes(&self) -> usize {
+        self.scheme.nodes_for(self.depth)
+    }
 }
 
 /// What a network puts out.
@@ -249,12 +257,12 @@ impl StageConfig {
             return out_of_range("scheme", format!("{:?}", self.scheme), &known);
         };
         let state = self.transition.shape_after(stage, input)?;
-        let layer = self.layer(stage, state)?;
+        let formula = self.formula(stage, state)?;
         Ok(StagePlan {
             input,
             state,
             transition: self.transition,
-            layer,
+            formula,
             scheme,
             depth: self.depth,
             init: self.init,
@@ -262,7 +270,7 @@ impl StageConfig {
         })
     }
 
-    fn layer(&self, stage: usize, state: Shape) -> Result<AnyLayer, NetworkError> {
+    fn formula(&self, stage: usize, state: Shape) -> Result<Formula, NetworkError> {
         let name = self.field.name();
         let wrong = |reason: String| Err(NetworkError::Combination { stage, reason });
         if self.hidden.is_some() && !self.field.has_hidden() {
@@ -271,19 +279,19 @@ impl StageConfig {
         if self.activation.is_some() && !self.field.has_activation() {
             return wrong(format!("a {name} field has no nonlinearity; leave out `activation`"));
         }
-        let conv = self.field == LayerName::Conv;
-        if conv && !state.is_image() {
+        let images = self.field.needs_images();
+        if images && !state.is_image() {
             return wrong(format!(
-                "a conv field needs images, but the state is {} numbers a sample; use \
+                "a {name} field needs images, but the state is {} numbers a sample; use \
                  field = \"mlp\" or a transition with kind = \"conv\"",
                 state.elements()
             ));
         }
         let image = Image { height: state.height, width: state.width };
-        let own_width = if conv { state.channels } else { state.elements() };
+        let own_width = if images { state.channels } else { state.elements() };
         let hidden = self.hidden.unwrap_or(own_width);
         let activation = self.activation.unwrap_or(Activation::Tanh);
-        Ok(self.field.layer(state.channels, image, hidden, activation))
+        Ok(self.field.formula(state.channels, image, hidden, activation))
     }
 }
 
@@ -345,6 +353,6 @@ mod tests {
         let base = StageConfig::default();
         assert!(check(StageConfig { depth: 0, ..base.clone() }).contains("stage.0.depth"));
         assert!(check(StageConfig { scheme: "eulr".into(), ..base.clone() }).contains("euler"));
-        assert!(check(StageConfig { field: LayerName::Conv, ..base }).contains("images"));
+        assert!(check(StageConfig { field: FieldName::ConvBn, ..base }).contains("images"));
     }
 }

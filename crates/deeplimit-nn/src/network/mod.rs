@@ -1,6 +1,12 @@
-//! Networks described by a configuration: transitions as Burn modules, flows on the CPU kernels.
+//! Networks described by a configuration: their parameters are Burn modules, which optimisers know;
+//! what runs are the CPU kernels, from the batch to the loss and back.
 
 mod config;
+mod field;
+mod flow;
+mod head;
+mod loss;
+mod map;
 mod stage;
 mod weights;
 
@@ -8,25 +14,27 @@ pub use config::{
     HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig, StagePlan,
     TransitionConfig,
 };
+pub use field::{FieldName, Formula};
+pub use flow::Memory;
 pub use weights::{WeightsError, WeightsFile, named_gradients};
 
-use crate::data::{Batch, BatchTargets};
+use crate::data::Batch;
 use crate::gradients;
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use deeplimit::control::Control;
-use deeplimit::{Bytes, Certificate, Field, Method, Rows, seed};
-use stage::{Head, Stage};
+use deeplimit::field::LayerStatistics;
+use deeplimit::{Certificate, Method, Rows, seed};
+use head::Head;
+use map::cut;
+use stage::Stage;
 
 /// A network whose flows train memory-free.
 #[derive(Module, Debug)]
 pub struct Network {
     stages: Vec<Stage>,
     head: Head,
-    #[module(skip)]
-    outputs: Outputs,
 }
 
 /// Loss and hits of one batch.
@@ -59,8 +67,12 @@ pub struct Gradient {
     pub norm: f64,
     /// How good the gradient of each stage's flow is.
     pub certificates: Vec<Certificate>,
-    /// Bytes that the gradient method kept from the way forward to the way back.
+    /// Bytes that the gradient method kept from the way forward to the way back: for each stage
+    /// those of all samples, for the last one of as many tiles as there are threads.
     pub tape_bytes: usize,
+    /// For each stage whose field normalises: mean and unbiased variance of the batch in every
+    /// channel, node by node. [`Network::remember`] takes them.
+    pub statistics: Vec<Option<Vec<LayerStatistics>>>,
 }
 
 /// Gives parameters the ids 1, 2, …, so that optimiser states of a run fit the same network built
@@ -85,7 +97,6 @@ impl Network {
         let network = Self {
             stages: stages.collect(),
             head: Head::new(plan, seed::derive(seed, 0), &device),
-            outputs: plan.outputs,
         };
         network.map(&mut Numbered(0))
     }
@@ -100,123 +111,93 @@ impl Network {
         self.stages.iter().map(|stage| (stage.plan(), stage.control())).collect()
     }
 
-    /// Number of trained numbers.
-    pub fn parameters(&self) -> usize {
-        self.num_params()
+    /// The checked description of each stage.
+    pub fn plans(&self) -> impl Iterator<Item = &StagePlan> {
+        self.stages.iter().map(Stage::plan)
     }
 
-    /// Outputs `[samples, outputs]` for a batch, without any graph.
-    pub fn infer(&self, batch: &Batch) -> Tensor<2> {
-        let mut x = inputs(batch);
-        for stage in &self.stages {
-            let x0 = rows(stage.enter(x));
-            x = tensor(stage.flow().forward(&x0));
+    /// Number of trained numbers.
+    pub fn parameters(&self) -> usize {
+        self.num_params() - self.stages.iter().map(Stage::running_numbers).sum::<usize>()
+    }
+
+    /// Outputs for a batch, a row a sample.
+    pub fn infer(&self, batch: &Batch) -> Rows<f32> {
+        let (last, earlier) = self.split();
+        let mut x = map::inputs(batch);
+        for stage in earlier {
+            x = cut(&stage.flow(false).forward(stage.map().forward(&x)));
         }
-        self.head.forward(Tensor::from_inner(x)).inner()
+        self.head.reader().forward(&last.flow(false).forward(last.map().forward(&x)))
     }
 
     /// Loss and hits of a batch.
     pub fn score(&self, batch: &Batch) -> Score {
-        let outputs = self.infer(batch);
-        let loss = self.loss(outputs.clone(), batch).into_scalar::<f32>();
-        self.scored(outputs, batch, loss.into())
+        loss::loss(&self.infer(batch), &batch.targets, 0..batch.len()).0
     }
 
     /// The gradient of the mean loss over a batch.
+    ///
+    /// All stages but the last are recorded for the whole batch. The last one, the head and the loss
+    /// go there and back tile by tile.
     pub fn gradient(&self, batch: &Batch, method: &Method) -> Gradient {
-        let mut x = Tensor::from_inner(inputs(batch));
+        self.gradient_with(batch, method, &Memory::default())
+    }
+
+    /// [`gradient`](Self::gradient), in the memory of the one before.
+    pub fn gradient_with(&self, batch: &Batch, method: &Method, memory: &Memory) -> Gradient {
+        let (last, earlier) = self.split();
+        let mut x = map::inputs(batch);
         let mut walked = Vec::new();
-        for stage in &self.stages {
-            let flow = stage.flow();
-            let start = stage.enter(x);
-            let (end, recording) = flow.record(method, &rows(start.clone()));
-            x = Tensor::from_inner(tensor(end)).require_grad();
-            walked.push((stage, flow, recording, start, x.clone()));
+        for stage in earlier {
+            let map = stage.map();
+            let (end, way_back) = stage.flow(true).record(*method, map.forward(&x));
+            walked.push((stage, map, std::mem::replace(&mut x, cut(&end)), way_back));
         }
-        let tape_bytes = walked.iter().map(|(_, _, recording, ..)| recording.bytes()).sum();
-        let outputs = self.head.forward(x);
-        let loss = self.loss(outputs.clone(), batch);
-        let value = loss.clone().inner().into_scalar::<f32>();
-        let score = self.scored(outputs.inner(), batch, value.into());
+        let (map, head) = (last.map(), self.head.reader());
+        let loss = |end: &Rows<f32>, samples| head.loss(end, &batch.targets, samples);
+        let (tiles, found) = last.flow(true).sweep(*method, map.forward(&x), loss, memory);
+        let (mut score, mut slopes) = (Score::default(), head.no_slopes());
+        for (tile, tile_slopes) in &tiles {
+            score.add(tile);
+            slopes.add(tile_slopes);
+        }
 
-        let mut found = loss.backward();
-        let mut record = GradientsParams::new();
-        let mut certificates = Vec::new();
-        for (stage, flow, recording, start, end) in walked.into_iter().rev() {
-            let x_bar = end.grad_remove(&mut found).expect("the loss depends on every state");
-            gradients::merge(self, &mut record, GradientsParams::from_module(&mut found, self));
-            let mut gradient = flow.field().zero_gradient();
-            let (x0_bar, certificate) =
-                flow.pull_back(method, recording, &rows(x_bar), &mut gradient);
-            certificates.push(certificate);
-            for (param, values) in stage.parameters().iter().zip(gradient.into_values()) {
-                let shape: [usize; 2] = param.lazy_shape().dims();
-                let data = TensorData::new(values, shape);
-                record.register::<2>(param.id, Tensor::from_data(data, &Device::flex()));
-            }
-            if start.is_tracked() {
-                found = start.mul(Tensor::from_inner(tensor(x0_bar))).sum().backward();
-            }
+        // From the last stage to the first.
+        let mut gradients = vec![vec![Some(slopes.weight), Some(slopes.bias)]];
+        let (mut certificates, mut statistics, mut tape_bytes) = (Vec::new(), Vec::new(), 0);
+        let mut way = Some((last, map, x, found));
+        while let Some((stage, map, x, mut found)) = way {
+            let (slopes, bar) = map.backward(&x, &found.x0_bar, !walked.is_empty());
+            certificates.push(found.certificate.clone());
+            statistics.push(found.statistics.take());
+            tape_bytes += found.tape_bytes;
+            gradients.push(stage.gradients(slopes, found));
+            way = walked
+                .pop()
+                .zip(bar)
+                .map(|((stage, map, x, way_back), bar)| (stage, map, x, way_back(&bar)));
         }
-        gradients::merge(self, &mut record, GradientsParams::from_module(&mut found, self));
         certificates.reverse();
-        let norm = gradients::record_norm(self, &record);
-        Gradient { score, record, norm, certificates, tape_bytes }
+        statistics.reverse();
+        let gradients: Vec<Option<Vec<f32>>> = gradients.into_iter().rev().flatten().collect();
+        let norm = gradients::norm(gradients.iter().flatten());
+        let mut record = GradientsParams::new();
+        gradients::register(self, gradients::tensors(gradients), &mut record);
+        Gradient { score, record, norm, certificates, tape_bytes, statistics }
     }
 
-    /// Mean cross-entropy or mean squared error.
-    fn loss(&self, outputs: Tensor<2>, batch: &Batch) -> Tensor<1> {
-        let (device, samples) = (outputs.device(), batch.len());
-        match &batch.targets {
-            BatchTargets::Labels(labels) => {
-                let labels: Vec<i64> = labels.iter().map(|label| i64::from(*label)).collect();
-                let data = TensorData::new(labels, [samples]);
-                let targets = Tensor::<1, Int>::from_data(data, &device);
-                CrossEntropyLossConfig::new().init(&device).forward(outputs, targets)
-            }
-            BatchTargets::Values(values) => {
-                let data = TensorData::new(values.clone(), [samples, 1]);
-                let targets = Tensor::<2>::from_data(data, &device);
-                outputs.sub(targets).powi_scalar(2).mean()
+    /// Moves the running statistics of normalisations by one training step.
+    pub fn remember(&mut self, statistics: &[Option<Vec<LayerStatistics>>]) {
+        for (stage, statistics) in self.stages.iter_mut().zip(statistics) {
+            if let Some(statistics) = statistics {
+                stage.remember(statistics);
             }
         }
     }
 
-    fn scored(&self, outputs: Tensor<2>, batch: &Batch, loss: f64) -> Score {
-        let hits = match &batch.targets {
-            BatchTargets::Values(_) => 0,
-            BatchTargets::Labels(labels) => {
-                let outputs = rows(outputs);
-                let hit =
-                    |(row, label): &(usize, &u32)| largest(&outputs.row(*row)) == **label as usize;
-                labels.iter().enumerate().filter(hit).count()
-            }
-        };
-        Score { loss, hits, samples: batch.len() }
+    /// The last stage, and those before it.
+    fn split(&self) -> (&Stage, &[Stage]) {
+        self.stages.split_last().expect("a checked network has a stage")
     }
-}
-
-/// Index of the largest number; the first of equals.
-fn largest(row: &[f32]) -> usize {
-    let better = |best: usize, index: usize| if row[index] > row[best] { index } else { best };
-    (0..row.len()).fold(0, better)
-}
-
-/// `[samples, numbers]` outside any graph.
-fn inputs(batch: &Batch) -> Tensor<2> {
-    let shape = [batch.len(), batch.shape.elements()];
-    Tensor::from_data(TensorData::new(batch.inputs.clone(), shape), &Device::flex())
-}
-
-/// A tensor's numbers as a state of the flow.
-fn rows(x: Tensor<2>) -> Rows<f32> {
-    let [samples, width] = x.dims();
-    let data = x.inner().into_data().try_into_vec::<f32>();
-    Rows::new(samples, width, &data.expect("states are kept in single precision"))
-}
-
-/// A state of the flow as a tensor outside any graph.
-fn tensor(x: Rows<f32>) -> Tensor<2> {
-    let shape = [x.rows(), x.width()];
-    Tensor::from_data(TensorData::new(x.to_vec(), shape), &Device::flex())
 }

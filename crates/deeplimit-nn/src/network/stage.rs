@@ -1,17 +1,19 @@
 //! Transitions and controls as Burn modules, with deterministic initial values.
 
-use super::config::{HeadConfig, NetworkPlan, StagePlan, TransitionConfig};
-use crate::data::Shape;
+use super::config::{StagePlan, TransitionConfig};
+use super::field::Formula;
+use super::flow::{AnyFlow, Found};
+use super::map::{Map, Slopes};
 use burn::module::{Module, Param};
-use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use deeplimit::control::Control;
-use deeplimit::field::{AnyLayer, Layer, Stacked};
+use deeplimit::field::{ConvBn, LayerStatistics, Stacked, Statistics};
+use deeplimit::kernel::{Convolution, Image};
 use deeplimit::{Flow, seed};
 
-/// A map that changes the state's shape; states are rows `[samples, channels · height · width]`.
+/// A map that changes the state's shape.
 #[derive(Module, Debug)]
 pub(super) struct Transition {
     linear: Option<Linear>,
@@ -32,11 +34,23 @@ fn uniform<const D: usize>(
 }
 
 /// An affine map with values decided by the seed alone.
-fn affine(inputs: usize, outputs: usize, seed: u64, device: &Device) -> Linear {
+pub(super) fn affine(inputs: usize, outputs: usize, seed: u64, device: &Device) -> Linear {
     let mut linear = LinearConfig::new(inputs, outputs).init(device);
     linear.weight = uniform([inputs, outputs], inputs, seed::derive(seed, 0), device);
     linear.bias = Some(uniform([outputs], inputs, seed::derive(seed, 1), device));
     linear
+}
+
+/// The numbers of a parameter.
+fn numbers<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
+    let data = param.val().inner().into_data();
+    data.try_into_vec().expect("parameters are kept in single precision")
+}
+
+/// The map of an affine module.
+pub(super) fn affine_map(linear: &Linear) -> Map {
+    let bias = linear.bias.as_ref().map(numbers).unwrap_or_default();
+    Map::Affine { weight: numbers(&linear.weight), bias }
 }
 
 impl Transition {
@@ -47,14 +61,10 @@ impl Transition {
             TransitionConfig::Linear { width } => {
                 transition.linear = Some(affine(plan.input.elements(), width, seed, device));
             }
-            TransitionConfig::Conv { channels, kernel, stride, padding } => {
+            TransitionConfig::Conv { channels, kernel, .. } => {
                 let inputs = plan.input.channels;
                 let fan_in = inputs * kernel * kernel;
-                let pad = PaddingConfig2d::Explicit(padding, padding, padding, padding);
-                let mut conv = Conv2dConfig::new([inputs, channels], [kernel, kernel])
-                    .with_stride([stride, stride])
-                    .with_padding(pad)
-                    .init(device);
+                let mut conv = Conv2dConfig::new([inputs, channels], [kernel, kernel]).init(device);
                 let shape = [channels, inputs, kernel, kernel];
                 conv.weight = uniform(shape, fan_in, seed::derive(seed, 0), device);
                 conv.bias = Some(uniform([channels], fan_in, seed::derive(seed, 1), device));
@@ -63,16 +73,6 @@ impl Transition {
         }
         transition
     }
-
-    fn forward(&self, x: Tensor<2>, input: Shape) -> Tensor<2> {
-        if let Some(linear) = &self.linear {
-            return linear.forward(x);
-        }
-        let Some(conv) = &self.conv else { return x };
-        let samples = x.dims()[0];
-        let image = x.reshape([samples, input.channels, input.height, input.width]);
-        conv.forward(image).flatten(1, 3) // [samples, channels · height · width]
-    }
 }
 
 /// A transition, and the control of the flow behind it: one array `[nodes, numbers]` a kind.
@@ -80,84 +80,110 @@ impl Transition {
 pub(super) struct Stage {
     transition: Transition,
     control: Vec<Param<Tensor<2>>>,
+    /// Running mean and variance `[nodes, channels]` of a field that normalises; of others nothing.
+    running: Vec<Param<Tensor<2>>>,
     #[module(skip)]
     plan: StagePlan,
 }
 
+/// Share of a training step's statistics in the running ones.
+const MOMENTUM: f64 = 0.1;
+
 impl Stage {
     pub(super) fn new(plan: StagePlan, seed: u64, device: &Device) -> Self {
         let transition = Transition::new(&plan, seed::derive(seed, 0), device);
-        let nodes = plan.scheme.nodes_for(plan.depth);
-        let kinds = Layer::<f32>::kinds(&plan.layer);
-        let control = Control::<f64>::random(kinds, nodes, plan.init, seed::derive(seed, 1));
-        let arrays = control.into_values().into_iter().map(|values| {
+        let nodes = plan.nodes();
+        let control =
+            plan.formula.initial::<f32>(nodes, plan.init, plan.gain, seed::derive(seed, 1));
+        let array = |values: Vec<f32>| {
             let shape = [nodes, values.len() / nodes];
-            let values = values.into_iter().map(|v| (plan.gain * v) as f32).collect();
             Param::from_data(TensorData::new::<f32, _>(values, shape), device)
-        });
-        Self { control: arrays.collect(), transition, plan }
+        };
+        let control = control.into_values().into_iter().map(array).collect();
+        let channels = plan.formula.normalised();
+        let starts: &[f32] = if channels > 0 { &[0.0, 1.0] } else { &[] };
+        let running = starts.iter().map(|start| array(vec![*start; nodes * channels])).collect();
+        Self { transition, control, running, plan }
     }
 
     pub(super) fn plan(&self) -> &StagePlan {
         &self.plan
     }
 
-    pub(super) fn parameters(&self) -> &[Param<Tensor<2>>] {
-        &self.control
+    /// Numbers that are kept beside the parameters.
+    pub(super) fn running_numbers(&self) -> usize {
+        self.running.iter().map(|param| param.lazy_shape().num_elements()).sum()
     }
 
-    /// The state that the flow starts from.
-    pub(super) fn enter(&self, x: Tensor<2>) -> Tensor<2> {
-        self.transition.forward(x, self.plan.input)
+    /// The transition with its present weights.
+    pub(super) fn map(&self) -> Map {
+        if let Some(linear) = &self.transition.linear {
+            return affine_map(linear);
+        }
+        match (&self.transition.conv, self.plan.transition) {
+            (Some(conv), TransitionConfig::Conv { channels, kernel, stride, padding }) => {
+                let input = self.plan.input;
+                let image = Image { height: input.height, width: input.width };
+                let channels = [input.channels, channels];
+                Map::Convolution {
+                    windows: Convolution::new(channels, image, kernel, stride, padding),
+                    weight: numbers(&conv.weight),
+                    bias: conv.bias.as_ref().map(numbers).unwrap_or_default(),
+                }
+            }
+            _ => Map::Same,
+        }
     }
 
     /// The control's present values.
     pub(super) fn control(&self) -> Control<f32> {
-        let kinds = Layer::<f32>::kinds(&self.plan.layer);
-        let nodes = self.plan.scheme.nodes_for(self.plan.depth);
-        let values = self.control.iter().map(|param| {
-            let data = param.val().inner().into_data();
-            data.try_into_vec::<f32>().expect("controls are kept in single precision")
-        });
-        Control::new(kinds, nodes, values.collect())
+        let values = self.control.iter().map(numbers).collect();
+        Control::new(self.plan.formula.kinds(), self.plan.nodes(), values)
     }
 
-    /// The flow with the control's present values.
-    pub(super) fn flow(&self) -> Flow<Stacked<f32, AnyLayer>> {
-        let field = Stacked::new(self.plan.layer.clone(), self.control());
-        Flow::new(field, self.plan.scheme.clone())
-    }
-}
-
-/// The last state to the outputs.
-#[derive(Module, Debug)]
-pub(super) struct Head {
-    linear: Linear,
-    #[module(skip)]
-    config: HeadConfig,
-    #[module(skip)]
-    state: Shape,
-}
-
-impl Head {
-    pub(super) fn new(plan: &NetworkPlan, seed: u64, device: &Device) -> Self {
-        let state = plan.stages.last().expect("a checked network has a stage").state;
-        let inputs = if plan.pool { state.channels } else { state.elements() };
-        Self {
-            linear: affine(inputs, plan.outputs.count(), seed, device),
-            config: HeadConfig { pool: plan.pool },
-            state,
+    /// The flow with the control's present values. In training a field that normalises does so by
+    /// the batch, otherwise by what it remembers.
+    pub(super) fn flow(&self, training: bool) -> AnyFlow {
+        let (control, scheme) = (self.control(), self.plan.scheme.clone());
+        match &self.plan.formula {
+            Formula::Layer(layer) => {
+                AnyFlow::Layer(Flow::new(Stacked::new(layer.clone(), control), scheme))
+            }
+            Formula::ConvBn { channels, hidden, image, activation } => {
+                let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
+                let statistics = if training { Statistics::Batch } else { self.held() };
+                AnyFlow::ConvBn(Flow::new(field.with_statistics(statistics), scheme))
+            }
         }
     }
 
-    /// `[samples, outputs]`.
-    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        if !self.config.pool {
-            return self.linear.forward(x);
+    fn held(&self) -> Statistics {
+        let [mean, variance] = [0, 1].map(|index| numbers(&self.running[index]));
+        let pairs = mean.iter().zip(&variance).map(|(m, v)| [f64::from(*m), f64::from(*v)]);
+        let pairs: Vec<[f64; 2]> = pairs.collect();
+        let channels = self.plan.formula.normalised();
+        Statistics::Held(pairs.chunks(channels).map(<[_]>::to_vec).collect())
+    }
+
+    /// Moves the running statistics towards those of a training step.
+    pub(super) fn remember(&mut self, statistics: &[LayerStatistics]) {
+        for (part, param) in self.running.iter_mut().enumerate() {
+            let old = numbers(param);
+            let new = statistics.iter().flatten().map(|pair| pair[part]);
+            let move_on = |(old, new): (f32, f64)| {
+                (f64::from(old) + MOMENTUM * (new - f64::from(old))) as f32
+            };
+            let values: Vec<f32> = old.into_iter().zip(new).map(move_on).collect();
+            *param = param
+                .clone()
+                .map(|old| Tensor::from_data(TensorData::new(values, old.shape()), &old.device()));
         }
-        let samples = x.dims()[0];
-        let planes: Tensor<3> = x.reshape([samples, self.state.channels, self.state.plane()]);
-        let pooled: Tensor<2> = planes.mean_dim(2).squeeze_dim(2); // [samples, channels]
-        self.linear.forward(pooled)
+    }
+
+    /// The gradient of each of the stage's arrays, in the order of their visit.
+    pub(super) fn gradients(&self, slopes: Slopes, found: Found) -> Vec<Option<Vec<f32>>> {
+        let transition = [slopes.weight, slopes.bias].into_iter().filter(|part| !part.is_empty());
+        let parameters = transition.chain(found.gradient.into_values()).map(Some);
+        parameters.chain(self.running.iter().map(|_| None)).collect()
     }
 }

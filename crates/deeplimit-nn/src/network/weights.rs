@@ -111,6 +111,13 @@ impl WeightsFile {
         self.tensors.iter().map(|(name, shape, values)| (&name[..], &shape[..], &values[..]))
     }
 
+    /// How many of the numbers are trained: all but running statistics.
+    pub fn parameters(&self) -> usize {
+        let remembered = |name: &str| RUNNING.iter().any(|running| name.ends_with(running));
+        let trained = self.tensors.iter().filter(|(name, ..)| !remembered(name));
+        trained.map(|(.., values)| values.len()).sum()
+    }
+
     /// The bytes of a safetensors file.
     ///
     /// # Errors
@@ -158,12 +165,12 @@ pub fn named_gradients(network: &Network, record: &GradientsParams) -> Vec<(Stri
     names.into_iter().zip(flat).filter_map(|(name, gradient)| Some((name, gradient?))).collect()
 }
 
-/// Names of the control's arrays in the order of their visit, and their full shapes.
+/// The full shapes of the controls' arrays, by name.
 fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
     let mut shapes = HashMap::new();
-    for (index, (_, control)) in network.controls().into_iter().enumerate() {
-        for kind in control.kinds() {
-            let mut shape = vec![control.nodes()];
+    for (index, plan) in network.plans().enumerate() {
+        for kind in plan.formula.kinds() {
+            let mut shape = vec![plan.nodes()];
             shape.extend(&kind.shape);
             shapes.insert(format!("stages.{index}.{}", kind.name), shape);
         }
@@ -171,12 +178,14 @@ fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
     shapes
 }
 
+/// Names of a stage's running statistics.
+const RUNNING: [&str; 2] = ["running_mean", "running_variance"];
+
 /// Calls `visit(name, shape, values)` for every parameter.
 fn walk(network: &Network, visit: impl FnMut(String, Vec<usize>, Vec<f32>)) {
     let kinds = network
-        .controls()
-        .into_iter()
-        .map(|(_, control)| control.kinds().iter().map(|kind| kind.name).collect::<Vec<_>>());
+        .plans()
+        .map(|plan| plan.formula.kinds().iter().map(|kind| kind.name).collect::<Vec<_>>());
     let mut walker = Walker { path: Vec::new(), kinds: kinds.collect(), visit };
     network.visit(&mut walker);
 }
@@ -189,14 +198,14 @@ struct Walker<V> {
 }
 
 impl<V: FnMut(String, Vec<usize>, Vec<f32>)> Walker<V> {
-    /// `stages.0.control.2` is named after its kind, `stages.0.w2`.
+    /// `stages.0.control.2` is named after its kind, `stages.0.w2`; running statistics likewise.
     fn name(&self) -> String {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        if let ["stages", stage, "control", kind] = path[..] {
-            let indices = stage.parse::<usize>().ok().zip(kind.parse::<usize>().ok());
-            if let Some((stage, kind)) = indices {
-                return format!("stages.{stage}.{}", self.kinds[stage][kind]);
-            }
+        if let ["stages", stage, arrays @ ("control" | "running"), index] = path[..]
+            && let (Ok(number), Ok(index)) = (stage.parse::<usize>(), index.parse::<usize>())
+        {
+            let names = if arrays == "control" { &self.kinds[number][..] } else { &RUNNING };
+            return format!("stages.{stage}.{}", names[index]);
         }
         path.join(".")
     }

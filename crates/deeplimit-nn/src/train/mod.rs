@@ -7,7 +7,7 @@ pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
 pub use config::{Config, ConfigError, GradientConfig, Optimiser, Schedule, TrainConfig};
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
-use crate::network::{Network, NetworkError, Outputs, Score};
+use crate::network::{Memory, Network, NetworkError, Outputs, Score};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::ModuleOptimizer;
 use deeplimit::{Certificate, Method};
@@ -19,9 +19,12 @@ pub struct Trainer {
     splits: Splits,
     method: Method,
     network: Network,
+    memory: Memory,
     optimiser: ModuleOptimizer,
     schedule: ModuleLrScheduler,
     position: Position,
+    /// An epoch, and the order in which it visits the training samples.
+    order: Option<(usize, Vec<u32>)>,
 }
 
 /// Why a run cannot start or go on.
@@ -98,8 +101,10 @@ impl Trainer {
             splits,
             method,
             network,
+            memory: Memory::default(),
             optimiser,
             position: Position::default(),
+            order: None,
         };
         trainer.schedule = trainer.config.train.schedule(trainer.total_steps());
         Ok(trainer)
@@ -141,10 +146,13 @@ impl Trainer {
     }
 
     /// The batch of the next step.
-    fn next_batch(&self, epoch: usize) -> Result<Batch, DataError> {
-        let config = &self.config;
-        let order = epoch_order(self.splits.train.len(), config.seed, epoch as u64);
-        let start = self.position.step % self.steps_per_epoch() * config.train.batch;
+    fn next_batch(&mut self, epoch: usize) -> Result<Batch, DataError> {
+        let (config, samples) = (&self.config, self.splits.train.len());
+        let (_, order) = match self.order.take_if(|(known, _)| *known == epoch) {
+            Some(known) => self.order.insert(known),
+            None => self.order.insert((epoch, epoch_order(samples, config.seed, epoch as u64))),
+        };
+        let start = self.position.step % (samples / config.train.batch) * config.train.batch;
         let indices = &order[start..start + config.train.batch];
         let draw = Draw { augment: config.augment, seed: config.seed, epoch: epoch as u64 };
         batch(&self.splits.train, indices, &self.splits.normalisation, Some(draw))
@@ -157,12 +165,13 @@ impl Trainer {
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let epoch = self.position.step / self.steps_per_epoch();
         let batch = self.next_batch(epoch)?;
-        let gradient = self.network.gradient(&batch, &self.method);
+        let gradient = self.network.gradient_with(&batch, &self.method, &self.memory);
         self.finite("the loss", gradient.score.loss)?;
         self.finite("the norm of the gradient", gradient.norm)?;
         let rate = self.schedule.step();
         let network = self.network.clone();
         self.network = self.optimiser.step(rate.clone(), network, gradient.record);
+        self.network.remember(&gradient.statistics);
         self.position.step += 1;
         Ok(StepReport {
             epoch,

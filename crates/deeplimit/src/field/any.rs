@@ -123,6 +123,10 @@ impl<R: Real> Layer<R> for AnyLayer {
         each!(self, layer => Layer::<R>::width(layer))
     }
 
+    fn tile_samples(&self, batch: usize) -> usize {
+        each!(self, layer => Layer::<R>::tile_samples(layer, batch))
+    }
+
     fn tape(&self, rows: usize) -> AnyTape<R> {
         match self {
             Self::Linear(_) => AnyTape::Linear(()),

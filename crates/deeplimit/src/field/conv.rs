@@ -2,7 +2,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Convolution, Image, Start, vector};
+use crate::kernel::{Activation, Buffer, Convolution, Image, Start, vector};
 use crate::{Real, Rows};
 
 /// f(x) = W₂ ∗ σ(W₁ ∗ x + b₁) + b₂: cross-correlations with stride 1 and zero padding 1;
@@ -36,10 +36,10 @@ impl Conv {
 
 /// Pre-activations z and activations a; and the cotangents of both, sized at the first pull-back.
 pub struct ConvTape<R> {
-    z: Vec<R>,
-    a: Vec<R>,
-    z_bar: Vec<R>,
-    a_bar: Vec<R>,
+    z: Buffer<R>,
+    a: Buffer<R>,
+    z_bar: Buffer<R>,
+    a_bar: Buffer<R>,
 }
 
 impl<R: Real> Layer<R> for Conv {
@@ -59,9 +59,14 @@ impl<R: Real> Layer<R> for Conv {
         self.inner.inputs() * self.image().pixels()
     }
 
+    /// What fills the widest vectors: each weight serves all pixels already.
+    fn tile_samples(&self, _batch: usize) -> usize {
+        16
+    }
+
     fn tape(&self, rows: usize) -> ConvTape<R> {
-        let buffer = || vec![R::zero(); rows * self.hidden_width()];
-        ConvTape { z: buffer(), a: buffer(), z_bar: Vec::new(), a_bar: Vec::new() }
+        let buffer = || Buffer::zeros(rows * self.hidden_width());
+        ConvTape { z: buffer(), a: buffer(), z_bar: Buffer::default(), a_bar: Buffer::default() }
     }
 
     fn tape_bytes(&self, tape: &ConvTape<R>) -> usize {
@@ -86,8 +91,8 @@ impl<R: Real> Layer<R> for Conv {
     ) {
         let ConvTape { z, a, z_bar, a_bar } = tape;
         let (bar, rows) = (cotangent.columns(), x.rows());
-        a_bar.resize(a.len(), R::zero());
-        z_bar.resize(z.len(), R::zero());
+        a_bar.resize(a.len());
+        z_bar.resize(z.len());
         self.outer.apply_transposed(theta[2], Start::Zero, bar, a_bar, rows);
         self.activation.pull_back(z, a, a_bar, z_bar);
         if let Some(gradient) = gradient {

@@ -6,11 +6,12 @@
 
 use super::conv::window_norms;
 use super::parameters::with_theta;
+use super::statistics::{LayerStatistics, Met, Statistics};
 use super::{Field, NodeGradient, Sink, Tiled};
 use crate::Real;
 use crate::control::{Control, Kind, Position};
 use crate::kernel::normalise::{self, Moments};
-use crate::kernel::{Activation, Convolution, Image, Start, vector};
+use crate::kernel::{Activation, Buffer, Convolution, Image, Start, vector};
 use rayon::prelude::*;
 
 /// Added to variances (Ioffe, Szegedy 2015; the value PyTorch uses).
@@ -25,22 +26,13 @@ pub struct ConvBn<R> {
     outer: Convolution,
     control: Control<R>,
     statistics: Statistics,
-}
-
-/// Where mean and variance of a channel come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Statistics {
-    /// The batch at hand, as in training.
-    Batch,
-    /// Numbers that were gathered before, as in evaluation: for each node (mean, variance) of every
-    /// hidden channel, then of every outer one.
-    Held(Vec<Vec<[f64; 2]>>),
+    met: Met,
 }
 
 /// One normalisation's share of a tape.
 struct Norm<R> {
     /// (y − mean) / √(variance + ε), tile by tile.
-    normal: Vec<Vec<R>>,
+    normal: Vec<Buffer<R>>,
     /// 1 / √(variance + ε) a channel.
     inverse: Vec<f64>,
     moments: Vec<Moments>,
@@ -50,17 +42,17 @@ struct Norm<R> {
 /// between them; and the cotangents of a pull-back.
 pub struct ConvBnTape<R> {
     norms: [Norm<R>; 2],
-    z: Vec<Vec<R>>,
-    a: Vec<Vec<R>>,
-    bar: Vec<Vec<R>>,
-    a_bar: Vec<Vec<R>>,
-    z_bar: Vec<Vec<R>>,
+    z: Vec<Buffer<R>>,
+    a: Vec<Buffer<R>>,
+    bar: Vec<Buffer<R>>,
+    a_bar: Vec<Buffer<R>>,
+    z_bar: Vec<Buffer<R>>,
 }
 
 impl<R: Real> ConvBnTape<R> {
     /// (mean, variance) that the last evaluation used: of every hidden channel, then of every outer
     /// one.
-    pub fn statistics(&self) -> Vec<[f64; 2]> {
+    pub fn statistics(&self) -> LayerStatistics {
         let moments = self.norms.iter().flat_map(|norm| &norm.moments);
         moments.map(|moments| [moments.mean, moments.variance()]).collect()
     }
@@ -96,6 +88,7 @@ impl<R: Real> ConvBn<R> {
             activation,
             inner: Convolution::same([channels, hidden], image),
             outer: Convolution::same([hidden, channels], image),
+            met: Met::new(control.nodes()),
             control,
             statistics: Statistics::Batch,
         }
@@ -112,6 +105,14 @@ impl<R: Real> ConvBn<R> {
             assert!(nodes.iter().all(|node| node.len() == channels), "of every channel");
         }
         Self { statistics, ..self }
+    }
+
+    /// Mean and *unbiased* variance of the batch in every hidden channel, then in every outer one,
+    /// at each node: what the first walk through this field met on its way forward. Later walks,
+    /// back or forward, change nothing. At a node that the scheme never reads (the last one of the
+    /// midpoint rule) what was met just before it. `None` before a walk, or if statistics are held.
+    pub fn gathered(&self) -> Option<Vec<LayerStatistics>> {
+        self.met.all()
     }
 
     /// The parameters.
@@ -140,8 +141,8 @@ impl<R: Real> ConvBn<R> {
         Some(here.iter().zip(&nodes[node + 1][part]).map(blend).collect())
     }
 
-    /// Turns what a convolution has left in `norm.normal` into normalised values, given the moments
-    /// of each tile's channels.
+    /// Settles mean and deviation of every channel of a normalisation, given the moments of each
+    /// tile's channels.
     fn settle(&self, which: usize, position: Position, norm: &mut Norm<R>, parts: &[Vec<Moments>]) {
         norm.moments = match self.held(which, position) {
             Some(held) => held
@@ -164,7 +165,7 @@ impl<R: Real> ConvBn<R> {
     /// The cotangent of y for that of norm(y), in place, with the gradients of g and β.
     fn pull_back_norm(
         &self,
-        bar: &mut [Vec<R>],
+        bar: &mut [Buffer<R>],
         norm: &Norm<R>,
         gain: &[R],
         mut gradient: Option<&mut NodeGradient<'_, R>>,
@@ -178,7 +179,7 @@ impl<R: Real> ConvBn<R> {
                 planes.map(|(bar, normal)| normalise::bar_sums(bar, normal)).collect()
             })
             .collect();
-        let count: usize = bar.iter().map(Vec::len).sum::<usize>() / channels;
+        let count: usize = bar.iter().map(|buffer| buffer.len()).sum::<usize>() / channels;
         let mut means = vec![[0.0; 2]; channels];
         for channel in 0..channels {
             let total = sums.iter().fold([0.0; 2], |total, tile| {
@@ -209,10 +210,10 @@ fn planes<R>(image: &[R], channels: usize) -> impl Iterator<Item = &[R]> {
 }
 
 /// Sizes one buffer a tile.
-fn size<R: Real>(buffers: &mut Vec<Vec<R>>, lengths: impl Iterator<Item = usize>) {
+fn size<R: Real>(buffers: &mut Vec<Buffer<R>>, lengths: impl Iterator<Item = usize>) {
     let lengths: Vec<usize> = lengths.collect();
-    buffers.resize_with(lengths.len(), Vec::new);
-    buffers.iter_mut().zip(lengths).for_each(|(buffer, length)| buffer.resize(length, R::zero()));
+    buffers.resize_with(lengths.len(), Buffer::default);
+    buffers.iter_mut().zip(lengths).for_each(|(buffer, length)| buffer.resize(length));
 }
 
 /// Adds up what tiles found, in their order.
@@ -313,6 +314,9 @@ impl<R: Real> Field for ConvBn<R> {
                     vector::affine(out, normal, g2[channel], be2[channel]);
                 }
             });
+            if self.statistics == Statistics::Batch {
+                self.met.meet(position, first.moments.iter().chain(&second.moments));
+            }
         });
     }
 
@@ -327,8 +331,8 @@ impl<R: Real> Field for ConvBn<R> {
     ) {
         let ConvBnTape { norms: [first, second], z, a, bar, a_bar, z_bar } = tape;
         size(bar, cotangent.tiles.iter().map(|tile| tile.columns().len()));
-        size(a_bar, a.iter().map(Vec::len));
-        size(z_bar, a.iter().map(Vec::len));
+        size(a_bar, a.iter().map(|buffer| buffer.len()));
+        size(z_bar, a.iter().map(|buffer| buffer.len()));
         bar.par_iter_mut()
             .zip(&cotangent.tiles)
             .for_each(|(bar, tile)| bar.copy_from_slice(tile.columns()));

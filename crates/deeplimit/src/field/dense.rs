@@ -2,7 +2,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Matrix, Start, multiply};
+use crate::kernel::{Activation, Buffer, Matrix, Start, multiply};
 use crate::{Real, Rows};
 
 /// f(x) = σ(K x + b), with K of shape `[width, width]` and b of shape `[width]`.
@@ -16,10 +16,10 @@ pub struct Dense {
 
 /// Pre-activations and activations; and the cotangents of both, sized at the first pull-back.
 pub struct DenseTape<R> {
-    z: Vec<R>,
-    a: Vec<R>,
-    z_bar: Vec<R>,
-    cotangent: Vec<R>,
+    z: Buffer<R>,
+    a: Buffer<R>,
+    z_bar: Buffer<R>,
+    cotangent: Buffer<R>,
 }
 
 impl<R: Real> Layer<R> for Dense {
@@ -38,8 +38,13 @@ impl<R: Real> Layer<R> for Dense {
     }
 
     fn tape(&self, rows: usize) -> DenseTape<R> {
-        let buffer = || vec![R::zero(); rows * self.width];
-        DenseTape { z: buffer(), a: buffer(), z_bar: Vec::new(), cotangent: Vec::new() }
+        let buffer = || Buffer::zeros(rows * self.width);
+        DenseTape {
+            z: buffer(),
+            a: buffer(),
+            z_bar: Buffer::default(),
+            cotangent: Buffer::default(),
+        }
     }
 
     fn tape_bytes(&self, tape: &DenseTape<R>) -> usize {
@@ -62,9 +67,9 @@ impl<R: Real> Layer<R> for Dense {
         gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
         let (rows, width) = (x.rows(), self.width);
-        tape.z_bar.resize(rows * width, R::zero());
-        tape.cotangent.clear();
-        tape.cotangent.extend_from_slice(cotangent.columns());
+        tape.z_bar.resize(rows * width);
+        tape.cotangent.resize(rows * width);
+        tape.cotangent.copy_from_slice(cotangent.columns());
         self.activation.pull_back(&tape.z, &tape.a, cotangent.columns(), &mut tape.z_bar);
         if let Some(gradient) = gradient {
             super::mlp::affine_gradient(&tape.z_bar, x.columns(), rows, gradient, 0);

@@ -2,7 +2,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Matrix, Start, add_outer, multiply, vector};
+use crate::kernel::{Activation, Buffer, Matrix, Start, add_outer, multiply, vector};
 use crate::{Real, Rows};
 
 /// f(x) = W₂ σ(W₁ x + b₁) + b₂, with W₁ `[hidden, width]`, b₁ `[hidden]`, W₂ `[width, hidden]`,
@@ -20,10 +20,10 @@ pub struct Mlp {
 /// Activations a, pre-activations z where the activation's derivative needs them; and the cotangents
 /// of both, sized at the first pull-back.
 pub struct MlpTape<R> {
-    z: Vec<R>,
-    a: Vec<R>,
-    z_bar: Vec<R>,
-    a_bar: Vec<R>,
+    z: Buffer<R>,
+    a: Buffer<R>,
+    z_bar: Buffer<R>,
+    a_bar: Buffer<R>,
 }
 
 impl<R: Real> Layer<R> for Mlp {
@@ -44,9 +44,9 @@ impl<R: Real> Layer<R> for Mlp {
     }
 
     fn tape(&self, rows: usize) -> MlpTape<R> {
-        let buffer = |needed: bool| vec![R::zero(); if needed { rows * self.hidden } else { 0 }];
+        let buffer = |needed: bool| Buffer::zeros(if needed { rows * self.hidden } else { 0 });
         let z = buffer(self.activation.needs_argument());
-        MlpTape { z, a: buffer(true), z_bar: Vec::new(), a_bar: Vec::new() }
+        MlpTape { z, a: buffer(true), z_bar: Buffer::default(), a_bar: Buffer::default() }
     }
 
     fn tape_bytes(&self, tape: &MlpTape<R>) -> usize {
@@ -78,8 +78,8 @@ impl<R: Real> Layer<R> for Mlp {
         gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
         let (rows, width, hidden) = (x.rows(), self.width, self.hidden);
-        tape.a_bar.resize(rows * hidden, R::zero());
-        tape.z_bar.resize(rows * hidden, R::zero());
+        tape.a_bar.resize(rows * hidden);
+        tape.z_bar.resize(rows * hidden);
         let outer = Matrix::new(theta[2], width, hidden).t();
         multiply(&mut tape.a_bar, Start::Zero, outer, cotangent.columns(), rows);
         let z = if self.activation.needs_argument() { &tape.z } else { &tape.a };

@@ -13,16 +13,18 @@ mod linear;
 mod mlp;
 mod parameters;
 mod stacked;
+mod statistics;
 mod tiled;
 
 pub use any::{AnyLayer, AnyTape, LayerName};
 pub use conv::{Conv, ConvTape};
-pub use conv_bn::{ConvBn, ConvBnTape, Statistics};
+pub use conv_bn::{ConvBn, ConvBnTape};
 pub use dense::{Dense, DenseTape};
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpTape};
 pub use parameters::{NodeGradient, Sink};
 pub use stacked::{Layer, Stacked};
+pub use statistics::{LayerStatistics, Statistics};
 pub use tiled::Tiled;
 
 use crate::State;

@@ -19,6 +19,11 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
     /// Numbers a sample.
     fn width(&self) -> usize;
 
+    /// Samples of a tile of a batch.
+    fn tile_samples(&self, batch: usize) -> usize {
+        tile(batch, self.width() * size_of::<R>())
+    }
+
     /// Buffers for `rows` samples.
     fn tape(&self, rows: usize) -> Self::Tape;
 
@@ -183,7 +188,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 
     fn tile_samples(&self, like: &Rows<R>) -> Option<usize> {
-        Some(tile(like.rows(), self.layer.width() * size_of::<R>()))
+        Some(self.layer.tile_samples(like.rows()))
     }
 
     fn has_kink(&self) -> bool {
@@ -203,15 +208,14 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 }
 
-/// Samples of a tile: as many as fill vector registers, and no more than leave the states of a
-/// step in a core's own cache; half of a small batch, so that two cores have work.
+/// Samples of a tile: as many as a step's states leave room for in a core's own cache, so that each
+/// weight that is fetched serves many; half of a small batch, so that two cores have work.
 fn tile(batch: usize, sample_bytes: usize) -> usize {
     /// The widest vectors hold as many single-precision numbers.
     const LEAST: usize = 16;
-    /// A block of sums in registers is four vectors wide.
-    const MOST: usize = 64;
-    /// A step has about ten states in its hands; a core's own cache holds 1 MiB or more.
-    const STATE_BYTES: usize = 128 * 1024;
+    const MOST: usize = 128;
+    /// A step has a few states in its hands at a time; a core's own cache holds 1 MiB or more.
+    const STATE_BYTES: usize = 256 * 1024;
     let fitting = STATE_BYTES / sample_bytes.max(1);
     fitting.min(batch.div_ceil(2)).clamp(LEAST, MOST).next_multiple_of(LEAST)
 }

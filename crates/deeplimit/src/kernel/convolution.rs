@@ -5,6 +5,7 @@ use super::contract::{Place, Start, Sums, contract, widest};
 use super::correlate;
 use super::product::block_width;
 use super::simd::dispatch;
+use super::winograd::{self, Winograd};
 use crate::Real;
 use pulp::{Simd, WithSimd};
 
@@ -92,6 +93,11 @@ impl Convolution {
         Image { height, width }
     }
 
+    fn is_winograd(&self) -> bool {
+        (self.side, self.stride, self.padding) == (3, 1, 1)
+            && winograd::pays([self.inputs, self.outputs], self.image)
+    }
+
     fn check(&self, weight: usize, x: usize, out: usize, samples: usize) {
         let windows = self.side * self.side;
         assert_eq!(weight, self.outputs * self.inputs * windows, "weights of a convolution");
@@ -114,6 +120,13 @@ impl Convolution {
         self.check(weight.len(), x.len(), out.len(), samples);
         if let Start::Bias(bias) = start {
             assert_eq!(bias.len(), self.outputs, "one bias a channel");
+        }
+        let channels = [self.inputs, self.outputs];
+        if self.is_winograd() {
+            let (image, transposed) = (self.image, false);
+            let (from, to) = (x, out);
+            return Winograd { weight, channels, transposed, image, samples, start, from, to }
+                .run();
         }
         let windows = (self.side * self.side) as isize;
         dispatch(Slide {
@@ -146,6 +159,13 @@ impl Convolution {
     ) {
         self.check(weight.len(), x_bar.len(), bar.len(), samples);
         assert!(!matches!(start, Start::Bias(_)), "a transpose has no bias");
+        let channels = [self.outputs, self.inputs];
+        if self.is_winograd() {
+            let (image, transposed) = (self.image, true);
+            let (from, to) = (bar, x_bar);
+            return Winograd { weight, channels, transposed, image, samples, start, from, to }
+                .run();
+        }
         let windows = (self.side * self.side) as isize;
         dispatch(Slide {
             runs: &self.transposed,
@@ -461,7 +481,7 @@ mod tests {
     }
 
     /// inputs, outputs, height, width, side, stride, padding, samples
-    const CASES: [[usize; 8]; 12] = [
+    const CASES: [[usize; 8]; 15] = [
         [1, 1, 1, 1, 3, 1, 1, 1],
         [3, 5, 4, 6, 3, 1, 1, 3],
         [16, 16, 10, 10, 3, 1, 1, 16],
@@ -473,6 +493,9 @@ mod tests {
         [2, 2, 7, 5, 2, 2, 1, 8],
         [1, 2, 2, 40, 3, 1, 1, 16],
         [9, 5, 16, 8, 3, 1, 1, 16],
+        [16, 20, 4, 5, 3, 1, 1, 3],
+        [17, 16, 7, 11, 3, 1, 1, 18],
+        [64, 17, 6, 6, 3, 1, 1, 16],
         [5, 17, 32, 32, 3, 2, 1, 19],
     ];
 

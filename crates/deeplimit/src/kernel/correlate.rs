@@ -5,9 +5,10 @@ use super::simd::dispatch;
 use crate::Real;
 use pulp::{Simd, WithSimd};
 
-/// Pixels, times output channels, of the strip of an image that is worked on at a time: it stays
-/// in a core's own cache while all pairs of channels pass over it.
-const STRIP: usize = 4096;
+/// Pixels of the strip of an image, and output channels, that are worked on at a time: they stay in
+/// a core's own cache while all input channels pass over them.
+const STRIP: usize = 256;
+const GROUP: usize = 16;
 
 pub(super) fn add_weight_gradient<R: Real>(
     convolution: &Convolution,
@@ -17,13 +18,12 @@ pub(super) fn add_weight_gradient<R: Real>(
     samples: usize,
 ) {
     let out = convolution.out();
-    let pixels = (STRIP / convolution.outputs.max(1)).clamp(96, 512);
-    let strip = pixels.div_ceil(out.width).min(out.height);
+    let strip = STRIP.div_ceil(out.width).min(out.height);
     let height = (strip - 1) * convolution.stride + convolution.side;
     let width = (out.width - 1) * convolution.stride + convolution.side;
     let most_lanes = 64 / size_of::<R>();
     let (seen, plane) = (height * width, strip * out.width);
-    R::with_scratch((seen + convolution.outputs * plane) * most_lanes, |scratch| {
+    R::with_scratch((seen + GROUP * plane) * most_lanes, |scratch| {
         let (x_strip, bar_strip) = scratch.split_at_mut(seen * most_lanes);
         dispatch(Gradient {
             convolution,
@@ -51,7 +51,7 @@ struct Gradient<'a, R> {
     padded: [usize; 2],
     /// What a strip sees of one input channel, a vector a pixel, zeros beyond the image.
     x_strip: &'a mut [R],
-    /// The strip of all output channels, a vector a pixel.
+    /// The strip of a group of output channels, a vector a pixel.
     bar_strip: &'a mut [R],
 }
 
@@ -68,17 +68,22 @@ impl<R: Real> WithSimd for Gradient<'_, R> {
             for first in (0..out.height).step_by(self.strip) {
                 let rows = self.strip.min(out.height - first);
                 let plane = rows * out.width * lanes;
-                for output in 0..outputs {
-                    let from = (output * out.height + first) * out.width * self.samples + sample;
-                    let to = &mut self.bar_strip[output * plane..][..plane];
-                    copy_pixels(simd, &self.bar[from..], self.samples, count, to);
-                }
-                for input in 0..inputs {
-                    self.pad(simd, input, first, sample, count);
-                    if side.is_multiple_of(3) {
-                        self.taps::<S, 3, 2>(simd, input, rows);
-                    } else {
-                        self.taps::<S, 1, 4>(simd, input, rows);
+                for group in (0..outputs).step_by(GROUP) {
+                    let group = group..outputs.min(group + GROUP);
+                    for (output, to) in
+                        group.clone().zip(self.bar_strip.chunks_exact_mut(plane.max(1)))
+                    {
+                        let from = (output * out.height + first) * out.width;
+                        let from = &self.bar[from * self.samples + sample..];
+                        copy_pixels(simd, from, self.samples, count, to);
+                    }
+                    for input in 0..inputs {
+                        self.pad(simd, input, first, sample, count);
+                        if side.is_multiple_of(3) {
+                            self.taps::<S, 3, 2>(simd, input, rows, group.clone());
+                        } else {
+                            self.taps::<S, 1, 4>(simd, input, rows, group.clone());
+                        }
                     }
                 }
             }
@@ -123,15 +128,21 @@ impl<R: Real> Gradient<'_, R> {
         simd: S,
         input: usize,
         rows: usize,
+        group: std::ops::Range<usize>,
     ) {
-        let Convolution { inputs, outputs, side, .. } = *self.convolution;
+        let Convolution { inputs, side, .. } = *self.convolution;
         for down in (0..side).step_by(SIDE) {
             for right in (0..side).step_by(SIDE) {
-                let mut output = 0;
-                while output < outputs {
-                    let square = Square { of: &*self, rows, first: [down, right], output };
+                let mut output = group.start;
+                while output < group.end {
+                    let square = Square {
+                        of: &*self,
+                        rows,
+                        first: [down, right],
+                        channel: output - group.start,
+                    };
                     let mut sums = [[[R::zero(); SIDE]; SIDE]; OUTPUTS];
-                    let many = if output + OUTPUTS <= outputs {
+                    let many = if output + OUTPUTS <= group.end {
                         sums = simd.vectorize(Taps::<'_, R, SIDE, OUTPUTS>(square));
                         OUTPUTS
                     } else {
@@ -159,7 +170,8 @@ struct Square<'a, R> {
     rows: usize,
     /// The first tap, down and right.
     first: [usize; 2],
-    output: usize,
+    /// The first channel, in its group.
+    channel: usize,
 }
 
 struct Taps<'a, R, const SIDE: usize, const OUTPUTS: usize>(Square<'a, R>);
@@ -171,18 +183,18 @@ impl<R: Real, const SIDE: usize, const OUTPUTS: usize> WithSimd for Taps<'_, R, 
     #[expect(unsafe_code, reason = "kernels address by pointer")]
     #[expect(clippy::needless_range_loop, reason = "sums stay in registers only when indexed")]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let Square { of, rows, first, output } = self.0;
+        let Square { of, rows, first, channel } = self.0;
         let lanes = R::lanes::<S>();
         let (width, stride) = (of.convolution.out().width, of.convolution.stride);
         let plane = rows * width * lanes;
         let padded_row = of.padded[1] * lanes;
         let mut sums = [[[R::splat(simd, R::zero()); SIDE]; SIDE]; OUTPUTS];
         for y in 0..rows {
-            let mut bar = of.bar_strip[output * plane + y * width * lanes..].as_ptr();
+            let mut bar = of.bar_strip[channel * plane + y * width * lanes..].as_ptr();
             let row = y * stride + first[0];
             let mut x = of.x_strip[row * padded_row + first[1] * lanes..].as_ptr();
             for _ in 0..width {
-                // SAFETY: `bar_strip` holds a plane for every output channel, `x_strip` every
+                // SAFETY: `bar_strip` holds a plane for every channel of the group, `x_strip` every
                 // pixel that the windows of the strip see.
                 unsafe {
                     let mut bars = [R::splat(simd, R::zero()); OUTPUTS];

@@ -9,6 +9,7 @@
 //! This is the only room in which `unsafe` is allowed.
 
 pub(crate) mod activation;
+mod buffer;
 mod contract;
 mod convolution;
 mod correlate;
@@ -18,8 +19,10 @@ mod simd;
 pub(crate) mod single;
 mod transpose;
 pub(crate) mod vector;
+mod winograd;
 
 pub use activation::Activation;
+pub use buffer::Buffer;
 pub use contract::Start;
 pub use convolution::{Convolution, Image};
 pub use product::{Matrix, add_outer, multiply};

@@ -2,6 +2,7 @@
 
 use super::contract::{Place, Start, Sums, contract, widest};
 use super::simd::dispatch;
+use super::simd::fetch;
 use super::transpose::transpose;
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -49,8 +50,11 @@ impl<R: Real> Matrix<'_, R> {
     fn pack<'s>(self, rows: usize, columns: usize, strip: &'s mut [R]) -> Matrix<'s, R> {
         for (column, copy) in strip.chunks_exact_mut(rows).take(columns).enumerate() {
             let column = &self.data[column * self.column_stride..];
-            if self.row_stride == 1 {
-                copy.copy_from_slice(&column[..rows]);
+            if let (1, Ok(copy), Some(column)) =
+                (self.row_stride, <&mut [R; STRIP]>::try_from(&mut *copy), column.first_chunk())
+            {
+                fetch(column.as_ptr().wrapping_add(STRIP), STRIP);
+                *copy = *column;
             } else {
                 let values = column.iter().step_by(self.row_stride);
                 copy.iter_mut().zip(values).for_each(|(copy, value)| *copy = *value);
@@ -129,7 +133,7 @@ struct Multiply<'a, R> {
 }
 
 /// Longest sum that is taken in one go: so many rows of `right` stay in the fastest cache.
-const DEPTH: usize = 128;
+const DEPTH: usize = 64;
 /// Rows of `left` that are copied together where a column of it is strewn over memory.
 const STRIP: usize = 48;
 /// Distance of neighbours in a sum, in numbers, from which copying pays.

@@ -4,6 +4,7 @@
 //! FMA, and portably (four lanes that the compiler maps to what the target always has: SSE2 on
 //! x86-64, NEON on 64-bit ARM).
 
+use super::buffer::Buffer;
 use pulp::{Scalar128b, Simd, WithSimd};
 use std::any::TypeId;
 use std::cell::RefCell;
@@ -95,6 +96,22 @@ pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
 #[inline(always)]
 pub(crate) fn fused<S: Simd>() -> bool {
     cfg!(target_arch = "aarch64") || TypeId::of::<S>() != TypeId::of::<Scalar128b>()
+}
+
+/// Asks for `count` numbers to be brought near; nothing more happens.
+#[inline(always)]
+pub(crate) fn fetch<R>(from: *const R, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..count).step_by(64 / size_of::<R>()) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        #[expect(unsafe_code, reason = "a prefetch takes a pointer, and reads nothing")]
+        // SAFETY: any address may be asked for.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast::<i8>());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, count);
 }
 
 /// Vectors of an element type, in whatever registers an instruction set has.
@@ -210,11 +227,11 @@ macro_rules! lanes {
 
             fn with_scratch<T>(length: usize, work: impl FnOnce(&mut [Self]) -> T) -> T {
                 thread_local! {
-                    static SPARE: RefCell<Vec<Vec<$real>>> = const { RefCell::new(Vec::new()) };
+                    static SPARE: RefCell<Vec<Buffer<$real>>> = const { RefCell::new(Vec::new()) };
                 }
                 let mut scratch = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
                 if scratch.len() < length {
-                    scratch.resize(length, 0.0);
+                    scratch.resize(length);
                 }
                 let result = work(&mut scratch[..length]);
                 SPARE.with_borrow_mut(|spare| spare.push(scratch));

@@ -1,0 +1,185 @@
+//! The residual functions that a configuration can name.
+
+use deeplimit::Real;
+use deeplimit::control::{Control, Family, Kind};
+use deeplimit::field::{AnyLayer, ConvBn, Layer, LayerName};
+use deeplimit::kernel::{Activation, Image};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::sync::LazyLock;
+
+/// A field by name: one of the library's layers, or the convolutional one with batch normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldName {
+    /// A layer whose samples do not see each other.
+    Layer(LayerName),
+    /// norm₂(conv₂(σ(norm₁(conv₁(x))))).
+    ConvBn,
+}
+
+impl FieldName {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        LayerName::ALL.into_iter().map(Self::Layer).chain([Self::ConvBn])
+    }
+
+    /// The field of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|field| field.name() == name)
+    }
+
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Layer(layer) => layer.name(),
+            Self::ConvBn => "conv-bn",
+        }
+    }
+
+    /// Whether the field has hidden units or channels.
+    pub fn has_hidden(self) -> bool {
+        match self {
+            Self::Layer(layer) => layer.has_hidden(),
+            Self::ConvBn => true,
+        }
+    }
+
+    /// Whether the field has a nonlinearity.
+    pub fn has_activation(self) -> bool {
+        match self {
+            Self::Layer(layer) => layer.has_activation(),
+            Self::ConvBn => true,
+        }
+    }
+
+    /// Whether the state must be images; `hidden` then counts channels.
+    pub fn needs_images(self) -> bool {
+        matches!(self, Self::Layer(LayerName::Conv) | Self::ConvBn)
+    }
+
+    /// The field for states of `channels` images. What it does not have (`hidden`, `activation`) is
+    /// not used.
+    pub fn formula(
+        self,
+        channels: usize,
+        image: Image,
+        hidden: usize,
+        activation: Activation,
+    ) -> Formula {
+        match self {
+            Self::Layer(layer) => Formula::Layer(layer.layer(channels, image, hidden, activation)),
+            Self::ConvBn => Formula::ConvBn { channels, hidden, image, activation },
+        }
+    }
+}
+
+impl Serialize for FieldName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        static NAMES: LazyLock<Vec<&str>> =
+            LazyLock::new(|| FieldName::all().map(FieldName::name).collect());
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| de::Error::unknown_variant(&name, &NAMES))
+    }
+}
+
+/// A field with its sizes, without its weights.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one a stage")]
+pub enum Formula {
+    /// A layer whose samples do not see each other.
+    Layer(AnyLayer),
+    /// A [`ConvBn`].
+    ConvBn {
+        /// Channels of the state.
+        channels: usize,
+        /// Channels within.
+        hidden: usize,
+        /// Size of the images.
+        image: Image,
+        /// Nonlinearity.
+        activation: Activation,
+    },
+}
+
+impl Formula {
+    /// The kinds of its parameters.
+    pub fn kinds(&self) -> Vec<Kind> {
+        match self {
+            Self::Layer(layer) => Layer::<f32>::kinds(layer),
+            Self::ConvBn { channels, hidden, .. } => ConvBn::<f32>::kinds(*channels, *hidden),
+        }
+    }
+
+    /// Numbers a sample of the state.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Layer(layer) => Layer::<f32>::width(layer),
+            Self::ConvBn { channels, image, .. } => channels * image.pixels(),
+        }
+    }
+
+    /// Channels that are normalised, hidden ones first; 0 where none are.
+    pub fn normalised(&self) -> usize {
+        match self {
+            Self::Layer(_) => 0,
+            Self::ConvBn { channels, hidden, .. } => hidden + channels,
+        }
+    }
+
+    /// Initial weights of a family, times `gain`. Normalisations start with scale 1 and shift 0.
+    pub fn initial<R: Real>(
+        &self,
+        nodes: usize,
+        family: Family,
+        gain: f64,
+        seed: u64,
+    ) -> Control<R> {
+        let mut control = Control::<f64>::random(self.kinds(), nodes, family, seed);
+        let normalises = matches!(self, Self::ConvBn { .. });
+        let names: Vec<&str> = control.kinds().iter().map(|kind| kind.name).collect();
+        for (name, values) in names.into_iter().zip(control.values_mut()) {
+            match name {
+                "g1" | "g2" if normalises => values.fill(1.0),
+                "be1" | "be2" if normalises => values.fill(0.0),
+                _ => values.iter_mut().for_each(|value| *value *= gain),
+            }
+        }
+        control.cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_back_and_an_unknown_one_lists_all() {
+        for field in FieldName::all() {
+            let value = toml::Value::try_from(field).expect("a name");
+            assert_eq!(value.try_into(), Ok(field));
+        }
+        let error = toml::Value::from("conv-nb").try_into::<FieldName>();
+        let text = error.expect_err("no field").to_string();
+        assert!(text.contains("unknown variant `conv-nb`") && text.contains("`conv-bn`"), "{text}");
+    }
+
+    #[test]
+    fn normalisations_start_as_none_whatever_the_gain() {
+        let image = Image { height: 3, width: 3 };
+        let formula = FieldName::ConvBn.formula(2, image, 3, Activation::Relu);
+        let control = formula.initial::<f32>(4, Family::Smooth, 7.0, 1);
+        let doubled = formula.initial::<f32>(4, Family::Smooth, 14.0, 1);
+        for (kind, (values, doubled)) in control.values().iter().zip(doubled.values()).enumerate() {
+            match control.kinds()[kind].name {
+                "g1" | "g2" => assert!(values.iter().all(|v| *v == 1.0) && values == doubled),
+                "be1" | "be2" => assert!(values.iter().all(|v| *v == 0.0) && values == doubled),
+                _ => assert!(values.iter().zip(doubled).all(|(v, d)| 2.0 * v == *d)),
+            }
+        }
+    }
+}

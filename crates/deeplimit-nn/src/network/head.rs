@@ -1,0 +1,108 @@
+//! The last state to the outputs, and on to the loss.
+
+use super::Score;
+use super::config::NetworkPlan;
+use super::loss::loss;
+use super::map::{Map, Slopes, cut};
+use super::stage::{affine, affine_map};
+use crate::data::BatchTargets;
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Device;
+use deeplimit::{Rows, State};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// An affine map of the last state, or of the means of its channels.
+#[derive(Module, Debug)]
+pub(super) struct Head {
+    linear: Linear,
+    #[module(skip)]
+    pool: Option<Pool>,
+}
+
+/// The mean of each channel over its image.
+#[derive(Clone, Copy, Debug)]
+struct Pool {
+    channels: usize,
+    pixels: usize,
+}
+
+/// A head with its present weights.
+pub(super) struct Reader {
+    pool: Option<Pool>,
+    map: Map,
+}
+
+impl Head {
+    pub(super) fn new(plan: &NetworkPlan, seed: u64, device: &Device) -> Self {
+        let state = plan.stages.last().expect("a checked network has a stage").state;
+        let inputs = if plan.pool { state.channels } else { state.elements() };
+        let pool = Pool { channels: state.channels, pixels: state.plane() };
+        let linear = affine(inputs, plan.outputs.count(), seed, device);
+        Self { linear, pool: plan.pool.then_some(pool) }
+    }
+
+    pub(super) fn reader(&self) -> Reader {
+        Reader { pool: self.pool, map: affine_map(&self.linear) }
+    }
+}
+
+impl Reader {
+    /// Slopes before any sample.
+    pub(super) fn no_slopes(&self) -> Slopes {
+        self.map.no_slopes()
+    }
+
+    /// The outputs of a batch.
+    pub(super) fn forward(&self, x: &Rows<f32>) -> Rows<f32> {
+        let tiles = cut(x);
+        Rows::join(tiles.par_iter().map(|tile| self.map.apply(&self.read(tile))).collect())
+    }
+
+    /// Score and slopes of some samples of a batch, given their last state, and its cotangent.
+    pub(super) fn loss(
+        &self,
+        x: &Rows<f32>,
+        targets: &BatchTargets,
+        samples: Range<usize>,
+    ) -> ((Score, Slopes), Rows<f32>) {
+        let read = self.read(x);
+        let (score, bar) = loss(&self.map.apply(&read), targets, samples);
+        let mut slopes = self.no_slopes();
+        self.map.add_slopes(&read, &bar, &mut slopes);
+        let bar = self.map.pull_back(&read, &bar);
+        ((score, slopes), self.pool.map_or_else(|| bar.clone(), |pool| pool.spread(&bar)))
+    }
+
+    fn read(&self, x: &Rows<f32>) -> Rows<f32> {
+        self.pool.map_or_else(|| x.clone(), |pool| pool.means(x))
+    }
+}
+
+impl Pool {
+    fn means(self, x: &Rows<f32>) -> Rows<f32> {
+        let samples = x.rows();
+        let mut means = Rows::zeros(samples, self.channels);
+        let channels = x.columns().chunks_exact(self.pixels * samples);
+        for (mean, channel) in means.columns_mut().chunks_exact_mut(samples).zip(channels) {
+            for pixel in channel.chunks_exact(samples) {
+                mean.iter_mut().zip(pixel).for_each(|(mean, x)| *mean += x);
+            }
+        }
+        means.scale(1.0 / self.pixels as f64);
+        means
+    }
+
+    /// The transpose of [`means`](Self::means).
+    fn spread(self, bar: &Rows<f32>) -> Rows<f32> {
+        let samples = bar.rows();
+        let mut x_bar = Rows::zeros(samples, self.channels * self.pixels);
+        let channels = x_bar.columns_mut().chunks_exact_mut(self.pixels * samples);
+        for (bar, channel) in bar.columns().chunks_exact(samples).zip(channels) {
+            channel.chunks_exact_mut(samples).for_each(|pixel| pixel.copy_from_slice(bar));
+        }
+        x_bar.scale(1.0 / self.pixels as f64);
+        x_bar
+    }
+}

@@ -1,0 +1,384 @@
+//! 3×3 convolutions with 16 products for 4 pixels instead of 36: F(2×2, 3×3) of Lavin, Gray (2016),
+//! after Winograd (1980).
+//!
+//! ```text
+//! out = Aᵀ [ Σ_i (G w_i Gᵀ) ⊙ (Bᵀ d_i B) ] A        d: 4×4 pixels, out: 2×2 pixels
+//! Bᵀ = 1  0 −1  0     G =  1    0    0      Aᵀ = 1  1  1  0
+//!      0  1  1  0         ½    ½    ½           0  1 −1 −1
+//!      0 −1  1  0         ½   −½    ½
+//!      0  1  0 −1         0    0    1
+//! ```
+//!
+//! The sum over channels is a matrix product for each of the 16 places. The transpose of a
+//! convolution is one with the window turned round, and turning w round swaps the first and the
+//! last row of G w, and its columns: no weight is transformed twice.
+
+use super::contract::{Place, Start, Sums, contract, widest};
+use super::convolution::Image;
+use super::product::block_width;
+use super::simd::dispatch;
+use super::transpose::transpose;
+use crate::Real;
+use pulp::{Simd, WithSimd};
+
+/// Places of a transformed square.
+const PLACES: usize = 16;
+/// Bytes of transformed squares that are worked on together, in a core's own cache.
+const CHUNK: usize = 384 * 1024;
+
+/// A convolution that keeps the image's size, or its transpose.
+pub(super) struct Winograd<'a, R> {
+    /// `[outputs, inputs, 3, 3]`.
+    pub weight: &'a [R],
+    /// Channels of `from` and of `to`.
+    pub channels: [usize; 2],
+    /// Whether `from` is what came out.
+    pub transposed: bool,
+    pub image: Image,
+    pub samples: usize,
+    pub start: Start<'a, R>,
+    pub from: &'a [R],
+    pub to: &'a mut [R],
+}
+
+/// Whether it pays: sums must be long against their transforms.
+pub(super) fn pays(channels: [usize; 2], image: Image) -> bool {
+    channels.into_iter().all(|channels| channels >= 16) && image.height.min(image.width) >= 4
+}
+
+impl<R: Real> Winograd<'_, R> {
+    /// Runs it; lengths have been checked.
+    pub fn run(self) {
+        let pairs = self.channels[0] * self.channels[1];
+        R::with_scratch(9 * pairs, |taps| {
+            transpose(self.weight, 9, taps, pairs, 9);
+            R::with_scratch(PLACES * pairs, |weights| {
+                transform_weights(taps, weights, pairs);
+                dispatch(Transformed { of: self, weights });
+            });
+        });
+    }
+}
+
+/// G w Gᵀ of every pair of channels: `taps` `[9, pairs]` to `[16, pairs]`.
+fn transform_weights<R: Real>(taps: &[R], out: &mut [R], pairs: usize) {
+    struct Transform<'a, R>(&'a [R], &'a mut [R], usize);
+    impl<R: Real> WithSimd for Transform<'_, R> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) {
+            let Self(taps, out, pairs) = self;
+            assert!(taps.len() == 9 * pairs && out.len() == PLACES * pairs, "all pairs");
+            for pair in 0..pairs {
+                let mut columns = [[R::zero(); 4]; 3];
+                for j in 0..3 {
+                    let tap = [taps[j * pairs + pair], taps[(3 + j) * pairs + pair]];
+                    columns[j] = spread([tap[0], tap[1], taps[(6 + j) * pairs + pair]]);
+                }
+                for row in 0..4 {
+                    let places = spread([columns[0][row], columns[1][row], columns[2][row]]);
+                    for column in 0..4 {
+                        out[(4 * row + column) * pairs + pair] = places[column];
+                    }
+                }
+            }
+        }
+    }
+    dispatch(Transform(taps, out, pairs));
+}
+
+/// G of three numbers.
+#[inline(always)]
+fn spread<R: Real>([a, b, c]: [R; 3]) -> [R; 4] {
+    let (ends, middle) = ((a + c) * R::of(0.5), b * R::of(0.5));
+    [a, ends + middle, ends - middle, c]
+}
+
+struct Transformed<'a, 'w, R> {
+    of: Winograd<'a, R>,
+    /// `[16, outputs, inputs]`.
+    weights: &'w [R],
+}
+
+impl<R: Real> WithSimd for Transformed<'_, '_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let lanes = R::lanes::<S>();
+        let [from, to] = self.of.channels;
+        let Image { height, width } = self.of.image;
+        let (down, across) = (height.div_ceil(2), width.div_ceil(2));
+        let square = PLACES * (from + to) * lanes * size_of::<R>();
+        let most = (CHUNK / square / 4 * 4).clamp(4, 32).min(down * across);
+        // One vector more a place: places that lie a power of two apart would compete for the
+        // same lines of a cache.
+        let sizes = [from, to].map(|channels| (channels * most + 1) * lanes);
+        R::with_scratch(PLACES * (sizes[0] + sizes[1]), |scratch| {
+            let (squares, products) = scratch.split_at_mut(PLACES * sizes[0]);
+            for sample in (0..self.of.samples).step_by(lanes) {
+                let count = lanes.min(self.of.samples - sample);
+                for first in (0..down * across).step_by(most) {
+                    let last = (first + most).min(down * across);
+                    let chunk = Chunk { first, last, across, sample, count };
+                    simd.vectorize(Enter { of: &self.of, chunk, squares, size: sizes[0] });
+                    self.multiply(simd, last - first, squares, products, sizes);
+                    simd.vectorize(Leave { of: &mut self.of, chunk, products, size: sizes[1] });
+                }
+            }
+        });
+    }
+}
+
+impl<R: Real> Transformed<'_, '_, R> {
+    /// The sums over channels, place by place.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn multiply<S: Simd>(
+        &self,
+        simd: S,
+        count: usize,
+        squares: &[R],
+        products: &mut [R],
+        sizes: [usize; 2],
+    ) {
+        let [from, to] = self.of.channels;
+        let lanes = R::lanes::<S>();
+        // Weights are `[outputs, inputs]`; the transpose sums over outputs.
+        let (a_row, a_turn) = if self.of.transposed { (1, to) } else { (from, 1) };
+        let sums = Sums {
+            rows: to,
+            turns: [1, 1, from],
+            a_row: a_row as isize,
+            a_turn: [0, 0, a_turn as isize],
+            b_column: lanes as isize,
+            b_turn: [0, 0, (count * lanes) as isize],
+            out_row: (count * lanes) as isize,
+            out_column: lanes as isize,
+        };
+        for place in 0..PLACES {
+            let turned = |at: usize| if self.of.transposed { [3, 1, 2, 0][at] } else { at };
+            let weights = &self.weights[(4 * turned(place / 4) + turned(place % 4)) * from * to..];
+            let squares = &squares[place * sizes[0]..][..from * count * lanes];
+            let products = &mut products[place * sizes[1]..][..to * count * lanes];
+            let mut column = 0;
+            while column < count {
+                let width = block_width(count - column, widest::<S>());
+                let place = Place {
+                    a: weights[..from * to].as_ptr(),
+                    b: squares[column * lanes..].as_ptr(),
+                    out: products[column * lanes..].as_mut_ptr(),
+                    start: Start::Zero,
+                };
+                // SAFETY: the slices hold `from` and `to` rows of `count` vectors, the weights a
+                // row of `from` numbers for each of `to`.
+                unsafe { contract(simd, &sums, width, lanes, place) };
+                column += width;
+            }
+        }
+    }
+}
+
+/// Some squares of an image, row by row, and some samples.
+#[derive(Clone, Copy)]
+struct Chunk {
+    first: usize,
+    last: usize,
+    /// Squares in a row.
+    across: usize,
+    sample: usize,
+    count: usize,
+}
+
+/// Bᵀ d B of every square and channel, to `[16, channels, squares]`.
+struct Enter<'a, 'w, R> {
+    of: &'a Winograd<'w, R>,
+    chunk: Chunk,
+    squares: &'a mut [R],
+    size: usize,
+}
+
+impl<R: Real> WithSimd for Enter<'_, '_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Chunk { first, last, across, sample, count } = self.chunk;
+        let pixels = self.of.image.pixels();
+        let lanes = R::lanes::<S>();
+        let needed = self.of.channels[0] * (last - first) * lanes;
+        assert!(needed <= self.size && PLACES * self.size <= self.squares.len(), "room");
+        assert!(self.of.from.len() == self.of.channels[0] * pixels * self.of.samples, "an image");
+        for channel in 0..self.of.channels[0] {
+            let image = &self.of.from[channel * pixels * self.of.samples..];
+            let mut square = first;
+            while square < last {
+                // Neighbours in a row share two columns.
+                let (y, x) = (square / across, square % across);
+                let run = (last - square).min(across - x);
+                let see = Column { of: self.of, image, sample, count };
+                let mut left = [see.at(simd, 2 * y, 2 * x), see.at(simd, 2 * y, 2 * x + 1)];
+                for step in 0..run {
+                    let beyond = 2 * (x + step) + 2;
+                    let right = [see.at(simd, 2 * y, beyond), see.at(simd, 2 * y, beyond + 1)];
+                    let at = (channel * (last - first) + square - first + step) * lanes;
+                    let to = self.squares.as_mut_ptr().wrapping_add(at);
+                    for row in 0..4 {
+                        let of_row = [left[0][row], left[1][row], right[0][row], right[1][row]];
+                        let places = differences::<R, S>(simd, of_row);
+                        for place in 0..4 {
+                            let to = to.wrapping_add((4 * row + place) * self.size);
+                            // SAFETY: `size` numbers a place hold a vector for every channel and
+                            // square, as asserted above.
+                            unsafe { R::store(simd, to, places[place]) };
+                        }
+                    }
+                    left = right;
+                }
+                square += run;
+            }
+        }
+    }
+}
+
+/// One channel of an image, seen by columns.
+struct Column<'a, 'w, R> {
+    of: &'a Winograd<'w, R>,
+    image: &'a [R],
+    sample: usize,
+    count: usize,
+}
+
+impl<R: Real> Column<'_, '_, R> {
+    /// Bᵀ of four pixels below each other, in column `x` − 1, from row `y` − 1 on; zeros outside.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn at<S: Simd>(&self, simd: S, y: usize, x: usize) -> [R::Vector<S>; 4] {
+        let Image { height, width } = self.of.image;
+        let x = x.wrapping_sub(1);
+        let mut pixels = [R::splat(simd, R::zero()); 4];
+        if x >= width {
+            return pixels;
+        }
+        let whole = self.count == R::lanes::<S>();
+        let row = width * self.of.samples;
+        let at = (y * width + x) * self.of.samples + self.sample;
+        let first = self.image.as_ptr().wrapping_add(at).wrapping_sub(row);
+        if y >= 1 && y + 3 <= height && whole {
+            for k in 0..4 {
+                // SAFETY: rows y − 1 … y + 2 and the column x lie inside the image.
+                pixels[k] = unsafe { R::load(simd, first.add(k * row)) };
+            }
+            return differences::<R, S>(simd, pixels);
+        }
+        for k in 0..4 {
+            if (1..=height).contains(&(y + k)) {
+                let from = first.wrapping_add(k * row);
+                // SAFETY: row y − 1 + k and the column x lie inside the image, and so do `count`
+                // samples of that pixel.
+                pixels[k] = unsafe {
+                    if whole {
+                        R::load(simd, from)
+                    } else {
+                        R::load_masked(simd, R::mask(simd, self.count), from)
+                    }
+                };
+            }
+        }
+        differences::<R, S>(simd, pixels)
+    }
+}
+
+/// Bᵀ of four numbers.
+#[inline(always)]
+fn differences<R: Real, S: Simd>(simd: S, d: [R::Vector<S>; 4]) -> [R::Vector<S>; 4] {
+    [
+        R::minus(simd, d[0], d[2]),
+        R::plus(simd, d[1], d[2]),
+        R::minus(simd, d[2], d[1]),
+        R::minus(simd, d[1], d[3]),
+    ]
+}
+
+/// Aᵀ of four numbers.
+#[inline(always)]
+fn totals<R: Real, S: Simd>(simd: S, m: [R::Vector<S>; 4]) -> [R::Vector<S>; 2] {
+    [
+        R::plus(simd, R::plus(simd, m[0], m[1]), m[2]),
+        R::minus(simd, R::minus(simd, m[1], m[2]), m[3]),
+    ]
+}
+
+/// Aᵀ m A of every square and channel, to the image.
+struct Leave<'a, 'w, R> {
+    of: &'a mut Winograd<'w, R>,
+    chunk: Chunk,
+    products: &'a [R],
+    size: usize,
+}
+
+impl<R: Real> WithSimd for Leave<'_, '_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Chunk { first, last, across, sample, count } = self.chunk;
+        let Winograd { image: Image { height, width }, samples, start, .. } = *self.of;
+        let (lanes, mask) = (R::lanes::<S>(), R::mask(simd, count));
+        let needed = self.of.channels[1] * (last - first) * lanes;
+        assert!(needed <= self.size && PLACES * self.size <= self.products.len(), "all products");
+        assert!(self.of.to.len() == self.of.channels[1] * height * width * samples, "an image");
+        for channel in 0..self.of.channels[1] {
+            let image = &mut self.of.to[channel * height * width * samples..];
+            let bias = match start {
+                Start::Bias(bias) => bias[channel],
+                _ => R::zero(),
+            };
+            for square in first..last {
+                let at = (channel * (last - first) + square - first) * lanes;
+                let from = self.products.as_ptr().wrapping_add(at);
+                let mut columns = [[R::splat(simd, R::zero()); 2]; 4];
+                for j in 0..4 {
+                    let mut m = [R::splat(simd, R::zero()); 4];
+                    for k in 0..4 {
+                        // SAFETY: `size` numbers a place hold a vector for every channel and
+                        // square, as asserted above.
+                        m[k] = unsafe { R::load(simd, from.wrapping_add((4 * k + j) * self.size)) };
+                    }
+                    columns[j] = totals::<R, S>(simd, m);
+                }
+                for row in 0..2 {
+                    let m = [columns[0][row], columns[1][row], columns[2][row], columns[3][row]];
+                    let y = 2 * (square / across) + row;
+                    let pixels = totals::<R, S>(simd, m);
+                    for column in 0..2 {
+                        let x = 2 * (square % across) + column;
+                        if y >= height || x >= width {
+                            continue;
+                        }
+                        let to =
+                            image.as_mut_ptr().wrapping_add((y * width + x) * samples + sample);
+                        let mut value = R::plus(simd, pixels[column], R::splat(simd, bias));
+                        // SAFETY: the pixel lies inside the image, and so do `count` samples of it.
+                        unsafe {
+                            if count == lanes {
+                                if let Start::Add = start {
+                                    value = R::plus(simd, value, R::load(simd, to));
+                                }
+                                R::store(simd, to, value);
+                            } else {
+                                if let Start::Add = start {
+                                    value = R::plus(simd, value, R::load_masked(simd, mask, to));
+                                }
+                                R::store_masked(simd, mask, to, value);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
