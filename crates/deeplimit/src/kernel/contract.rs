@@ -79,7 +79,8 @@ pub(super) unsafe fn contract<R: Real, S: Simd>(
         return rows::<R, S, 12, 1, true>(simd, sums, count, place);
     }
     match (columns, S::REGISTER_COUNT >= 32) {
-        (1, _) => rows::<R, S, 12, 1, false>(simd, sums, count, place),
+        (1, true) => rows::<R, S, 16, 1, false>(simd, sums, count, place),
+        (1, false) => rows::<R, S, 12, 1, false>(simd, sums, count, place),
         (2, true) => rows::<R, S, 12, 2, false>(simd, sums, count, place),
         (2, false) => rows::<R, S, 6, 2, false>(simd, sums, count, place),
         (4, true) => rows::<R, S, 6, 4, false>(simd, sums, count, place),
