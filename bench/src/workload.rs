@@ -39,6 +39,7 @@ pub struct Workload {
 }
 
 /// The residual function of a workload.
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 enum Formula {
     /// Of samples that do not see each other.
     Layer(AnyLayer),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Any layer of the registry.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them a flow, however deep")]
 pub enum AnyLayer {
     /// θ x.
     Linear(Linear),

@@ -137,7 +137,6 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
-    #[expect(clippy::needless_range_loop, reason = "sums stay in registers only when indexed")]
     fn with_simd<S: Simd>(self, simd: S) {
         let Blocks { sums, count, first, times, place } = self.0;
         let mask = R::mask(simd, count);

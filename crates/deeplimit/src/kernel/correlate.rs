@@ -181,7 +181,6 @@ impl<R: Real, const SIDE: usize, const OUTPUTS: usize> WithSimd for Taps<'_, R, 
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
-    #[expect(clippy::needless_range_loop, reason = "sums stay in registers only when indexed")]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let Square { of, rows, first, channel } = self.0;
         let lanes = R::lanes::<S>();

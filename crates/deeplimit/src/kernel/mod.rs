@@ -8,6 +8,11 @@
 //! The rest of the crate calls these through slices and never knows how they are done.
 //! This is the only room in which `unsafe` is allowed.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "sums stay in registers, and loops in vector lanes, only when indexed"
+)]
+
 pub(crate) mod activation;
 mod buffer;
 mod contract;
