@@ -2,8 +2,8 @@
 //!
 //! Samples lie side by side in vector lanes: a state `[width, samples]` is multiplied by single
 //! weights, whatever their number, and no weight is ever rearranged. One inner loop serves products
-//! and convolutions, their transposes too ([`contract`]). Every kernel is compiled for several
-//! instruction sets and chosen when the program runs ([`simd`]).
+//! and convolutions, their transposes too (`contract.rs`). Every kernel is compiled for several
+//! instruction sets and chosen when the program runs (`simd.rs`).
 //!
 //! The rest of the crate calls these through slices and never knows how they are done.
 //! This is the only room in which `unsafe` is allowed.
