@@ -53,14 +53,8 @@ pub(super) struct Place<'a, R> {
     pub start: Start<'a, R>,
 }
 
-/// Vectors that a block is wide, at most.
-#[inline(always)]
-pub(super) fn widest<S: Simd>() -> usize {
-    if S::REGISTER_COUNT >= 32 { 4 } else { 2 }
-}
-
-/// Computes `columns` ≤ [`widest`] vectors of all rows; `count` lanes of each are touched. With
-/// fewer than all lanes, `columns` must be 1.
+/// Computes `columns` vectors of all rows; `count` lanes of each are touched. With fewer than all
+/// lanes, `columns` must be 1.
 ///
 /// # Safety
 /// All numbers that [`Sums`] addresses from the pointers of [`Place`] must lie in allocations that
@@ -76,55 +70,80 @@ pub(super) unsafe fn contract<R: Real, S: Simd>(
 ) {
     if count < R::lanes::<S>() {
         debug_assert_eq!(columns, 1);
-        return rows::<R, S, 12, 1, true>(simd, sums, count, place);
+        return rows::<R, S, 12, 1, true>(simd, Blocks::all(sums, count, 0, 1, &place));
     }
-    match (columns, S::REGISTER_COUNT >= 32) {
-        (1, true) => rows::<R, S, 16, 1, false>(simd, sums, count, place),
-        (1, false) => rows::<R, S, 12, 1, false>(simd, sums, count, place),
-        (2, true) => rows::<R, S, 12, 2, false>(simd, sums, count, place),
-        (2, false) => rows::<R, S, 6, 2, false>(simd, sums, count, place),
-        (4, true) => rows::<R, S, 6, 4, false>(simd, sums, count, place),
-        _ => unreachable!("blocks are 1, 2 or 4 vectors wide"),
-    }
-}
-
-/// All rows of a block of columns, `MOST` at a time and then fewer.
-#[inline(always)]
-fn rows<R: Real, S: Simd, const MOST: usize, const COLUMNS: usize, const MASKED: bool>(
-    simd: S,
-    sums: &Sums,
-    count: usize,
-    place: Place<'_, R>,
-) {
-    // Each size of block is a function of its own, compiled for the instruction set.
-    let blocks = |first: usize, times: usize| Blocks { sums, count, first, times, place: &place };
-    let mut row = 0;
-    if sums.rows >= MOST {
-        let times = sums.rows / MOST;
-        simd.vectorize(Tile::<'_, R, MOST, COLUMNS, MASKED>(blocks(0, times)));
-        row = times * MOST;
-    }
-    if sums.rows - row >= 4 {
-        let times = (sums.rows - row) / 4;
-        simd.vectorize(Tile::<'_, R, 4, COLUMNS, MASKED>(blocks(row, times)));
-        row += 4 * times;
-    }
-    if sums.rows - row >= 2 {
-        simd.vectorize(Tile::<'_, R, 2, COLUMNS, MASKED>(blocks(row, 1)));
-        row += 2;
-    }
-    if sums.rows > row {
-        simd.vectorize(Tile::<'_, R, 1, COLUMNS, MASKED>(blocks(row, 1)));
+    let mut done = 0;
+    let mut next = |width: usize| {
+        let times = (columns - done) / width;
+        let blocks = Blocks::all(sums, count, done, times, &place);
+        done += times * width;
+        blocks
+    };
+    if S::REGISTER_COUNT >= 32 {
+        rows::<R, S, 6, 4, false>(simd, next(4));
+        rows::<R, S, 12, 2, false>(simd, next(2));
+        rows::<R, S, 16, 1, false>(simd, next(1));
+    } else {
+        rows::<R, S, 6, 2, false>(simd, next(2));
+        rows::<R, S, 12, 1, false>(simd, next(1));
     }
 }
 
-/// Some blocks of rows, one below the other, of some columns.
+/// Some blocks of rows, one below the other, of some blocks of columns, side by side.
+#[derive(Clone, Copy)]
 struct Blocks<'a, R> {
     sums: &'a Sums,
     count: usize,
-    first: usize,
-    times: usize,
+    /// First row and column.
+    first: [usize; 2],
+    times: [usize; 2],
     place: &'a Place<'a, R>,
+}
+
+impl<'a, R> Blocks<'a, R> {
+    /// `wide` blocks of columns from `column` on.
+    fn all(
+        sums: &'a Sums,
+        count: usize,
+        column: usize,
+        wide: usize,
+        place: &'a Place<'a, R>,
+    ) -> Self {
+        Self { sums, count, first: [0, column], times: [0, wide], place }
+    }
+
+    /// The next rows in blocks of `size`.
+    fn next(&mut self, size: usize) -> Self {
+        let times = (self.sums.rows - self.first[0]) / size;
+        let blocks = Self { times: [times, self.times[1]], ..*self };
+        self.first[0] += times * size;
+        blocks
+    }
+}
+
+/// All rows of some blocks of columns, `MOST` at a time and then fewer.
+#[inline(always)]
+fn rows<R: Real, S: Simd, const MOST: usize, const COLUMNS: usize, const MASKED: bool>(
+    simd: S,
+    mut blocks: Blocks<'_, R>,
+) {
+    if blocks.times[1] == 0 {
+        return;
+    }
+    // Each size of block is a function of its own, compiled for the instruction set.
+    let rows = blocks.sums.rows;
+    if rows >= MOST && !(MOST == 6 && rows == 16) {
+        simd.vectorize(Tile::<'_, R, MOST, COLUMNS, MASKED>(blocks.next(MOST)));
+    }
+    if rows - blocks.first[0] >= 4 {
+        simd.vectorize(Tile::<'_, R, 4, COLUMNS, MASKED>(blocks.next(4)));
+    }
+    if rows - blocks.first[0] >= 2 {
+        simd.vectorize(Tile::<'_, R, 2, COLUMNS, MASKED>(blocks.next(2)));
+    }
+    if rows > blocks.first[0] {
+        simd.vectorize(Tile::<'_, R, 1, COLUMNS, MASKED>(blocks.next(1)));
+    }
 }
 
 /// Blocks of `ROWS` rows by `COLUMNS` vectors, each kept in registers.
@@ -141,7 +160,9 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
         let Blocks { sums, count, first, times, place } = self.0;
         let mask = R::mask(simd, count);
         let Sums { turns, a_row, a_turn, b_column, b_turn, out_row, out_column, .. } = *sums;
-        for row in (first..first + times * ROWS).step_by(ROWS) {
+        for block in 0..times[0] * times[1] {
+            let row = first[0] + block % times[0] * ROWS;
+            let column = (first[1] + block / times[0] * COLUMNS) as isize;
             let mut acc = [[R::splat(simd, R::zero()); COLUMNS]; ROWS];
             if let Start::Bias(bias) = place.start {
                 for i in 0..ROWS {
@@ -149,14 +170,15 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
                 }
             }
             let a_first = place.a.wrapping_offset(row as isize * a_row);
-            let out = place.out.wrapping_offset(row as isize * out_row);
+            let b_first = place.b.wrapping_offset(column * b_column);
+            let out = place.out.wrapping_offset(row as isize * out_row + column * out_column);
             // SAFETY: see `contract`, which alone makes blocks: all addresses are those of `Sums`.
             unsafe {
                 for outer in 0..turns[0] as isize {
                     for middle in 0..turns[1] as isize {
                         let at = |turn: [isize; 3]| outer * turn[0] + middle * turn[1];
                         let mut a = a_first.wrapping_offset(at(a_turn));
-                        let mut b = place.b.wrapping_offset(at(b_turn));
+                        let mut b = b_first.wrapping_offset(at(b_turn));
                         for _ in 0..turns[2] {
                             let mut vectors = [R::splat(simd, R::zero()); COLUMNS];
                             for j in 0..COLUMNS {

@@ -5,9 +5,8 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
-use super::contract::{Place, Start, Sums, contract, widest};
+use super::contract::{Place, Start, Sums, contract};
 use super::correlate;
-use super::product::block_width;
 use super::simd::dispatch;
 use super::winograd::{self, Winograd};
 use crate::Real;
@@ -341,10 +340,10 @@ impl<R: Real> Slide<'_, R> {
         let from_row = y.source + row * y.source_per_target;
         let from_row = from_row.wrapping_sub(source.first_row).wrapping_mul(from.width);
         let to_row = (y.target + row * y.target_step) * to.width;
-        let mut done = 0;
-        while done < x.count {
-            let whole = if count == R::lanes::<S>() { x.count - done } else { 1 };
-            let width = block_width(whole, widest::<S>());
+        // Vectors with lanes to spare go one by one.
+        let whole = count == R::lanes::<S>();
+        let (blocks, width) = if whole { (1, x.count) } else { (x.count, 1) };
+        for done in 0..blocks {
             let first = from_row.wrapping_add(x.source + done * x.source_per_target);
             let target = to_row + x.target + done * x.target_step;
             let place = Place {
@@ -357,7 +356,6 @@ impl<R: Real> Slide<'_, R> {
             // only taps whose source lies inside the image, a copied strip holds all rows that its
             // targets see, and the caller holds `to` mutably.
             unsafe { contract(simd, &sums, width, count, place) };
-            done += width;
         }
     }
 }

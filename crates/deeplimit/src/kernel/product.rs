@@ -1,6 +1,6 @@
 //! Matrix products whose columns are samples.
 
-use super::contract::{Place, Start, Sums, contract, widest};
+use super::contract::{Place, Start, Sums, contract};
 use super::simd::dispatch;
 use super::simd::fetch;
 use super::transpose::transpose;
@@ -196,10 +196,13 @@ impl<R: Real> Multiply<'_, R> {
             Start::Bias(bias) => Start::Bias(&bias[row..]),
             start => start,
         };
-        let mut column = 0;
-        while column < columns {
-            let width = block_width((columns - column) / lanes, widest::<S>());
-            let count = lanes.min(columns - column);
+        let whole = columns / lanes;
+        for (column, vectors, count) in
+            [(0, whole, lanes), (whole * lanes, 1, columns - whole * lanes)]
+        {
+            if vectors * count == 0 {
+                continue;
+            }
             let place = Place {
                 a: left.data.as_ptr(),
                 b: self.right[first * columns..].as_ptr().wrapping_add(column),
@@ -207,19 +210,9 @@ impl<R: Real> Multiply<'_, R> {
                 start,
             };
             // SAFETY: `multiply` and `add_outer` have asserted that the three matrices lie in
-            // their slices; the block ends at the last column, and the depth with `left`.
-            unsafe { contract(simd, &sums, width, count, place) };
-            column += width * count;
+            // their slices; the vectors end at the last column, and the depth with `left`.
+            unsafe { contract(simd, &sums, vectors, count, place) };
         }
-    }
-}
-
-/// Vectors of the next block, where `left` whole ones are left: 1 where there is none.
-pub(super) fn block_width(left: usize, widest: usize) -> usize {
-    match left {
-        4.. if widest >= 4 => 4,
-        2.. => 2,
-        _ => 1,
     }
 }
 

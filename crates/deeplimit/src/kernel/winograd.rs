@@ -13,9 +13,8 @@
 //! convolution is one with the window turned round, and turning w round swaps the first and the
 //! last row of G w, and its columns: no weight is transformed twice.
 
-use super::contract::{Place, Start, Sums, contract, widest};
+use super::contract::{Place, Start, Sums, contract};
 use super::convolution::Image;
-use super::product::block_width;
 use super::simd::dispatch;
 use super::transpose::transpose;
 use crate::Real;
@@ -162,20 +161,15 @@ impl<R: Real> Transformed<'_, '_, R> {
             let weights = &self.weights[(4 * turned(place / 4) + turned(place % 4)) * from * to..];
             let squares = &squares[place * sizes[0]..][..from * count * lanes];
             let products = &mut products[place * sizes[1]..][..to * count * lanes];
-            let mut column = 0;
-            while column < count {
-                let width = block_width(count - column, widest::<S>());
-                let place = Place {
-                    a: weights[..from * to].as_ptr(),
-                    b: squares[column * lanes..].as_ptr(),
-                    out: products[column * lanes..].as_mut_ptr(),
-                    start: Start::Zero,
-                };
-                // SAFETY: the slices hold `from` and `to` rows of `count` vectors, the weights a
-                // row of `from` numbers for each of `to`.
-                unsafe { contract(simd, &sums, width, lanes, place) };
-                column += width;
-            }
+            let place = Place {
+                a: weights[..from * to].as_ptr(),
+                b: squares.as_ptr(),
+                out: products.as_mut_ptr(),
+                start: Start::Zero,
+            };
+            // SAFETY: the slices hold `from` and `to` rows of `count` vectors, the weights a
+            // row of `from` numbers for each of `to`.
+            unsafe { contract(simd, &sums, count, lanes, place) };
         }
     }
 }
