@@ -8,6 +8,7 @@ use crate::gradients::{self, Flat};
 use burn::module::{Module, ModuleVisitor};
 use burn::tensor::Tensor;
 use deeplimit::control::Position;
+use deeplimit::gradient::Due;
 use deeplimit::{Bytes, Field, State};
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -212,15 +213,16 @@ impl<M: Residual<D>, const D: usize> Field for Blocks<M, D> {
         tape: &mut Self::Tape,
         cotangent: &TensorState<D>,
         x_bar: &mut TensorState<D>,
-        sink: Option<&&BlockGradients>,
+        gradient: Option<Due<'_, &BlockGradients>>,
     ) {
         let Graph { block, input, output } = tape.take().expect("linearised before pulled back");
         let mut found = output.mul(Tensor::from_inner(cotangent.0.clone())).sum().backward();
         if let Some(bar) = input.grad_remove(&mut found) {
             x_bar.add_scaled(1.0, &TensorState(bar));
         }
-        let Some(sink) = sink else { return };
+        let Some(due) = gradient else { return };
         let flat = gradients::take(&mut found, &block);
+        let sink = due.sink();
         let Position { node, fraction } = position;
         for (node, share) in [(node, 1.0 - fraction), (node + 1, fraction)] {
             if share > 0.0 {

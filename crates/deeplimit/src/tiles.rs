@@ -3,7 +3,8 @@
 //! Where samples do not see each other the batch is cut into tiles, and each tile walks through
 //! all layers, forward or back, on one thread; the tiles are cut the same way whatever the number
 //! of threads. There is one gradient buffer for all tiles: tile t adds to the gradient of a step
-//! only after tile t − 1 has left the step below it ([`Turn`](crate::gradient::Turn)), so that each
+//! only after tile t − 1 has left it, and the step below it where both share a control node
+//! ([`Turn`](crate::gradient::Turn)), so that each
 //! node receives its contributions in the order of the tiles, and the result has the same bits for
 //! any number of threads.
 
@@ -85,7 +86,7 @@ impl<F: Field> Flow<F> {
             (tape, x_bar.slice(start - samples, samples))
         });
         let tiles: Vec<_> = tiles.collect();
-        let gates = Gates::new(tiles.len(), self.steps());
+        let gates = Gates::new(tiles.len(), self.steps(), self.scheme().shared_nodes());
         let done = {
             let sink = self.field().open(gradient);
             self.each_tile(tiles, |(tape, bar), index| {
@@ -117,7 +118,7 @@ impl<F: Field> Flow<F> {
         spare: &Spare<M::Tape>,
     ) -> Sweep<F::State, L> {
         let tiles = self.cut(x0);
-        let gates = Gates::new(tiles.len(), self.steps());
+        let gates = Gates::new(tiles.len(), self.steps(), self.scheme().shared_nodes());
         let mut start = 0;
         let tiles = tiles.into_iter().map(|x| {
             start += x.samples();

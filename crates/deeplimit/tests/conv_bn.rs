@@ -5,6 +5,7 @@ mod common;
 use common::{order, run};
 use deeplimit::control::Family;
 use deeplimit::field::{ConvBn, Statistics, Tiled};
+use deeplimit::gradient::Due;
 use deeplimit::kernel::Image;
 use deeplimit::prelude::*;
 use deeplimit::seed::uniform;
@@ -181,7 +182,7 @@ fn a_layer_linearised_again_at_the_same_state_has_the_same_bits() {
             field.linearize(position, &x, &mut out, &mut tape);
             let statistics = tape.statistics();
             let sink = field.open(&mut gradient);
-            field.pull_back(position, &x, &mut tape, &bar, &mut x_bar, Some(&sink));
+            field.pull_back(position, &x, &mut tape, &bar, &mut x_bar, Some(Due::now(&sink)));
             drop(sink);
             (out, x_bar, gradient, statistics)
         };

@@ -6,7 +6,7 @@ use common::run;
 use common::{Case, assert_close, depths, entry, load, number, numbers, order};
 use deeplimit::control::Position;
 use deeplimit::field::Layer;
-use deeplimit::gradient::{Adjoint, Predictor, Sweeps};
+use deeplimit::gradient::{Adjoint, Due, Predictor, Sweeps};
 use deeplimit::prelude::*;
 use deeplimit::scheme::Nodes;
 
@@ -61,10 +61,10 @@ impl Field for Analytic<'_> {
         tape: &mut Self::Tape,
         cotangent: &Rows<f64>,
         x_bar: &mut Rows<f64>,
-        _sink: Option<&()>,
+        _gradient: Option<Due<'_, ()>>,
     ) {
         let theta = self.theta(at);
-        self.layer.pull_back(&slices(&theta), x, tape, cotangent, x_bar, None);
+        self.layer.pull_back(&slices(&theta), x, tape, cotangent, x_bar);
     }
 
     fn zero_gradient(&self) {}

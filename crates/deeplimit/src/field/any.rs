@@ -166,11 +166,20 @@ impl<R: Real> Layer<R> for AnyLayer {
         tape: &mut AnyTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
-        gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
         each!(self, tape, (layer, tape) => {
-            layer.pull_back(theta, x, tape, cotangent, x_bar, gradient);
+            layer.pull_back(theta, x, tape, cotangent, x_bar);
         });
+    }
+
+    fn add_gradient(
+        &self,
+        x: &Rows<R>,
+        tape: &AnyTape<R>,
+        cotangent: &Rows<R>,
+        gradient: &mut NodeGradient<'_, R>,
+    ) {
+        each!(self, tape, (layer, tape) => layer.add_gradient(x, tape, cotangent, gradient));
     }
 
     fn has_kink(&self) -> bool {

@@ -87,7 +87,6 @@ impl<R: Real> Layer<R> for Conv {
         tape: &mut ConvTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
-        gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
         let ConvTape { z, a, z_bar, a_bar } = tape;
         let (bar, rows) = (cotangent.columns(), x.rows());
@@ -95,14 +94,23 @@ impl<R: Real> Layer<R> for Conv {
         z_bar.resize(z.len());
         self.outer.apply_transposed(theta[2], Start::Zero, bar, a_bar, rows);
         self.activation.pull_back(z, a, a_bar, z_bar);
-        if let Some(gradient) = gradient {
-            let plane = self.image().pixels() * rows;
-            self.inner.add_weight_gradient(z_bar, x.columns(), gradient[0], rows);
-            vector::add_row_sums(gradient[1], z_bar, plane);
-            self.outer.add_weight_gradient(bar, a, gradient[2], rows);
-            vector::add_row_sums(gradient[3], bar, plane);
-        }
         self.inner.apply_transposed(theta[0], Start::Add, z_bar, x_bar.columns_mut(), rows);
+    }
+
+    fn add_gradient(
+        &self,
+        x: &Rows<R>,
+        tape: &ConvTape<R>,
+        cotangent: &Rows<R>,
+        gradient: &mut NodeGradient<'_, R>,
+    ) {
+        let ConvTape { a, z_bar, .. } = tape;
+        let (bar, rows) = (cotangent.columns(), x.rows());
+        let plane = self.image().pixels() * rows;
+        self.inner.add_weight_gradient(z_bar, x.columns(), gradient[0], rows);
+        vector::add_row_sums(gradient[1], z_bar, plane);
+        self.outer.add_weight_gradient(bar, a, gradient[2], rows);
+        vector::add_row_sums(gradient[3], bar, plane);
     }
 
     fn hand_over(&self, from: &mut ConvTape<R>, to: &mut ConvTape<R>) {

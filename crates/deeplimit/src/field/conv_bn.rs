@@ -10,6 +10,7 @@ use super::statistics::{LayerStatistics, Met, Statistics};
 use super::{Field, NodeGradient, Sink, Tiled};
 use crate::Real;
 use crate::control::{Control, Kind, Position};
+use crate::gradient::Due;
 use crate::kernel::normalise::{self, Moments};
 use crate::kernel::{Activation, Buffer, Convolution, Image, Start, vector};
 use rayon::prelude::*;
@@ -327,7 +328,7 @@ impl<R: Real> Field for ConvBn<R> {
         tape: &mut ConvBnTape<R>,
         cotangent: &Tiled<R>,
         x_bar: &mut Tiled<R>,
-        sink: Option<&Sink<'_, R>>,
+        gradient: Option<Due<'_, Sink<'_, R>>>,
     ) {
         let ConvBnTape { norms: [first, second], z, a, bar, a_bar, z_bar } = tape;
         size(bar, cotangent.tiles.iter().map(|tile| tile.columns().len()));
@@ -376,9 +377,9 @@ impl<R: Real> Field for ConvBn<R> {
                     add_in_order(gradient[0], &parts);
                 }
             };
-            match sink {
+            match gradient {
                 None => walk(None),
-                Some(sink) => sink.add(position, |gradient| walk(Some(gradient))),
+                Some(due) => due.sink().add(position, |gradient| walk(Some(gradient))),
             }
         });
     }

@@ -64,18 +64,24 @@ impl<R: Real> Layer<R> for Dense {
         tape: &mut DenseTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
-        gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
         let (rows, width) = (x.rows(), self.width);
         tape.z_bar.resize(rows * width);
         tape.cotangent.resize(rows * width);
         tape.cotangent.copy_from_slice(cotangent.columns());
         self.activation.pull_back(&tape.z, &tape.a, cotangent.columns(), &mut tape.z_bar);
-        if let Some(gradient) = gradient {
-            super::mlp::affine_gradient(&tape.z_bar, x.columns(), rows, gradient, 0);
-        }
         let weight = Matrix::new(theta[0], width, width);
         multiply(x_bar.columns_mut(), Start::Add, weight.t(), &tape.z_bar, rows);
+    }
+
+    fn add_gradient(
+        &self,
+        x: &Rows<R>,
+        tape: &DenseTape<R>,
+        _cotangent: &Rows<R>,
+        gradient: &mut NodeGradient<'_, R>,
+    ) {
+        super::mlp::affine_gradient(&tape.z_bar, x.columns(), x.rows(), gradient, 0);
     }
 
     fn hand_over(&self, from: &mut DenseTape<R>, to: &mut DenseTape<R>) {

@@ -42,12 +42,18 @@ impl<R: Real> Layer<R> for Linear {
         _tape: &mut (),
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
-        gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
-        if let Some(gradient) = gradient {
-            add_outer(gradient[0], cotangent.columns(), x.columns(), x.rows());
-        }
         let weight = Matrix::new(theta[0], self.width, self.width);
         multiply(x_bar.columns_mut(), Start::Add, weight.t(), cotangent.columns(), x.rows());
+    }
+
+    fn add_gradient(
+        &self,
+        x: &Rows<R>,
+        _tape: &(),
+        cotangent: &Rows<R>,
+        gradient: &mut NodeGradient<'_, R>,
+    ) {
+        add_outer(gradient[0], cotangent.columns(), x.columns(), x.rows());
     }
 }

@@ -75,7 +75,6 @@ impl<R: Real> Layer<R> for Mlp {
         tape: &mut MlpTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
-        gradient: Option<&mut NodeGradient<'_, R>>,
     ) {
         let (rows, width, hidden) = (x.rows(), self.width, self.hidden);
         tape.a_bar.resize(rows * hidden);
@@ -84,12 +83,19 @@ impl<R: Real> Layer<R> for Mlp {
         multiply(&mut tape.a_bar, Start::Zero, outer, cotangent.columns(), rows);
         let z = if self.activation.needs_argument() { &tape.z } else { &tape.a };
         self.activation.pull_back(z, &tape.a, &tape.a_bar, &mut tape.z_bar);
-        if let Some(gradient) = gradient {
-            affine_gradient(&tape.z_bar, x.columns(), rows, gradient, 0);
-            affine_gradient(cotangent.columns(), &tape.a, rows, gradient, 2);
-        }
         let inner = Matrix::new(theta[0], hidden, width).t();
         multiply(x_bar.columns_mut(), Start::Add, inner, &tape.z_bar, rows);
+    }
+
+    fn add_gradient(
+        &self,
+        x: &Rows<R>,
+        tape: &MlpTape<R>,
+        cotangent: &Rows<R>,
+        gradient: &mut NodeGradient<'_, R>,
+    ) {
+        affine_gradient(&tape.z_bar, x.columns(), x.rows(), gradient, 0);
+        affine_gradient(cotangent.columns(), &tape.a, x.rows(), gradient, 2);
     }
 
     fn hand_over(&self, from: &mut MlpTape<R>, to: &mut MlpTape<R>) {

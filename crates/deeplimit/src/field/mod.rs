@@ -29,6 +29,7 @@ pub use tiled::Tiled;
 
 use crate::State;
 use crate::control::Position;
+use crate::gradient::Due;
 
 /// The residual function f(·, θ(s)) on one tile of states.
 ///
@@ -84,7 +85,7 @@ pub trait Field: Sync {
         tape: &mut Self::Tape,
     );
 
-    /// `x_bar += Jᵀ cotangent` and, where a sink is given,
+    /// `x_bar += Jᵀ cotangent` and, where one is due,
     /// `gradient += (∂f/∂θ)ᵀ cotangent` at the nodes of `position`; J and ∂f/∂θ as linearised at
     /// `x`, which the caller passes again.
     fn pull_back(
@@ -94,7 +95,7 @@ pub trait Field: Sync {
         tape: &mut Self::Tape,
         cotangent: &Self::State,
         x_bar: &mut Self::State,
-        sink: Option<&Self::Sink<'_>>,
+        gradient: Option<Due<'_, Self::Sink<'_>>>,
     );
 
     /// Zeros in the shape of the gradient.

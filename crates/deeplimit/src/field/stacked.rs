@@ -4,6 +4,7 @@ use super::Field;
 use super::parameters::{MOST_KINDS, with_theta};
 use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
+use crate::gradient::Due;
 use crate::{Real, Rows};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
@@ -36,7 +37,8 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
     /// Moves the buffers that only a pull-back needs from one tape to the next.
     fn hand_over(&self, _from: &mut Self::Tape, _to: &mut Self::Tape) {}
 
-    /// `x_bar += Jᵀ cotangent`; `gradient += (∂f/∂θ)ᵀ cotangent` where one is given.
+    /// `x_bar += Jᵀ cotangent`, leaving on the tape what [`add_gradient`](Layer::add_gradient)
+    /// needs.
     fn pull_back(
         &self,
         theta: &[&[R]],
@@ -44,7 +46,15 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         tape: &mut Self::Tape,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
-        gradient: Option<&mut NodeGradient<'_, R>>,
+    );
+
+    /// After a pull-back of the same cotangent: `gradient += (∂f/∂θ)ᵀ cotangent`.
+    fn add_gradient(
+        &self,
+        x: &Rows<R>,
+        tape: &Self::Tape,
+        cotangent: &Rows<R>,
+        gradient: &mut NodeGradient<'_, R>,
     );
 
     /// Whether f has kinks in x.
@@ -158,17 +168,17 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         tape: &mut L::Tape,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
-        sink: Option<&Sink<'_, R>>,
+        gradient: Option<Due<'_, Sink<'_, R>>>,
     ) {
         with_theta(&self.control, position, |theta| {
-            let mut pull_back = |gradient: Option<&mut NodeGradient<'_, R>>| {
-                self.layer.pull_back(theta, x, tape, cotangent, x_bar, gradient);
-            };
-            match sink {
-                None => pull_back(None),
-                Some(sink) => sink.add(position, |gradient| pull_back(Some(gradient))),
-            }
+            self.layer.pull_back(theta, x, tape, cotangent, x_bar);
         });
+        if let Some(due) = gradient {
+            let add = |gradient: &mut NodeGradient<'_, R>| {
+                self.layer.add_gradient(x, tape, cotangent, gradient);
+            };
+            due.sink().add(position, add);
+        }
     }
 
     fn zero_gradient(&self) -> Control<R> {

@@ -203,7 +203,8 @@ impl Adjoint {
                     evidence.stalled += usize::from(stalled);
                 }
             }
-            turn.take(step, || stepper.pull_back(step, &mut step_tape, x_bar, Some(sink)));
+            stepper.pull_back(step, &mut step_tape, x_bar, Some(turn.due(step, sink)));
+            turn.leave(step);
             // From here `y` is y − h o: the refined reconstruction of x_n.
             y.add_scaled(-h, &increment);
             prediction.learn(&mut increment);

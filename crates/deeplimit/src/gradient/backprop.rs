@@ -85,7 +85,8 @@ pub(super) fn pull_back<F: Field>(
 ) {
     let field = stepper.field();
     for (slot, step) in range.enumerate().rev() {
-        turn.take(step, || stepper.pull_back(step, &mut steps[slot], x_bar, Some(sink)));
+        stepper.pull_back(step, &mut steps[slot], x_bar, Some(turn.due(step, sink)));
+        turn.leave(step);
         let next = if slot > 0 { slot - 1 } else { steps.len() - 1 };
         if let Ok([from, to]) = steps.get_disjoint_mut([slot, next]) {
             from.hand_over(field, to);

@@ -24,7 +24,7 @@ pub use checkpoint::{Checkpoint, CheckpointTape};
 pub use method::{Entry, Method, MethodTape, REGISTRY, UnknownMethod};
 pub use predictor::Predictor;
 pub(crate) use turn::Gates;
-pub use turn::Turn;
+pub use turn::{Due, Turn};
 
 use crate::{Bytes, Field, Flow};
 

@@ -25,8 +25,12 @@ pub enum Start<'a, R> {
 }
 
 /// Extents and strides, in numbers, of a family of sums.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sums {
+    /// Families that lie one after the other, and how far apart: in a, b and out. None counts
+    /// as one.
+    pub more: usize,
+    pub apart: [isize; 3],
     /// Rows i of the result.
     pub rows: usize,
     /// Turns of the three loops of k, outermost first.
@@ -81,7 +85,7 @@ pub(super) unsafe fn contract<R: Real, S: Simd>(
     };
     if S::REGISTER_COUNT >= 32 {
         rows::<R, S, 6, 4, false>(simd, next(4));
-        rows::<R, S, 12, 2, false>(simd, next(2));
+        rows::<R, S, 8, 2, false>(simd, next(2));
         rows::<R, S, 16, 1, false>(simd, next(1));
     } else {
         rows::<R, S, 6, 2, false>(simd, next(2));
@@ -160,18 +164,20 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
         let Blocks { sums, count, first, times, place } = self.0;
         let mask = R::mask(simd, count);
         let Sums { turns, a_row, a_turn, b_column, b_turn, out_row, out_column, .. } = *sums;
-        for block in 0..times[0] * times[1] {
-            let row = first[0] + block % times[0] * ROWS;
-            let column = (first[1] + block / times[0] * COLUMNS) as isize;
+        for block in 0..times[0] * times[1] * (sums.more + 1) {
+            let (block, row) = (block / times[0], first[0] + block % times[0] * ROWS);
+            let column = (first[1] + block % times[1] * COLUMNS) as isize;
+            let [a_family, b_family, out_family] = sums.apart.map(|d| (block / times[1]) as isize * d);
             let mut acc = [[R::splat(simd, R::zero()); COLUMNS]; ROWS];
             if let Start::Bias(bias) = place.start {
                 for i in 0..ROWS {
                     acc[i] = [R::splat(simd, bias[row + i]); COLUMNS];
                 }
             }
-            let a_first = place.a.wrapping_offset(row as isize * a_row);
-            let b_first = place.b.wrapping_offset(column * b_column);
-            let out = place.out.wrapping_offset(row as isize * out_row + column * out_column);
+            let a_first = place.a.wrapping_offset(a_family + row as isize * a_row);
+            let b_first = place.b.wrapping_offset(b_family + column * b_column);
+            let out = out_family + row as isize * out_row + column * out_column;
+            let out = place.out.wrapping_offset(out);
             // SAFETY: see `contract`, which alone makes blocks: all addresses are those of `Sums`.
             unsafe {
                 for outer in 0..turns[0] as isize {

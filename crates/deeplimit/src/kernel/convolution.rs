@@ -199,6 +199,9 @@ impl Convolution {
         samples: usize,
     ) {
         self.check(gradient.len(), x.len(), bar.len(), samples);
+        if self.is_winograd() && winograd::gradient::pays(self.inputs) {
+            return winograd::gradient::add_weight_gradient(self, bar, x, gradient, samples);
+        }
         correlate::add_weight_gradient(self, bar, x, gradient, samples);
     }
 }
@@ -336,6 +339,7 @@ impl<R: Real> Slide<'_, R> {
             ],
             out_row: to.pixels() as isize * samples,
             out_column: x.target_step as isize * samples,
+            ..Sums::default()
         };
         let from_row = y.source + row * y.source_per_target;
         let from_row = from_row.wrapping_sub(source.first_row).wrapping_mul(from.width);

@@ -191,6 +191,7 @@ impl<R: Real> Multiply<'_, R> {
             b_turn: [0, 0, columns as isize],
             out_row: self.out_stride as isize,
             out_column: lanes as isize,
+            ..Sums::default()
         };
         let start = match start {
             Start::Bias(bias) => Start::Bias(&bias[row..]),

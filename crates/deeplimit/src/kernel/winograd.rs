@@ -13,17 +13,21 @@
 //! convolution is one with the window turned round, and turning w round swaps the first and the
 //! last row of G w, and its columns: no weight is transformed twice.
 
+pub(super) mod gradient;
+
 use super::contract::{Place, Start, Sums, contract};
 use super::convolution::Image;
 use super::simd::dispatch;
 use super::transpose::transpose;
 use crate::Real;
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// Places of a transformed square.
 const PLACES: usize = 16;
-/// Bytes of transformed squares that are worked on together, in a core's own cache.
-const CHUNK: usize = 384 * 1024;
+/// Vectors from one transformed square to the next: were it a power of two, the same place of all
+/// squares would compete for the same lines of a cache.
+const APART: usize = PLACES + 1;
 
 /// A convolution that keeps the image's size, or its transpose.
 pub(super) struct Winograd<'a, R> {
@@ -52,7 +56,7 @@ impl<R: Real> Winograd<'_, R> {
         R::with_scratch(9 * pairs, |taps| {
             transpose(self.weight, 9, taps, pairs, 9);
             R::with_scratch(PLACES * pairs, |weights| {
-                transform_weights(taps, weights, pairs);
+                transform_weights(taps, weights, pairs, self.transposed);
                 dispatch(Transformed { of: self, weights });
             });
         });
@@ -60,14 +64,14 @@ impl<R: Real> Winograd<'_, R> {
 }
 
 /// G w Gᵀ of every pair of channels: `taps` `[9, pairs]` to `[16, pairs]`.
-fn transform_weights<R: Real>(taps: &[R], out: &mut [R], pairs: usize) {
-    struct Transform<'a, R>(&'a [R], &'a mut [R], usize);
+fn transform_weights<R: Real>(taps: &[R], out: &mut [R], pairs: usize, turned: bool) {
+    struct Transform<'a, R>(&'a [R], &'a mut [R], usize, [usize; 4]);
     impl<R: Real> WithSimd for Transform<'_, R> {
         type Output = ();
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, _simd: S) {
-            let Self(taps, out, pairs) = self;
+            let Self(taps, out, pairs, order) = self;
             assert!(taps.len() == 9 * pairs && out.len() == PLACES * pairs, "all pairs");
             for pair in 0..pairs {
                 let mut columns = [[R::zero(); 4]; 3];
@@ -78,13 +82,14 @@ fn transform_weights<R: Real>(taps: &[R], out: &mut [R], pairs: usize) {
                 for row in 0..4 {
                     let places = spread([columns[0][row], columns[1][row], columns[2][row]]);
                     for column in 0..4 {
-                        out[(4 * row + column) * pairs + pair] = places[column];
+                        out[(4 * order[row] + order[column]) * pairs + pair] = places[column];
                     }
                 }
             }
         }
     }
-    dispatch(Transform(taps, out, pairs));
+    let order = if turned { [3, 1, 2, 0] } else { [0, 1, 2, 3] };
+    dispatch(Transform(taps, out, pairs, order));
 }
 
 /// G of three numbers.
@@ -109,21 +114,23 @@ impl<R: Real> WithSimd for Transformed<'_, '_, R> {
         let [from, to] = self.of.channels;
         let Image { height, width } = self.of.image;
         let (down, across) = (height.div_ceil(2), width.div_ceil(2));
-        let square = PLACES * (from + to) * lanes * size_of::<R>();
-        let most = (CHUNK / square / 4 * 4).clamp(4, 32).min(down * across);
-        // One vector more a place: places that lie a power of two apart would compete for the
-        // same lines of a cache.
-        let sizes = [from, to].map(|channels| (channels * most + 1) * lanes);
-        R::with_scratch(PLACES * (sizes[0] + sizes[1]), |scratch| {
-            let (squares, products) = scratch.split_at_mut(PLACES * sizes[0]);
+        // Target channels whose products stay in the fastest cache until they are transformed back,
+        // and squares.
+        let (most, group) = if from <= 32 { (2, 8) } else { (4, 16) };
+        let sizes = [from, group.min(to)].map(|channels| channels * most * APART * lanes);
+        R::with_scratch(sizes[0] + sizes[1], |scratch| {
+            let (squares, products) = scratch.split_at_mut(sizes[0]);
             for sample in (0..self.of.samples).step_by(lanes) {
                 let count = lanes.min(self.of.samples - sample);
                 for first in (0..down * across).step_by(most) {
                     let last = (first + most).min(down * across);
                     let chunk = Chunk { first, last, across, sample, count };
-                    simd.vectorize(Enter { of: &self.of, chunk, squares, size: sizes[0] });
-                    self.multiply(simd, last - first, squares, products, sizes);
-                    simd.vectorize(Leave { of: &mut self.of, chunk, products, size: sizes[1] });
+                    simd.vectorize(Enter { of: &self.of, chunk, squares });
+                    for start in (0..to).step_by(group) {
+                        let group = start..(start + group).min(to);
+                        self.multiply(simd, last - first, group.clone(), squares, products);
+                        simd.vectorize(Leave { of: &mut self.of, chunk, group, products });
+                    }
                 }
             }
         });
@@ -138,39 +145,39 @@ impl<R: Real> Transformed<'_, '_, R> {
         &self,
         simd: S,
         count: usize,
+        group: Range<usize>,
         squares: &[R],
         products: &mut [R],
-        sizes: [usize; 2],
     ) {
         let [from, to] = self.of.channels;
         let lanes = R::lanes::<S>();
         // Weights are `[outputs, inputs]`; the transpose sums over outputs.
         let (a_row, a_turn) = if self.of.transposed { (1, to) } else { (from, 1) };
+        let square = APART * lanes;
         let sums = Sums {
-            rows: to,
+            more: PLACES - 1,
+            apart: [from * to, lanes, lanes].map(|numbers| numbers as isize),
+            rows: group.len(),
             turns: [1, 1, from],
             a_row: a_row as isize,
             a_turn: [0, 0, a_turn as isize],
-            b_column: lanes as isize,
-            b_turn: [0, 0, (count * lanes) as isize],
-            out_row: (count * lanes) as isize,
-            out_column: lanes as isize,
+            b_column: square as isize,
+            b_turn: [0, 0, (count * square) as isize],
+            out_row: (count * square) as isize,
+            out_column: square as isize,
         };
-        for place in 0..PLACES {
-            let turned = |at: usize| if self.of.transposed { [3, 1, 2, 0][at] } else { at };
-            let weights = &self.weights[(4 * turned(place / 4) + turned(place % 4)) * from * to..];
-            let squares = &squares[place * sizes[0]..][..from * count * lanes];
-            let products = &mut products[place * sizes[1]..][..to * count * lanes];
-            let place = Place {
-                a: weights[..from * to].as_ptr(),
-                b: squares.as_ptr(),
-                out: products.as_mut_ptr(),
-                start: Start::Zero,
-            };
-            // SAFETY: the slices hold `from` and `to` rows of `count` vectors, the weights a
-            // row of `from` numbers for each of `to`.
-            unsafe { contract(simd, &sums, count, lanes, place) };
-        }
+        assert!(self.weights.len() == PLACES * from * to && group.end <= to, "all weights");
+        assert!(from * count * square <= squares.len(), "room");
+        assert!(group.len() * count * square <= products.len(), "room");
+        let place = Place {
+            a: self.weights[group.start * a_row..].as_ptr(),
+            b: squares.as_ptr(),
+            out: products.as_mut_ptr(),
+            start: Start::Zero,
+        };
+        // SAFETY: there are `from` and `to` rows of `count` squares, and for every place a row of
+        // `from` weights for each of `to`.
+        unsafe { contract(simd, &sums, count, lanes, place) };
     }
 }
 
@@ -185,12 +192,11 @@ struct Chunk {
     count: usize,
 }
 
-/// Bᵀ d B of every square and channel, to `[16, channels, squares]`.
+/// Bᵀ d B of every square and channel, to `[channels, squares, 16]`.
 struct Enter<'a, 'w, R> {
     of: &'a Winograd<'w, R>,
     chunk: Chunk,
     squares: &'a mut [R],
-    size: usize,
 }
 
 impl<R: Real> WithSimd for Enter<'_, '_, R> {
@@ -202,8 +208,8 @@ impl<R: Real> WithSimd for Enter<'_, '_, R> {
         let Chunk { first, last, across, sample, count } = self.chunk;
         let pixels = self.of.image.pixels();
         let lanes = R::lanes::<S>();
-        let needed = self.of.channels[0] * (last - first) * lanes;
-        assert!(needed <= self.size && PLACES * self.size <= self.squares.len(), "room");
+        let needed = self.of.channels[0] * (last - first) * APART * lanes;
+        assert!(needed <= self.squares.len(), "room");
         assert!(self.of.from.len() == self.of.channels[0] * pixels * self.of.samples, "an image");
         for channel in 0..self.of.channels[0] {
             let image = &self.of.from[channel * pixels * self.of.samples..];
@@ -217,15 +223,14 @@ impl<R: Real> WithSimd for Enter<'_, '_, R> {
                 for step in 0..run {
                     let beyond = 2 * (x + step) + 2;
                     let right = [see.at(simd, 2 * y, beyond), see.at(simd, 2 * y, beyond + 1)];
-                    let at = (channel * (last - first) + square - first + step) * lanes;
+                    let at = (channel * (last - first) + square - first + step) * APART * lanes;
                     let to = self.squares.as_mut_ptr().wrapping_add(at);
                     for row in 0..4 {
                         let of_row = [left[0][row], left[1][row], right[0][row], right[1][row]];
                         let places = differences::<R, S>(simd, of_row);
                         for place in 0..4 {
-                            let to = to.wrapping_add((4 * row + place) * self.size);
-                            // SAFETY: `size` numbers a place hold a vector for every channel and
-                            // square, as asserted above.
+                            let to = to.wrapping_add((4 * row + place) * lanes);
+                            // SAFETY: there is room for every channel and square, as asserted.
                             unsafe { R::store(simd, to, places[place]) };
                         }
                     }
@@ -309,8 +314,8 @@ fn totals<R: Real, S: Simd>(simd: S, m: [R::Vector<S>; 4]) -> [R::Vector<S>; 2] 
 struct Leave<'a, 'w, R> {
     of: &'a mut Winograd<'w, R>,
     chunk: Chunk,
+    group: Range<usize>,
     products: &'a [R],
-    size: usize,
 }
 
 impl<R: Real> WithSimd for Leave<'_, '_, R> {
@@ -322,25 +327,24 @@ impl<R: Real> WithSimd for Leave<'_, '_, R> {
         let Chunk { first, last, across, sample, count } = self.chunk;
         let Winograd { image: Image { height, width }, samples, start, .. } = *self.of;
         let (lanes, mask) = (R::lanes::<S>(), R::mask(simd, count));
-        let needed = self.of.channels[1] * (last - first) * lanes;
-        assert!(needed <= self.size && PLACES * self.size <= self.products.len(), "all products");
+        let needed = self.group.len() * (last - first) * APART * lanes;
+        assert!(needed <= self.products.len(), "all products");
         assert!(self.of.to.len() == self.of.channels[1] * height * width * samples, "an image");
-        for channel in 0..self.of.channels[1] {
+        for (row, channel) in self.group.enumerate() {
             let image = &mut self.of.to[channel * height * width * samples..];
             let bias = match start {
                 Start::Bias(bias) => bias[channel],
                 _ => R::zero(),
             };
             for square in first..last {
-                let at = (channel * (last - first) + square - first) * lanes;
+                let at = (row * (last - first) + square - first) * APART * lanes;
                 let from = self.products.as_ptr().wrapping_add(at);
                 let mut columns = [[R::splat(simd, R::zero()); 2]; 4];
                 for j in 0..4 {
                     let mut m = [R::splat(simd, R::zero()); 4];
                     for k in 0..4 {
-                        // SAFETY: `size` numbers a place hold a vector for every channel and
-                        // square, as asserted above.
-                        m[k] = unsafe { R::load(simd, from.wrapping_add((4 * k + j) * self.size)) };
+                        // SAFETY: every channel and square has its products, as asserted.
+                        m[k] = unsafe { R::load(simd, from.wrapping_add((4 * k + j) * lanes)) };
                     }
                     columns[j] = totals::<R, S>(simd, m);
                 }

@@ -129,6 +129,11 @@ impl Scheme {
         }
     }
 
+    /// Control nodes that a step shares with the one below it.
+    pub(crate) fn shared_nodes(&self) -> usize {
+        self.nodes_for(1) - 1
+    }
+
     /// Steps that `nodes` control nodes allow.
     pub fn steps_for(&self, nodes: usize) -> usize {
         match self.nodes {

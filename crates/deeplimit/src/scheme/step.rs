@@ -2,6 +2,7 @@
 
 use super::Scheme;
 use crate::field::Field;
+use crate::gradient::Due;
 use crate::{Bytes, State};
 
 /// Field evaluations and pull-backs done, each counted once a sample.
@@ -228,27 +229,27 @@ impl<'f, F: Field> Stepper<'f, F> {
     }
 
     /// Pulls the adjoint back through the linearised step: `a = (I + h Φ')ᵀ a` (with −h where it
-    /// was linearised backward), and adds the step's parameter gradient to the sink.
+    /// was linearised backward), and adds the step's parameter gradient where it is due.
     pub fn pull_back(
         &mut self,
         step: usize,
         tape: &mut StepTape<F>,
         a: &mut F::State,
-        sink: Option<&F::Sink<'_>>,
+        gradient: Option<Due<'_, F::Sink<'_>>>,
     ) {
         let h = if tape.backward { -self.h } else { self.h };
         if self.scheme.is_one_slope() {
             self.bars[1].set_scaled(h, a);
-            return self.pull_back_slope(step, tape, a, sink);
+            return self.pull_back_slope(step, tape, a, gradient);
         }
-        self.pull_back_stages(step, tape, h, a, sink);
+        self.pull_back_stages(step, tape, h, a, gradient);
         for bar in &self.bars[..self.scheme.stages()] {
             a.add_scaled(1.0, bar);
         }
     }
 
     /// Pulls a cotangent back through the linearised increment alone:
-    /// `x_bar += factor Φ'ᵀ cotangent`, and adds its parameter gradient to the sink.
+    /// `x_bar += factor Φ'ᵀ cotangent`, and adds its parameter gradient where it is due.
     pub fn pull_back_increment(
         &mut self,
         step: usize,
@@ -256,13 +257,13 @@ impl<'f, F: Field> Stepper<'f, F> {
         factor: f64,
         cotangent: &F::State,
         x_bar: &mut F::State,
-        sink: Option<&F::Sink<'_>>,
+        gradient: Option<Due<'_, F::Sink<'_>>>,
     ) {
         if self.scheme.is_one_slope() {
             self.bars[1].set_scaled(factor, cotangent);
-            return self.pull_back_slope(step, tape, x_bar, sink);
+            return self.pull_back_slope(step, tape, x_bar, gradient);
         }
-        self.pull_back_stages(step, tape, factor, cotangent, sink);
+        self.pull_back_stages(step, tape, factor, cotangent, gradient);
         for bar in &self.bars[..self.scheme.stages()] {
             x_bar.add_scaled(1.0, bar);
         }
@@ -274,11 +275,11 @@ impl<'f, F: Field> Stepper<'f, F> {
         step: usize,
         tape: &mut StepTape<F>,
         x_bar: &mut F::State,
-        sink: Option<&F::Sink<'_>>,
+        gradient: Option<Due<'_, F::Sink<'_>>>,
     ) {
         let position = self.scheme.position_of(step, 0, tape.backward);
         let (point, layer) = (&tape.points[0], &mut tape.tapes[0]);
-        self.field.pull_back(position, point, layer, &self.bars[1], x_bar, sink);
+        self.field.pull_back(position, point, layer, &self.bars[1], x_bar, gradient);
         self.work.pull_backs += self.samples;
     }
 
@@ -289,7 +290,7 @@ impl<'f, F: Field> Stepper<'f, F> {
         tape: &mut StepTape<F>,
         factor: f64,
         a: &F::State,
-        sink: Option<&F::Sink<'_>>,
+        gradient: Option<Due<'_, F::Sink<'_>>>,
     ) {
         let (scheme, stages) = (self.scheme, self.scheme.stages());
         let h = if tape.backward { -self.h } else { self.h };
@@ -310,7 +311,7 @@ impl<'f, F: Field> Stepper<'f, F> {
                 &mut tape.tapes[stage],
                 slope_bar,
                 &mut bars[stage],
-                sink,
+                gradient,
             );
         }
         self.work.pull_backs += self.samples * stages as u64;

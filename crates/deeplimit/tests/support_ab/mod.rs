@@ -3,6 +3,7 @@
 
 use deeplimit::control::{Control, Position};
 use deeplimit::field::Layer;
+use deeplimit::gradient::Due;
 use deeplimit::prelude::*;
 use serde_json::Value;
 use std::f64::consts::{PI, TAU};
@@ -160,9 +161,9 @@ impl Field for Refined {
         tape: &mut Self::Tape,
         cotangent: &Rows<f64>,
         x_bar: &mut Rows<f64>,
-        sink: Option<&Self::Sink<'_>>,
+        gradient: Option<Due<'_, Self::Sink<'_>>>,
     ) {
-        self.inner.pull_back(self.position(at), x, tape, cotangent, x_bar, sink);
+        self.inner.pull_back(self.position(at), x, tape, cotangent, x_bar, gradient);
     }
 
     fn zero_gradient(&self) -> Control<f64> {

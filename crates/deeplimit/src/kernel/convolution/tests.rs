@@ -8,7 +8,7 @@ fn numbers<R: Real>(seed: u64, count: usize) -> Vec<R> {
 }
 
 /// inputs, outputs, height, width, side, stride, padding, samples
-const CASES: [[usize; 8]; 15] = [
+const CASES: [[usize; 8]; 17] = [
     [1, 1, 1, 1, 3, 1, 1, 1],
     [3, 5, 4, 6, 3, 1, 1, 3],
     [16, 16, 10, 10, 3, 1, 1, 16],
@@ -23,6 +23,8 @@ const CASES: [[usize; 8]; 15] = [
     [16, 20, 4, 5, 3, 1, 1, 3],
     [17, 16, 7, 11, 3, 1, 1, 18],
     [64, 17, 6, 6, 3, 1, 1, 16],
+    [40, 17, 5, 9, 3, 1, 1, 19],
+    [32, 32, 8, 11, 3, 1, 1, 16],
     [5, 17, 32, 32, 3, 2, 1, 19],
 ];
 

@@ -44,6 +44,7 @@ pub use momentum::Momentum;
 pub use reversible_heun::ReversibleHeun;
 
 use super::{Scheme, StepTape, Stepper, Work};
+use crate::gradient::Due;
 use crate::{Field, State};
 
 /// A step with an exact inverse, on a few states of which the first is the network's.
@@ -135,7 +136,7 @@ impl<'f, F: Field> Slope<'f, F> {
         sink: &F::Sink<'_>,
     ) {
         let Self { stepper, tape, .. } = self;
-        stepper.pull_back_increment(n, tape, factor, cotangent, x_bar, Some(sink));
+        stepper.pull_back_increment(n, tape, factor, cotangent, x_bar, Some(Due::now(sink)));
     }
 
     /// The same for f(·, θ_0), which some schemes start with.
