@@ -1,6 +1,6 @@
 //! States of the CPU fields: samples side by side.
 
-use crate::kernel::{Buffer, transpose, vector};
+use crate::kernel::{Buffer, sums, transpose, vector};
 use crate::{Bytes, Real, State};
 
 /// A matrix `[rows, width]`; a row is one sample.
@@ -125,12 +125,37 @@ impl<R: Real> State for Rows<R> {
         vector::set_sum(&mut self.columns, &x.columns, R::of(factor), &y.columns);
     }
 
+    fn add_to(&mut self, factor: f64, x: &Self) {
+        vector::add_to(&mut self.columns, R::of(factor), &x.columns);
+    }
+
+    fn set_combination(&mut self, x: &Self, factor: f64, terms: &[(f64, &Self)]) {
+        let weight = |term: f64| R::of(factor * term);
+        match terms {
+            [] => self.copy_from(x),
+            [(weight, y)] => self.set_sum(x, factor * weight, y),
+            [(first, y), (second, z), rest @ ..] => {
+                let terms = [(weight(*first), &y.columns[..]), (weight(*second), &z.columns)];
+                vector::set_sum_of_two(&mut self.columns, &x.columns, terms);
+                rest.iter().for_each(|(weight, term)| self.add_scaled(factor * weight, term));
+            }
+        }
+    }
+
+    fn step_and_measure(&mut self, factor: f64, x: &Self, other: &Self) -> [f64; 2] {
+        sums::step_and_measure(&mut self.columns, R::of(factor), &x.columns, &other.columns)
+    }
+
+    fn defect_squared(&self, factor: f64, x: &Self, other: &Self) -> f64 {
+        sums::defect_squared(&self.columns, R::of(factor), &x.columns, &other.columns)
+    }
+
     fn dot(&self, other: &Self) -> f64 {
-        vector::dot(&self.columns, &other.columns)
+        sums::dot(&self.columns, &other.columns)
     }
 
     fn distance_squared(&self, other: &Self) -> f64 {
-        vector::distance_squared(&self.columns, &other.columns)
+        sums::distance_squared(&self.columns, &other.columns)
     }
 
     fn slice(&self, start: usize, count: usize) -> Self {

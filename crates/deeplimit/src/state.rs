@@ -38,6 +38,33 @@ pub trait State: Clone + Send + Sync + Bytes {
     /// `self = x + factor · y`.
     fn set_sum(&mut self, x: &Self, factor: f64, y: &Self);
 
+    /// `self = x + factor · self`.
+    fn add_to(&mut self, factor: f64, x: &Self) {
+        self.scale(factor);
+        self.add_scaled(1.0, x);
+    }
+
+    /// `self = x + factor Σ weight · term`.
+    fn set_combination(&mut self, x: &Self, factor: f64, terms: &[(f64, &Self)]) {
+        self.copy_from(x);
+        for (weight, term) in terms {
+            self.add_scaled(factor * weight, term);
+        }
+    }
+
+    /// `self += factor · x`; the squared norms of the sum, and of its difference from `other`.
+    fn step_and_measure(&mut self, factor: f64, x: &Self, other: &Self) -> [f64; 2] {
+        self.add_scaled(factor, x);
+        [self.norm_squared(), self.distance_squared(other)]
+    }
+
+    /// Squared norm of `self + factor · x − other`.
+    fn defect_squared(&self, factor: f64, x: &Self, other: &Self) -> f64 {
+        let mut sum = self.scratch();
+        sum.set_sum(self, factor, x);
+        sum.distance_squared(other)
+    }
+
     /// Inner product over all samples and entries.
     fn dot(&self, other: &Self) -> f64;
 

@@ -64,7 +64,7 @@ impl Field for Analytic<'_> {
         _gradient: Option<Due<'_, ()>>,
     ) {
         let theta = self.theta(at);
-        self.layer.pull_back(&slices(&theta), x, tape, cotangent, x_bar);
+        self.layer.pull_back(&slices(&theta), x, tape, cotangent, x_bar, false);
     }
 
     fn zero_gradient(&self) {}

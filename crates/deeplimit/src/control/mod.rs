@@ -8,7 +8,7 @@ mod family;
 
 pub use family::Family;
 
-use crate::kernel::vector;
+use crate::kernel::sums;
 use crate::{Bytes, Real, seed};
 
 /// One kind of parameter of a layer, such as the first weight matrix.
@@ -119,7 +119,7 @@ impl<R: Real> Control<R> {
 
     /// 2-norm over all parameters.
     pub fn norm(&self) -> f64 {
-        self.values.iter().map(|values| vector::dot(values, values)).sum::<f64>().sqrt()
+        self.values.iter().map(|values| sums::dot(values, values)).sum::<f64>().sqrt()
     }
 
     /// 2-norm of the difference relative to the norm of `reference`.

@@ -159,6 +159,17 @@ impl<R: Real> Layer<R> for AnyLayer {
         each!(self, tape, (layer, tape) => layer.linearize(theta, x, out, tape));
     }
 
+    fn linearize_step(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        h: f64,
+        next: &mut Rows<R>,
+        tape: &mut AnyTape<R>,
+    ) {
+        each!(self, tape, (layer, tape) => layer.linearize_step(theta, x, h, next, tape));
+    }
+
     fn pull_back(
         &self,
         theta: &[&[R]],
@@ -166,9 +177,10 @@ impl<R: Real> Layer<R> for AnyLayer {
         tape: &mut AnyTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
+        with_gradient: bool,
     ) {
         each!(self, tape, (layer, tape) => {
-            layer.pull_back(theta, x, tape, cotangent, x_bar);
+            layer.pull_back(theta, x, tape, cotangent, x_bar, with_gradient);
         });
     }
 
@@ -191,8 +203,8 @@ impl<R: Real> Layer<R> for AnyLayer {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &AnyTape<R>,
-        displacement: &Rows<R>,
+        apart: [&Rows<R>; 2],
     ) -> f64 {
-        each!(self, tape, (layer, tape) => layer.kink_exposure(theta, x, tape, displacement))
+        each!(self, tape, (layer, tape) => layer.kink_exposure(theta, x, tape, apart))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Buffer, Convolution, Image, Start, vector};
+use crate::kernel::{Activation, Buffer, Convolution, Image, Start, sums, vector};
 use crate::{Real, Rows};
+use std::ops::Range;
 
 /// f(x) = W₂ ∗ σ(W₁ ∗ x + b₁) + b₂: cross-correlations with stride 1 and zero padding 1;
 /// W₁ `[hidden, channels, 3, 3]`, b₁ `[hidden]`, W₂ `[channels, hidden, 3, 3]`, b₂ `[channels]`.
@@ -34,12 +35,91 @@ impl Conv {
     }
 }
 
-/// Pre-activations z and activations a; and the cotangents of both, sized at the first pull-back.
+/// Pixels of a strip of rows: what a few states hold of it stays in a core's own cache.
+const STRIP: usize = 128;
+
+/// Pre-activations z where the activation's derivative needs them; activations a unless they are
+/// had from z for nothing; and what a pull-back works with, sized at the first one: the cotangents
+/// of both, and the gradient of the parameters, one kind after the other.
 pub struct ConvTape<R> {
     z: Buffer<R>,
     a: Buffer<R>,
     z_bar: Buffer<R>,
     a_bar: Buffer<R>,
+    gradient: Buffer<R>,
+}
+
+impl Conv {
+    /// Rows of the image, in strips; each with the rows behind it that a second convolution can
+    /// make of what a first has made of these.
+    fn strips(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let Image { height, width } = self.image();
+        let rows = (STRIP / width.max(1)).max(4).next_multiple_of(2);
+        let behind = move |end: usize| if end == height { height } else { end - 2 };
+        (0..height).step_by(rows).map(move |first| {
+            let last = (first + rows).min(height);
+            (first..last, behind(first.max(2))..behind(last))
+        })
+    }
+
+    /// What each of `channels` channels holds of some rows.
+    fn parts(&self, channels: usize, rows: Range<usize>, samples: usize) -> Vec<Range<usize>> {
+        let Image { height, width } = self.image();
+        let line = width * samples;
+        let whole = rows == (0..height);
+        let (count, rows) = if whole { (1, 0..channels * height) } else { (channels, rows) };
+        let part = |channel: usize| {
+            (channel * height + rows.start) * line..(channel * height + rows.end) * line
+        };
+        (0..count).map(part).collect()
+    }
+
+    /// Runs `work` on z and a: on the tape, or in a buffer of the thread's own.
+    fn with_hidden<R: Real>(
+        &self,
+        z: &mut Buffer<R>,
+        a: &mut Buffer<R>,
+        samples: usize,
+        work: impl FnOnce(&mut [R], &mut [R]),
+    ) {
+        let length = samples * self.hidden_width();
+        match (z.len() == length, a.len() == length) {
+            (true, true) => work(z, a),
+            (true, false) => R::with_scratch(length, |a| work(z, a)),
+            (false, true) => R::with_scratch(length, |z| work(z, a)),
+            (false, false) => unreachable!("a tape keeps z or a"),
+        }
+    }
+
+    /// f(x), or with a step h, x + h f(x): both convolutions strip by strip.
+    fn walk<R: Real>(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        step: Option<R>,
+        out: &mut Rows<R>,
+        tape: &mut ConvTape<R>,
+    ) {
+        let (hidden, channels, samples) = (self.inner.outputs(), self.inner.inputs(), x.rows());
+        let (x, out) = (x.columns(), out.columns_mut());
+        self.with_hidden(&mut tape.z, &mut tape.a, samples, |z, a| {
+            self.inner.ready(theta[0], |inner| {
+                self.outer.ready(theta[2], |outer| {
+                    for (strip, behind) in self.strips() {
+                        inner.rows(Start::Bias(theta[1]), x, z, samples, strip.clone());
+                        for part in self.parts(hidden, strip, samples) {
+                            self.activation.apply(&z[part.clone()], &mut a[part]);
+                        }
+                        outer.rows(Start::Bias(theta[3]), a, out, samples, behind.clone());
+                        let Some(h) = step else { continue };
+                        for part in self.parts(channels, behind, samples) {
+                            vector::add_to(&mut out[part.clone()], h, &x[part]);
+                        }
+                    }
+                });
+            });
+        });
+    }
 }
 
 impl<R: Real> Layer<R> for Conv {
@@ -65,19 +145,35 @@ impl<R: Real> Layer<R> for Conv {
     }
 
     fn tape(&self, rows: usize) -> ConvTape<R> {
-        let buffer = || Buffer::zeros(rows * self.hidden_width());
-        ConvTape { z: buffer(), a: buffer(), z_bar: Buffer::default(), a_bar: Buffer::default() }
+        let buffer = |kept: bool| Buffer::zeros(if kept { rows * self.hidden_width() } else { 0 });
+        let (z_bar, a_bar, gradient) = Default::default();
+        ConvTape {
+            z: buffer(self.activation.needs_argument()),
+            a: buffer(!self.activation.is_free()),
+            z_bar,
+            a_bar,
+            gradient,
+        }
     }
 
     fn tape_bytes(&self, tape: &ConvTape<R>) -> usize {
-        [&tape.z, &tape.a, &tape.z_bar, &tape.a_bar].map(|v| size_of_val(&v[..])).iter().sum()
+        let ConvTape { z, a, z_bar, a_bar, gradient } = tape;
+        [z, a, z_bar, a_bar, gradient].map(|v| size_of_val(&v[..])).iter().sum()
     }
 
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut ConvTape<R>) {
-        let ConvTape { z, a, .. } = tape;
-        self.inner.apply(theta[0], Start::Bias(theta[1]), x.columns(), z, x.rows());
-        self.activation.apply(z, a);
-        self.outer.apply(theta[2], Start::Bias(theta[3]), a, out.columns_mut(), x.rows());
+        self.walk(theta, x, None, out, tape);
+    }
+
+    fn linearize_step(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        h: f64,
+        next: &mut Rows<R>,
+        tape: &mut ConvTape<R>,
+    ) {
+        self.walk(theta, x, Some(R::of(h)), next, tape);
     }
 
     fn pull_back(
@@ -87,35 +183,85 @@ impl<R: Real> Layer<R> for Conv {
         tape: &mut ConvTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
+        with_gradient: bool,
     ) {
-        let ConvTape { z, a, z_bar, a_bar } = tape;
-        let (bar, rows) = (cotangent.columns(), x.rows());
-        a_bar.resize(a.len());
-        z_bar.resize(z.len());
-        self.outer.apply_transposed(theta[2], Start::Zero, bar, a_bar, rows);
-        self.activation.pull_back(z, a, a_bar, z_bar);
-        self.inner.apply_transposed(theta[0], Start::Add, z_bar, x_bar.columns_mut(), rows);
+        let ConvTape { z, a, z_bar, a_bar, gradient } = tape;
+        let (hidden, samples) = (self.inner.outputs(), x.rows());
+        let height = self.image().height;
+        let (x, bar, x_bar) = (x.columns(), cotangent.columns(), x_bar.columns_mut());
+        a_bar.resize(samples * self.hidden_width());
+        z_bar.resize(samples * self.hidden_width());
+        let sizes = theta.iter().map(|kind| if with_gradient { kind.len() } else { 0 });
+        gradient.resize(sizes.sum());
+        gradient.fill(R::zero());
+        let keeps_z = self.activation.needs_argument();
+        self.with_hidden(z, a, samples, |z, a| {
+            self.outer.ready_transposed(theta[2], |outer| {
+                self.inner.ready_transposed(theta[0], |inner| {
+                    let mut known = 0;
+                    for (strip, behind) in self.strips() {
+                        outer.rows(Start::Zero, bar, a_bar, samples, strip.clone());
+                        // The gradient sees one row more.
+                        let seen = (strip.end + 1).min(height);
+                        if with_gradient && self.activation.is_free() {
+                            for part in self.parts(hidden, known..seen, samples) {
+                                self.activation.apply(&z[part.clone()], &mut a[part]);
+                            }
+                            known = seen;
+                        }
+                        for part in self.parts(hidden, strip.clone(), samples) {
+                            let a = &a[part.clone()];
+                            let z = if keeps_z { &z[part.clone()] } else { a };
+                            let (g, out) = (&a_bar[part.clone()], &mut z_bar[part]);
+                            self.activation.pull_back(z, a, g, out);
+                        }
+                        if with_gradient {
+                            let (w1, rest) = gradient.split_at_mut(theta[0].len());
+                            let (b1, rest) = rest.split_at_mut(hidden);
+                            let (w2, b2) = rest.split_at_mut(theta[2].len());
+                            self.inner.add_weight_gradient_of_rows(
+                                z_bar,
+                                x,
+                                w1,
+                                samples,
+                                strip.clone(),
+                            );
+                            self.add_sums(b1, z_bar, strip.clone(), samples);
+                            self.outer.add_weight_gradient_of_rows(
+                                bar,
+                                a,
+                                w2,
+                                samples,
+                                strip.clone(),
+                            );
+                            self.add_sums(b2, bar, strip, samples);
+                        }
+                        inner.rows(Start::Add, z_bar, x_bar, samples, behind);
+                    }
+                });
+            });
+        });
     }
 
     fn add_gradient(
         &self,
-        x: &Rows<R>,
+        _x: &Rows<R>,
         tape: &ConvTape<R>,
-        cotangent: &Rows<R>,
+        _cotangent: &Rows<R>,
         gradient: &mut NodeGradient<'_, R>,
     ) {
-        let ConvTape { a, z_bar, .. } = tape;
-        let (bar, rows) = (cotangent.columns(), x.rows());
-        let plane = self.image().pixels() * rows;
-        self.inner.add_weight_gradient(z_bar, x.columns(), gradient[0], rows);
-        vector::add_row_sums(gradient[1], z_bar, plane);
-        self.outer.add_weight_gradient(bar, a, gradient[2], rows);
-        vector::add_row_sums(gradient[3], bar, plane);
+        let mut found = &tape.gradient[..];
+        for total in gradient {
+            let (part, rest) = found.split_at(total.len());
+            vector::add_scaled(total, R::one(), part);
+            found = rest;
+        }
     }
 
     fn hand_over(&self, from: &mut ConvTape<R>, to: &mut ConvTape<R>) {
         to.z_bar = std::mem::take(&mut from.z_bar);
         to.a_bar = std::mem::take(&mut from.a_bar);
+        to.gradient = std::mem::take(&mut from.gradient);
     }
 
     fn has_kink(&self) -> bool {
@@ -128,39 +274,64 @@ impl<R: Real> Layer<R> for Conv {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &ConvTape<R>,
-        displacement: &Rows<R>,
+        apart: [&Rows<R>; 2],
     ) -> f64 {
         let rows = x.rows();
-        let distances = window_norms(self.image(), displacement, R::zero());
-        let sizes = window_norms(self.image(), x, R::one());
+        let [distances, sizes] = window_norms(self.image(), x, apart);
         let plane = self.image().pixels() * rows;
         let units = theta[0].chunks_exact(9 * self.inner.inputs());
         let units = units.zip(tape.z.chunks_exact(plane).zip(tape.a_bar.chunks_exact(plane)));
         let exposed = units.map(|(weights, (z, a_bar))| {
-            let reach = R::of(vector::dot(weights, weights).sqrt());
-            vector::sum_within(reach, z, a_bar, &distances, &sizes).powi(2)
+            let reach = R::of(sums::dot(weights, weights).sqrt());
+            sums::sum_within(reach, z, a_bar, &distances, &sizes).powi(2)
         });
         exposed.sum()
     }
 }
 
-/// √(more + the squares of all channels in the 3×3 window around it) for every pixel and sample.
-pub(super) fn window_norms<R: Real>(image: Image, x: &Rows<R>, more: R) -> Vec<R> {
-    let Image { height, width } = image;
-    let rows = x.rows();
-    let mut squares = vec![R::zero(); image.pixels() * rows];
-    vector::add_column_squares(&mut squares, x.columns());
-    let mut sums = vec![more; squares.len()];
-    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-        let pixel = (y * width + x) * rows;
-        for near_y in y.saturating_sub(1)..(y + 2).min(height) {
-            for near_x in x.saturating_sub(1)..(x + 2).min(width) {
-                let near = (near_y * width + near_x) * rows;
-                let (sums, near) = (&mut sums[pixel..pixel + rows], &squares[near..near + rows]);
-                sums.iter_mut().zip(near).for_each(|(sum, square)| *sum += *square);
-            }
+impl Conv {
+    /// Adds to `sums` those of every channel over some rows.
+    fn add_sums<R: Real>(&self, sums: &mut [R], of: &[R], rows: Range<usize>, samples: usize) {
+        let Image { height, width } = self.image();
+        let line = width * samples;
+        for (sum, channel) in sums.iter_mut().zip(of.chunks_exact(height * line)) {
+            *sum += R::of(sums::sum(&channel[rows.start * line..rows.end * line]));
         }
     }
-    sums.iter_mut().for_each(|sum| *sum = sum.sqrt());
-    sums
+}
+
+/// For every pixel and sample, over all channels in the 3×3 window around it: the distance of two
+/// states, and √(1 + |x|²).
+pub(super) fn window_norms<R: Real>(
+    image: Image,
+    x: &Rows<R>,
+    [here, there]: [&Rows<R>; 2],
+) -> [Vec<R>; 2] {
+    let samples = x.rows();
+    let length = image.pixels() * samples;
+    let (mut distances, mut sizes) = (vec![R::zero(); length], vec![R::one(); length]);
+    R::with_scratch(length, |squares| {
+        squares.fill(R::zero());
+        vector::add_column_squared_differences(squares, here.columns(), there.columns());
+        add_windows(image, squares, &mut distances, samples);
+        squares.fill(R::zero());
+        vector::add_column_squares(squares, x.columns());
+        add_windows(image, squares, &mut sizes, samples);
+    });
+    vector::root(&mut distances);
+    vector::root(&mut sizes);
+    [distances, sizes]
+}
+
+/// Adds to every pixel the 3×3 window of another image around it.
+fn add_windows<R: Real>(image: Image, of: &[R], to: &mut [R], samples: usize) {
+    let line = image.width * samples;
+    for (y, to) in to.chunks_exact_mut(line).enumerate() {
+        for near in y.saturating_sub(1)..(y + 2).min(image.height) {
+            let of = &of[near * line..][..line];
+            vector::add_scaled(to, R::one(), of);
+            vector::add_scaled(&mut to[samples..], R::one(), &of[..line - samples]);
+            vector::add_scaled(&mut to[..line - samples], R::one(), &of[samples..]);
+        }
+    }
 }

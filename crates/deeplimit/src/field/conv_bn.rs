@@ -12,7 +12,7 @@ use crate::Real;
 use crate::control::{Control, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::normalise::{self, Moments};
-use crate::kernel::{Activation, Buffer, Convolution, Image, Start, vector};
+use crate::kernel::{Activation, Buffer, Convolution, Image, Start, sums, vector};
 use rayon::prelude::*;
 
 /// Added to variances (Ioffe, Szegedy 2015; the value PyTorch uses).
@@ -414,23 +414,23 @@ impl<R: Real> Field for ConvBn<R> {
         position: Position,
         x: &Tiled<R>,
         tape: &ConvBnTape<R>,
-        displacement: &Tiled<R>,
+        apart: [&Tiled<R>; 2],
     ) -> f64 {
         let hidden = self.inner.outputs();
         let image = self.inner.image();
         with_theta(&self.control, position, |theta| {
             let (w1, g1) = (theta[0], theta[1]);
-            let tiles = tape.z.par_iter().zip(&tape.a_bar).zip(&x.tiles).zip(&displacement.tiles);
+            let tiles = tape.z.par_iter().zip(&tape.a_bar).zip(&x.tiles);
+            let tiles = tiles.zip(apart[0].tiles.par_iter().zip(&apart[1].tiles));
             let parts: Vec<Vec<f64>> = tiles
-                .map(|(((z, bar), x), displacement)| {
-                    let distances = window_norms(image, displacement, R::zero());
-                    let sizes = window_norms(image, x, R::one());
+                .map(|(((z, bar), x), (here, there))| {
+                    let [distances, sizes] = window_norms(image, x, [here, there]);
                     let channels = planes(z, hidden).zip(planes(bar, hidden)).enumerate();
                     let exposed = channels.map(|(channel, (z, bar))| {
                         let weights = &w1[channel * w1.len() / hidden..][..w1.len() / hidden];
                         let scale = g1[channel].wide() * tape.norms[0].inverse[channel];
-                        let reach = scale.abs() * vector::dot(weights, weights).sqrt();
-                        let sum = vector::sum_within(R::of(reach), z, bar, &distances, &sizes);
+                        let reach = scale.abs() * sums::dot(weights, weights).sqrt();
+                        let sum = sums::sum_within(R::of(reach), z, bar, &distances, &sizes);
                         scale.abs() * sum
                     });
                     exposed.collect()

@@ -64,6 +64,7 @@ impl<R: Real> Layer<R> for Dense {
         tape: &mut DenseTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
+        _with_gradient: bool,
     ) {
         let (rows, width) = (x.rows(), self.width);
         tape.z_bar.resize(rows * width);
@@ -98,8 +99,8 @@ impl<R: Real> Layer<R> for Dense {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &DenseTape<R>,
-        displacement: &Rows<R>,
+        apart: [&Rows<R>; 2],
     ) -> f64 {
-        super::mlp::exposure(theta[0], &tape.z, &tape.cotangent, x, displacement)
+        super::mlp::exposure(theta[0], &tape.z, &tape.cotangent, x, apart)
     }
 }

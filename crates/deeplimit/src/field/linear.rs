@@ -42,6 +42,7 @@ impl<R: Real> Layer<R> for Linear {
         _tape: &mut (),
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
+        _with_gradient: bool,
     ) {
         let weight = Matrix::new(theta[0], self.width, self.width);
         multiply(x_bar.columns_mut(), Start::Add, weight.t(), cotangent.columns(), x.rows());

@@ -2,7 +2,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Buffer, Matrix, Start, add_outer, multiply, vector};
+use crate::kernel::{Activation, Buffer, Matrix, Start, add_outer, multiply, sums, vector};
 use crate::{Real, Rows};
 
 /// f(x) = W₂ σ(W₁ x + b₁) + b₂, with W₁ `[hidden, width]`, b₁ `[hidden]`, W₂ `[width, hidden]`,
@@ -75,6 +75,7 @@ impl<R: Real> Layer<R> for Mlp {
         tape: &mut MlpTape<R>,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
+        _with_gradient: bool,
     ) {
         let (rows, width, hidden) = (x.rows(), self.width, self.hidden);
         tape.a_bar.resize(rows * hidden);
@@ -112,9 +113,9 @@ impl<R: Real> Layer<R> for Mlp {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &MlpTape<R>,
-        displacement: &Rows<R>,
+        apart: [&Rows<R>; 2],
     ) -> f64 {
-        exposure(theta[0], &tape.z, &tape.a_bar, x, displacement)
+        exposure(theta[0], &tape.z, &tape.a_bar, x, apart)
     }
 }
 
@@ -134,34 +135,35 @@ pub(super) fn affine_gradient<R: Real>(
     first: usize,
 ) {
     add_outer(gradient[first], bar, x, samples);
-    vector::add_row_sums(gradient[first + 1], bar, samples);
+    sums::add_row_sums(gradient[first + 1], bar, samples);
 }
 
 /// Σ_j [Σ_s 1{|z_js| ≤ |W_j| |d_s|} |a̅_js| √(1 + |x_s|²)]²: what hidden units within reach of
-/// their kink could change of the layer's gradient, for a displacement d of the state.
+/// their kink could change of the layer's gradient, where two states are d `apart`.
 pub(super) fn exposure<R: Real>(
     weight: &[R],
     z: &[R],
     a_bar: &[R],
     x: &Rows<R>,
-    displacement: &Rows<R>,
+    apart: [&Rows<R>; 2],
 ) -> f64 {
     let samples = x.rows();
-    let distances = norms(displacement.columns(), samples, R::zero());
-    let sizes = norms(x.columns(), samples, R::one());
+    let [distances, sizes] = distances_and_sizes(x, apart);
     let units = weight.chunks_exact(x.width());
     let units = units.zip(z.chunks_exact(samples).zip(a_bar.chunks_exact(samples)));
     let exposed = units.map(|(weights, (z, a_bar))| {
-        let reach = R::of(vector::dot(weights, weights).sqrt());
-        vector::sum_within(reach, z, a_bar, &distances, &sizes).powi(2)
+        let reach = R::of(sums::dot(weights, weights).sqrt());
+        sums::sum_within(reach, z, a_bar, &distances, &sizes).powi(2)
     });
     exposed.sum()
 }
 
-/// √(more + Σ_i x_i²) for every column of `x`, `[width, columns]`.
-fn norms<R: Real>(x: &[R], columns: usize, more: R) -> Vec<R> {
-    let mut sums = vec![more; columns];
-    vector::add_column_squares(&mut sums, x);
-    sums.iter_mut().for_each(|sum| *sum = sum.sqrt());
-    sums
+/// For every sample the distance of two states, and √(1 + |x|²).
+fn distances_and_sizes<R: Real>(x: &Rows<R>, [here, there]: [&Rows<R>; 2]) -> [Vec<R>; 2] {
+    let (mut distances, mut sizes) = (vec![R::zero(); x.rows()], vec![R::one(); x.rows()]);
+    vector::add_column_squared_differences(&mut distances, here.columns(), there.columns());
+    vector::add_column_squares(&mut sizes, x.columns());
+    vector::root(&mut distances);
+    vector::root(&mut sizes);
+    [distances, sizes]
 }

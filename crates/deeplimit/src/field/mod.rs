@@ -85,6 +85,19 @@ pub trait Field: Sync {
         tape: &mut Self::Tape,
     );
 
+    /// As [`linearize`](Field::linearize) and then a step: `next = x + h f(x, θ(position))`.
+    fn linearize_step(
+        &self,
+        position: Position,
+        x: &Self::State,
+        h: f64,
+        next: &mut Self::State,
+        tape: &mut Self::Tape,
+    ) {
+        self.linearize(position, x, next, tape);
+        next.add_to(h, x);
+    }
+
     /// `x_bar += Jᵀ cotangent` and, where one is due,
     /// `gradient += (∂f/∂θ)ᵀ cotangent` at the nodes of `position`; J and ∂f/∂θ as linearised at
     /// `x`, which the caller passes again.
@@ -120,14 +133,14 @@ pub trait Field: Sync {
     }
 
     /// After a pull-back at `x`: the squared gradient change that wrong sides of kinks could make
-    /// in this layer, if the true state were `displacement` away from `x` (theory of the
-    /// certificate in [`gradient::Certificate`](crate::gradient::Certificate)).
+    /// in this layer, if the true state were as far away from `x` as two states are `apart` (theory of
+    /// the certificate in [`gradient::Certificate`](crate::gradient::Certificate)).
     fn kink_exposure(
         &self,
         _position: Position,
         _x: &Self::State,
         _tape: &Self::Tape,
-        _displacement: &Self::State,
+        _apart: [&Self::State; 2],
     ) -> f64 {
         0.0
     }

@@ -5,7 +5,7 @@ use super::parameters::{MOST_KINDS, with_theta};
 use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
 use crate::gradient::Due;
-use crate::{Real, Rows};
+use crate::{Real, Rows, State};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
 ///
@@ -34,11 +34,24 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
     /// `out = f(x, θ)`, keeping on the tape what the pull-back needs.
     fn linearize(&self, theta: &[&[R]], x: &Rows<R>, out: &mut Rows<R>, tape: &mut Self::Tape);
 
+    /// As [`linearize`](Layer::linearize) and then a step: `next = x + h f(x, θ)`.
+    fn linearize_step(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        h: f64,
+        next: &mut Rows<R>,
+        tape: &mut Self::Tape,
+    ) {
+        self.linearize(theta, x, next, tape);
+        next.add_to(h, x);
+    }
+
     /// Moves the buffers that only a pull-back needs from one tape to the next.
     fn hand_over(&self, _from: &mut Self::Tape, _to: &mut Self::Tape) {}
 
-    /// `x_bar += Jᵀ cotangent`, leaving on the tape what [`add_gradient`](Layer::add_gradient)
-    /// needs.
+    /// `x_bar += Jᵀ cotangent`, leaving on the tape, where a gradient is wanted, what
+    /// [`add_gradient`](Layer::add_gradient) needs.
     fn pull_back(
         &self,
         theta: &[&[R]],
@@ -46,6 +59,7 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         tape: &mut Self::Tape,
         cotangent: &Rows<R>,
         x_bar: &mut Rows<R>,
+        with_gradient: bool,
     );
 
     /// After a pull-back of the same cotangent: `gradient += (∂f/∂θ)ᵀ cotangent`.
@@ -68,7 +82,7 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         _theta: &[&[R]],
         _x: &Rows<R>,
         _tape: &Self::Tape,
-        _displacement: &Rows<R>,
+        _apart: [&Rows<R>; 2],
     ) -> f64 {
         0.0
     }
@@ -161,6 +175,19 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         with_theta(&self.control, position, |theta| self.layer.linearize(theta, x, out, tape));
     }
 
+    fn linearize_step(
+        &self,
+        position: Position,
+        x: &Rows<R>,
+        h: f64,
+        next: &mut Rows<R>,
+        tape: &mut L::Tape,
+    ) {
+        with_theta(&self.control, position, |theta| {
+            self.layer.linearize_step(theta, x, h, next, tape);
+        });
+    }
+
     fn pull_back(
         &self,
         position: Position,
@@ -171,7 +198,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         gradient: Option<Due<'_, Sink<'_, R>>>,
     ) {
         with_theta(&self.control, position, |theta| {
-            self.layer.pull_back(theta, x, tape, cotangent, x_bar);
+            self.layer.pull_back(theta, x, tape, cotangent, x_bar, gradient.is_some());
         });
         if let Some(due) = gradient {
             let add = |gradient: &mut NodeGradient<'_, R>| {
@@ -210,10 +237,10 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         position: Position,
         x: &Rows<R>,
         tape: &L::Tape,
-        displacement: &Rows<R>,
+        apart: [&Rows<R>; 2],
     ) -> f64 {
         with_theta(&self.control, position, |theta| {
-            self.layer.kink_exposure(theta, x, tape, displacement)
+            self.layer.kink_exposure(theta, x, tape, apart)
         })
     }
 }

@@ -74,6 +74,21 @@ impl<R: Real> State for Tiled<R> {
         self.each(|index, tile| tile.set_sum(&x.tiles[index], factor, &y.tiles[index]));
     }
 
+    fn add_to(&mut self, factor: f64, x: &Self) {
+        self.each(|index, tile| tile.add_to(factor, &x.tiles[index]));
+    }
+
+    fn step_and_measure(&mut self, factor: f64, x: &Self, other: &Self) -> [f64; 2] {
+        let tiles = self.tiles.par_iter_mut().zip(&x.tiles).zip(&other.tiles);
+        let norms = tiles.map(|((tile, x), other)| tile.step_and_measure(factor, x, other));
+        let norms: Vec<[f64; 2]> = norms.collect();
+        norms.iter().fold([0.0; 2], |sum, norms| [sum[0] + norms[0], sum[1] + norms[1]])
+    }
+
+    fn defect_squared(&self, factor: f64, x: &Self, other: &Self) -> f64 {
+        self.sum(|index, tile| tile.defect_squared(factor, &x.tiles[index], &other.tiles[index]))
+    }
+
     fn dot(&self, other: &Self) -> f64 {
         self.sum(|index, tile| tile.dot(&other.tiles[index]))
     }

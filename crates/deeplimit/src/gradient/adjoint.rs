@@ -163,67 +163,66 @@ impl Adjoint {
         let mut evidence =
             Evidence { kink_squared: field.has_kink().then_some(0.0), ..Evidence::default() };
         let mut y = end; // the reconstruction of x_{n+1}
-        let mut p = y.scratch(); // the linearisation point
-        let mut guess = y.scratch(); // p = y − h · guess
+        let mut p = y.scratch(); // the linearisation point, y − h ĝ
         let mut increment = y.scratch(); // o
+        let mut squared = y.norm_squared();
         for (processed, step) in (0..steps).rev().enumerate() {
-            let size = y.norm_squared().sqrt();
+            let size = squared.sqrt();
             if let Some(exact) = tail.pop_front() {
                 p = exact;
                 stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
             } else {
                 let mut left = self.evaluations(processed);
                 if self.predictor == Predictor::None && left > 1 {
-                    stepper.increment_backward(step, &y, &mut guess);
+                    stepper.increment_backward(step, &y, &mut increment);
+                    p.set_sum(&y, -h, &increment);
                     left -= 1;
                 } else {
-                    prediction.guess(&mut guess);
+                    prediction.guess(&mut p, &y, -h);
                 }
-                p.set_sum(&y, -h, &guess);
                 while left > 1 {
-                    stepper.increment(step, &p, &mut guess);
-                    p.set_sum(&y, -h, &guess);
+                    stepper.increment(step, &p, &mut increment);
+                    p.set_sum(&y, -h, &increment);
                     left -= 1;
                 }
                 stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
                 if let Sweeps::UntilWithin { tolerance, most } = self.sweeps {
-                    let mut distance = h * increment.distance_squared(&guess).sqrt();
+                    // h ‖o − ĝ‖ is how far the refined reconstruction lies from p.
+                    let mut distance = y.defect_squared(-h, &increment, step_tape.state()).sqrt();
                     let mut stalled = false;
                     for _ in 1..most {
                         if distance <= tolerance * size {
                             break;
                         }
-                        guess.copy_from(&increment);
-                        p.set_sum(&y, -h, &guess);
+                        p.set_sum(&y, -h, &increment);
                         stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
-                        let next = h * increment.distance_squared(&guess).sqrt();
+                        let next = y.defect_squared(-h, &increment, step_tape.state()).sqrt();
                         stalled |= next >= distance;
                         distance = next;
                     }
                     evidence.stalled += usize::from(stalled);
                 }
             }
+            // From here `y` is y − h o: the refined reconstruction of x_n.
+            let [refined, defect] = y.step_and_measure(-h, &increment, step_tape.state());
+            squared = refined;
+            evidence.defect = larger(evidence.defect, relative(defect.sqrt(), size));
+            prediction.learn(&mut increment);
             stepper.pull_back(step, &mut step_tape, x_bar, Some(turn.due(step, sink)));
             turn.leave(step);
-            // From here `y` is y − h o: the refined reconstruction of x_n.
-            y.add_scaled(-h, &increment);
-            prediction.learn(&mut increment);
-            let point = step_tape.state();
-            let distance = y.distance_squared(point).sqrt();
-            evidence.defect = larger(evidence.defect, relative(distance, size));
             if let Some(sum) = &mut evidence.kink_squared {
-                let displacement = &mut guess;
-                displacement.set_sum(point, -1.0, &y);
-                *sum += step_tape.kink_exposure(field, flow.scheme(), step, displacement);
+                *sum += step_tape.kink_exposure(field, flow.scheme(), step, &y);
             }
             if !self.refine {
                 y.copy_from(step_tape.state());
+                squared = y.norm_squared();
             }
             let point = step_tape.state();
             observe(Passage { layer: step, point, state: &y, cotangent: x_bar });
             if let Some((_, exact)) = anchors.pop_if(|(layer, _)| *layer == step) {
                 let error = y.distance_squared(&exact);
-                evidence.anchors.push((step, error, exact.norm_squared()));
+                squared = exact.norm_squared();
+                evidence.anchors.push((step, error, squared));
                 y = exact;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{Evidence, GradientMethod, Turn};
 use crate::scheme::{StepTape, Stepper, Work};
-use crate::{Bytes, Field, Flow, State};
+use crate::{Bytes, Field, Flow};
 use std::ops::Range;
 
 /// Keeps every linearised step.
@@ -34,7 +34,7 @@ impl<F: Field> GradientMethod<F> for Backprop {
         let mut stepper = flow.stepper(&x0);
         let mut steps = spent.map(|tape| tape.steps).unwrap_or_default();
         let mut x = x0;
-        linearize(flow, &mut stepper, 0..flow.steps(), &mut x, &mut steps);
+        linearize(&mut stepper, 0..flow.steps(), &mut x, &mut steps);
         let bytes = steps.iter().map(|step| step.bytes(flow.field())).sum();
         let work = stepper.work;
         (x, BackpropTape { steps, bytes, work })
@@ -57,20 +57,17 @@ impl<F: Field> GradientMethod<F> for Backprop {
 
 /// Walks `x` through some steps, keeping each linearised; tapes already in `steps` are reused.
 pub(super) fn linearize<F: Field>(
-    flow: &Flow<F>,
     stepper: &mut Stepper<'_, F>,
     range: Range<usize>,
     x: &mut F::State,
     steps: &mut Vec<StepTape<F>>,
 ) {
-    let mut increment = x.scratch();
     for (slot, step) in range.enumerate() {
         if slot == steps.len() || !steps[slot].fits(x) {
             steps.truncate(slot);
             steps.push(stepper.step_tape());
         }
-        stepper.linearize_taking(step, x, &mut increment, &mut steps[slot]);
-        x.set_sum(steps[slot].state(), flow.h(), &increment);
+        stepper.linearize_step(step, x, &mut steps[slot]);
     }
 }
 

@@ -65,7 +65,7 @@ impl<F: Field> GradientMethod<F> for Checkpoint {
         stepper.work = tape.work;
         let mut steps = Vec::new();
         for (range, mut x) in self.ranges(flow.steps()).into_iter().zip(tape.starts).rev() {
-            backprop::linearize(flow, &mut stepper, range.clone(), &mut x, &mut steps);
+            backprop::linearize(&mut stepper, range.clone(), &mut x, &mut steps);
             let kept = &mut steps[..range.len()];
             backprop::pull_back(&mut stepper, range, kept, x_bar, sink, turn);
         }

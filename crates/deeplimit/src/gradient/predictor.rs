@@ -47,8 +47,10 @@ impl<S: State> Prediction<S> {
         }
     }
 
-    /// Writes the guess ĝ for the next layer; zero as long as nothing is known.
-    pub fn guess(&mut self, out: &mut S) {
+    /// Writes y + factor ĝ with the guess ĝ for the next layer, which is zero as long as nothing is
+    /// known.
+    pub fn guess(&mut self, out: &mut S, y: &S, factor: f64) {
+        let mut combine = |terms: &[(f64, &S)]| out.set_combination(y, factor, terms);
         match self.kind {
             Predictor::Extrapolation(order) => {
                 let mut weight = -1.0;
@@ -56,14 +58,17 @@ impl<S: State> Prediction<S> {
                     weight *= -((order + 1 - j) as f64) / j as f64;
                     (weight, deeper)
                 });
-                combine(out, terms);
+                combine(&terms.collect::<Vec<_>>());
             }
             Predictor::Learned(_) if self.fitted => {
                 let weights = ridge_solution(&self.gram, &self.moments, self.ridge);
-                combine(out, weights.into_iter().zip(&self.differences));
+                combine(&weights.into_iter().zip(&self.differences).collect::<Vec<_>>());
             }
-            Predictor::Learned(_) => combine(out, self.history.front().map(|newest| (1.0, newest))),
-            Predictor::None => out.set_zero(),
+            Predictor::Learned(_) => match self.history.front() {
+                Some(newest) => combine(&[(1.0, newest)]),
+                None => combine(&[]),
+            },
+            Predictor::None => combine(&[]),
         }
     }
 
@@ -121,16 +126,6 @@ impl<S: State> Prediction<S> {
     }
 }
 
-/// `out = Σ weight · term`.
-fn combine<'s, S: State + 's>(out: &mut S, terms: impl IntoIterator<Item = (f64, &'s S)>) {
-    let mut terms = terms.into_iter();
-    match terms.next() {
-        None => out.set_zero(),
-        Some((weight, term)) => out.set_scaled(weight, term),
-    }
-    terms.for_each(|(weight, term)| out.add_scaled(weight, term));
-}
-
 /// c = (A + ρ diag A)⁻¹ b by elimination; an unknown whose pivot vanishes is set to 0.
 fn ridge_solution(gram: &[Vec<f64>], moments: &[f64], ridge: f64) -> Vec<f64> {
     let size = moments.len();
@@ -177,7 +172,9 @@ mod tests {
                 prediction.learn(&mut sample(f, n as f64));
             }
             let mut guess = sample(f, 0.0).scratch();
-            prediction.guess(&mut guess);
+            let mut zero = guess.scratch();
+            zero.set_zero();
+            prediction.guess(&mut guess, &zero, 1.0);
             let error = guess.distance_squared(&sample(f, 0.0)).sqrt();
             assert!(error < 1e-10, "order {order}: {error}");
         }
@@ -192,7 +189,9 @@ mod tests {
                 prediction.learn(&mut sample(f, f64::from(n)));
             }
             let mut guess = sample(f, 0.0).scratch();
-            prediction.guess(&mut guess);
+            let mut zero = guess.scratch();
+            zero.set_zero();
+            prediction.guess(&mut guess, &zero, 1.0);
             let error = guess.distance_squared(&sample(f, 0.0)).sqrt();
             assert!(error < 1e-6, "{error}");
         }
@@ -205,7 +204,8 @@ mod tests {
             prediction.learn(&mut sample(|_| 2.0, 0.0));
         }
         let mut guess = sample(|_| 0.0, 0.0);
-        prediction.guess(&mut guess);
+        let zero = guess.clone();
+        prediction.guess(&mut guess, &zero, 1.0);
         assert!(guess.distance_squared(&sample(|_| 2.0, 0.0)).sqrt() < 1e-8);
     }
 }

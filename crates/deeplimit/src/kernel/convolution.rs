@@ -12,6 +12,7 @@ use super::winograd::{self, Winograd};
 use crate::Real;
 use pulp::{Simd, WithSimd};
 use runs::{Axis, Run};
+use std::ops::Range;
 
 /// Height and width of the images of a convolutional field, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,39 @@ impl Convolution {
         assert_eq!(out, self.outputs * self.out().pixels() * samples, "what comes out");
     }
 
+    /// Runs `work` with weights made ready for the convolution.
+    pub fn ready<R: Real, T>(&self, weight: &[R], work: impl FnOnce(Ready<'_, R>) -> T) -> T {
+        self.make_ready(weight, false, work)
+    }
+
+    /// Runs `work` with weights made ready for the transpose, which turns cotangents of what comes
+    /// out into cotangents of what goes in.
+    pub fn ready_transposed<R: Real, T>(
+        &self,
+        weight: &[R],
+        work: impl FnOnce(Ready<'_, R>) -> T,
+    ) -> T {
+        self.make_ready(weight, true, work)
+    }
+
+    fn make_ready<R: Real, T>(
+        &self,
+        weight: &[R],
+        transposed: bool,
+        work: impl FnOnce(Ready<'_, R>) -> T,
+    ) -> T {
+        let lengths = self.outputs * self.inputs * self.side * self.side;
+        assert_eq!(weight.len(), lengths, "weights of a convolution");
+        let ready = Ready { of: self, transposed, weight, squares: None };
+        if self.is_winograd() {
+            winograd::transformed(weight, transposed, |squares| {
+                work(Ready { squares: Some(squares), ..ready })
+            })
+        } else {
+            work(ready)
+        }
+    }
+
     /// `out = start + w ∗ x`.
     ///
     /// # Panics
@@ -121,32 +155,7 @@ impl Convolution {
         out: &mut [R],
         samples: usize,
     ) {
-        self.check(weight.len(), x.len(), out.len(), samples);
-        if let Start::Bias(bias) = start {
-            assert_eq!(bias.len(), self.outputs, "one bias a channel");
-        }
-        let channels = [self.inputs, self.outputs];
-        if self.is_winograd() {
-            let (image, transposed) = (self.image, false);
-            let (from, to) = (x, out);
-            return Winograd { weight, channels, transposed, image, samples, start, from, to }
-                .run();
-        }
-        let windows = (self.side * self.side) as isize;
-        dispatch(Slide {
-            runs: &self.forward,
-            rows: self.outputs,
-            channels: self.inputs,
-            a_row: self.inputs as isize * windows,
-            a_channel: windows,
-            side: self.side,
-            images: [self.image, self.out()],
-            samples,
-            weight,
-            start,
-            from: x,
-            to: out.as_mut_ptr(),
-        });
+        self.ready(weight, |ready| ready.rows(start, x, out, samples, 0..self.out().height));
     }
 
     /// `x_bar = start + w ∗ᵀ bar`, the transpose of [`apply`](Self::apply).
@@ -161,29 +170,8 @@ impl Convolution {
         x_bar: &mut [R],
         samples: usize,
     ) {
-        self.check(weight.len(), x_bar.len(), bar.len(), samples);
-        assert!(!matches!(start, Start::Bias(_)), "a transpose has no bias");
-        let channels = [self.outputs, self.inputs];
-        if self.is_winograd() {
-            let (image, transposed) = (self.image, true);
-            let (from, to) = (bar, x_bar);
-            return Winograd { weight, channels, transposed, image, samples, start, from, to }
-                .run();
-        }
-        let windows = (self.side * self.side) as isize;
-        dispatch(Slide {
-            runs: &self.transposed,
-            rows: self.inputs,
-            channels: self.outputs,
-            a_row: windows,
-            a_channel: self.inputs as isize * windows,
-            side: self.side,
-            images: [self.out(), self.image],
-            samples,
-            weight,
-            start,
-            from: bar,
-            to: x_bar.as_mut_ptr(),
+        self.ready_transposed(weight, |ready| {
+            ready.rows(start, bar, x_bar, samples, 0..self.image.height);
         });
     }
 
@@ -198,11 +186,110 @@ impl Convolution {
         gradient: &mut [R],
         samples: usize,
     ) {
+        self.add_weight_gradient_of_rows(bar, x, gradient, samples, 0..self.out().height);
+    }
+
+    /// The share of some rows of `bar` in [`add_weight_gradient`](Self::add_weight_gradient). The
+    /// first row is even, and the end too unless it is that of the image.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn add_weight_gradient_of_rows<R: Real>(
+        &self,
+        bar: &[R],
+        x: &[R],
+        gradient: &mut [R],
+        samples: usize,
+        rows: Range<usize>,
+    ) {
         self.check(gradient.len(), x.len(), bar.len(), samples);
+        self.check_rows(&rows, self.out().height);
         if self.is_winograd() && winograd::gradient::pays(self.inputs) {
-            return winograd::gradient::add_weight_gradient(self, bar, x, gradient, samples);
+            return winograd::gradient::add_weight_gradient(self, bar, x, gradient, samples, rows);
         }
-        correlate::add_weight_gradient(self, bar, x, gradient, samples);
+        correlate::add_weight_gradient(self, bar, x, gradient, samples, rows);
+    }
+
+    fn check_rows(&self, rows: &Range<usize>, height: usize) {
+        assert!(rows.end <= height, "rows of the image");
+        let even = rows.start % 2 == 0 && (rows.end % 2 == 0 || rows.end == height);
+        assert!(even, "rows go in pairs");
+    }
+}
+
+/// Weights that a convolution, or its transpose, can use again and again.
+#[derive(Clone, Copy)]
+pub struct Ready<'a, R> {
+    of: &'a Convolution,
+    transposed: bool,
+    weight: &'a [R],
+    /// For Winograd's algorithm.
+    squares: Option<&'a [R]>,
+}
+
+impl<R: Real> Ready<'_, R> {
+    /// Some rows of `to = start + w ∗ from`, or of the transpose. The first row is even, and the
+    /// end too unless it is that of the image.
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or a transpose is to start at a bias.
+    pub fn rows(
+        &self,
+        start: Start<'_, R>,
+        from: &[R],
+        to: &mut [R],
+        samples: usize,
+        rows: Range<usize>,
+    ) {
+        let Self { of, transposed, weight, squares } = *self;
+        let mut images = [of.image, of.out()];
+        let mut channels = [of.inputs, of.outputs];
+        if transposed {
+            images.reverse();
+            channels.reverse();
+            of.check(weight.len(), to.len(), from.len(), samples);
+        } else {
+            of.check(weight.len(), from.len(), to.len(), samples);
+        }
+        of.check_rows(&rows, images[1].height);
+        if let Start::Bias(bias) = start {
+            assert!(!transposed, "a transpose has no bias");
+            assert_eq!(bias.len(), of.outputs, "one bias a channel");
+        }
+        if let Some(weights) = squares {
+            let image = of.image;
+            return dispatch(Winograd {
+                weights,
+                channels,
+                transposed,
+                image,
+                samples,
+                start,
+                from,
+                to,
+                rows,
+            });
+        }
+        let windows = of.side * of.side;
+        let (a_row, a_channel) = match transposed {
+            false => (of.inputs * windows, windows),
+            true => (windows, of.inputs * windows),
+        };
+        dispatch(Slide {
+            runs: if transposed { &of.transposed } else { &of.forward },
+            rows: channels[1],
+            channels: channels[0],
+            a_row: a_row as isize,
+            a_channel: a_channel as isize,
+            side: of.side,
+            images,
+            samples,
+            weight,
+            start,
+            from,
+            to: to.as_mut_ptr(),
+            wanted: rows,
+        });
     }
 }
 
@@ -221,6 +308,8 @@ struct Slide<'a, R> {
     start: Start<'a, R>,
     from: &'a [R],
     to: *mut R,
+    /// Rows of the target.
+    wanted: Range<usize>,
 }
 
 /// Planes that lie a multiple of so many bytes apart compete for the same places in a cache.
@@ -247,12 +336,13 @@ impl<R: Real> WithSimd for Slide<'_, R> {
         for sample in (0..self.samples).step_by(R::lanes::<S>()) {
             let count = R::lanes::<S>().min(self.samples - sample);
             for y in &self.runs[0] {
+                let rows = y.within(&self.wanted);
                 if aliased {
-                    self.in_strips(simd, sample, count, y);
+                    self.in_strips(simd, sample, count, y, rows);
                 } else {
                     let first = self.from[sample..].as_ptr();
                     let source = Source { first, first_row: 0, pixel: self.samples, plane };
-                    self.rows(simd, sample, count, y, 0..y.count, &source);
+                    self.rows(simd, sample, count, y, rows, &source);
                 }
             }
         }
@@ -260,15 +350,22 @@ impl<R: Real> WithSimd for Slide<'_, R> {
 }
 
 impl<R: Real> Slide<'_, R> {
-    /// The target rows of a run, from copied strips of the image.
+    /// Target rows of a run, from copied strips of the image.
     #[inline(always)]
-    fn in_strips<S: Simd>(&self, simd: S, sample: usize, count: usize, y: &Run) {
+    fn in_strips<S: Simd>(
+        &self,
+        simd: S,
+        sample: usize,
+        count: usize,
+        y: &Run,
+        all: Range<usize>,
+    ) {
         let (image, lanes) = (self.images[0], R::lanes::<S>());
         let row_bytes = self.channels * image.width * lanes * size_of::<R>();
         let seen = y.taps.max(1);
         let strip = ((STRIP / row_bytes).saturating_sub(seen) / y.source_per_target + 1).max(1);
-        for first in (0..y.count).step_by(strip) {
-            let rows = first..(first + strip).min(y.count);
+        for first in all.clone().step_by(strip) {
+            let rows = first..(first + strip).min(all.end);
             let top = |row: usize| y.source + row * y.source_per_target;
             // Going up or down from its first tap, a target sees `seen` rows of the source.
             let above = if y.source_per_tap < 0 { seen - 1 } else { 0 };
@@ -300,7 +397,7 @@ impl<R: Real> Slide<'_, R> {
         sample: usize,
         count: usize,
         y: &Run,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         source: &Source<R>,
     ) {
         for row in rows {

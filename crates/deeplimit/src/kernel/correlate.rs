@@ -4,6 +4,7 @@ use super::convolution::{Convolution, copy_pixels};
 use super::simd::dispatch;
 use crate::Real;
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// Pixels of the strip of an image, and output channels, that are worked on at a time: they stay in
 /// a core's own cache while all input channels pass over them.
@@ -16,9 +17,10 @@ pub(super) fn add_weight_gradient<R: Real>(
     x: &[R],
     gradient: &mut [R],
     samples: usize,
+    rows: Range<usize>,
 ) {
     let out = convolution.out();
-    let strip = STRIP.div_ceil(out.width).min(out.height);
+    let strip = STRIP.div_ceil(out.width).min(rows.len().max(1));
     let height = (strip - 1) * convolution.stride + convolution.side;
     let width = (out.width - 1) * convolution.stride + convolution.side;
     let most_lanes = 64 / size_of::<R>();
@@ -31,6 +33,7 @@ pub(super) fn add_weight_gradient<R: Real>(
             x,
             gradient,
             samples,
+            wanted: rows,
             strip,
             padded: [height, width],
             x_strip,
@@ -45,7 +48,9 @@ struct Gradient<'a, R> {
     x: &'a [R],
     gradient: &'a mut [R],
     samples: usize,
-    /// Rows of a strip of the image that comes out.
+    /// Rows of the image that comes out.
+    wanted: Range<usize>,
+    /// Rows of a strip of them.
     strip: usize,
     /// Height and width of what a strip sees, padding included.
     padded: [usize; 2],
@@ -65,8 +70,8 @@ impl<R: Real> WithSimd for Gradient<'_, R> {
         let out = self.convolution.out();
         for sample in (0..self.samples).step_by(lanes) {
             let count = lanes.min(self.samples - sample);
-            for first in (0..out.height).step_by(self.strip) {
-                let rows = self.strip.min(out.height - first);
+            for first in self.wanted.clone().step_by(self.strip) {
+                let rows = self.strip.min(self.wanted.end - first);
                 let plane = rows * out.width * lanes;
                 for group in (0..outputs).step_by(GROUP) {
                     let group = group..outputs.min(group + GROUP);
@@ -128,7 +133,7 @@ impl<R: Real> Gradient<'_, R> {
         simd: S,
         input: usize,
         rows: usize,
-        group: std::ops::Range<usize>,
+        group: Range<usize>,
     ) {
         let Convolution { inputs, side, .. } = *self.convolution;
         for down in (0..side).step_by(SIDE) {

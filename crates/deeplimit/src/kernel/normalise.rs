@@ -1,6 +1,7 @@
 //! Batch normalisation of one channel: moments, and their pull-back.
 
-use super::vector::{add_scaled, dot, sum};
+use super::sums::{self, dot, sum};
+use super::vector::add_scaled;
 use crate::Real;
 
 /// Mean and spread of some numbers; those of several parts are merged in any grouping (Chan, Golub,
@@ -21,7 +22,7 @@ impl Moments {
         let count = x.len() as f64;
         let mean = sum(x) / count;
         let shift = R::of(mean);
-        let spread = super::vector::squares_about(x, shift);
+        let spread = sums::squares_about(x, shift);
         let rest = mean - shift.wide();
         Self { count, mean, spread: spread - count * rest * rest }
     }

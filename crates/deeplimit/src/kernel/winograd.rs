@@ -17,7 +17,7 @@ pub(super) mod gradient;
 
 use super::contract::{Place, Start, Sums, contract};
 use super::convolution::Image;
-use super::simd::dispatch;
+use super::simd::{dispatch, fetch};
 use super::transpose::transpose;
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -29,10 +29,13 @@ const PLACES: usize = 16;
 /// squares would compete for the same lines of a cache.
 const APART: usize = PLACES + 1;
 
-/// A convolution that keeps the image's size, or its transpose.
+/// Pixels from the last that is read to the first that is asked for.
+const AHEAD: usize = 8;
+
+/// Some rows of a convolution that keeps the image's size, or of its transpose.
 pub(super) struct Winograd<'a, R> {
-    /// `[outputs, inputs, 3, 3]`.
-    pub weight: &'a [R],
+    /// [`transformed`] weights `[16, outputs, inputs]`.
+    pub weights: &'a [R],
     /// Channels of `from` and of `to`.
     pub channels: [usize; 2],
     /// Whether `from` is what came out.
@@ -42,6 +45,8 @@ pub(super) struct Winograd<'a, R> {
     pub start: Start<'a, R>,
     pub from: &'a [R],
     pub to: &'a mut [R],
+    /// Rows of `to`: the first is even, and the end too unless it is that of the image.
+    pub rows: Range<usize>,
 }
 
 /// Whether it pays: sums must be long against their transforms.
@@ -49,18 +54,21 @@ pub(super) fn pays(channels: [usize; 2], image: Image) -> bool {
     channels.into_iter().all(|channels| channels >= 16) && image.height.min(image.width) >= 4
 }
 
-impl<R: Real> Winograd<'_, R> {
-    /// Runs it; lengths have been checked.
-    pub fn run(self) {
-        let pairs = self.channels[0] * self.channels[1];
+/// Runs `work` on the weights `[outputs, inputs, 3, 3]`, transformed for a convolution or, turned
+/// round, for its transpose.
+pub(super) fn transformed<R: Real, T>(
+    weight: &[R],
+    transposed: bool,
+    work: impl FnOnce(&[R]) -> T,
+) -> T {
+    let pairs = weight.len() / 9;
+    R::with_scratch(PLACES * pairs, |weights| {
         R::with_scratch(9 * pairs, |taps| {
-            transpose(self.weight, 9, taps, pairs, 9);
-            R::with_scratch(PLACES * pairs, |weights| {
-                transform_weights(taps, weights, pairs, self.transposed);
-                dispatch(Transformed { of: self, weights });
-            });
+            transpose(weight, 9, taps, pairs, 9);
+            transform_weights(taps, weights, pairs, transposed);
         });
-    }
+        work(weights)
+    })
 }
 
 /// G w Gᵀ of every pair of channels: `taps` `[9, pairs]` to `[16, pairs]`.
@@ -99,37 +107,31 @@ fn spread<R: Real>([a, b, c]: [R; 3]) -> [R; 4] {
     [a, ends + middle, ends - middle, c]
 }
 
-struct Transformed<'a, 'w, R> {
-    of: Winograd<'a, R>,
-    /// `[16, outputs, inputs]`.
-    weights: &'w [R],
-}
-
-impl<R: Real> WithSimd for Transformed<'_, '_, R> {
+impl<R: Real> WithSimd for Winograd<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let lanes = R::lanes::<S>();
-        let [from, to] = self.of.channels;
-        let Image { height, width } = self.of.image;
-        let (down, across) = (height.div_ceil(2), width.div_ceil(2));
+        let [from, to] = self.channels;
+        let across = self.image.width.div_ceil(2);
+        let all = self.rows.start / 2 * across..self.rows.end.div_ceil(2) * across;
         // Target channels whose products stay in the fastest cache until they are transformed back,
         // and squares.
         let (most, group) = if from <= 32 { (2, 8) } else { (4, 16) };
         let sizes = [from, group.min(to)].map(|channels| channels * most * APART * lanes);
         R::with_scratch(sizes[0] + sizes[1], |scratch| {
             let (squares, products) = scratch.split_at_mut(sizes[0]);
-            for sample in (0..self.of.samples).step_by(lanes) {
-                let count = lanes.min(self.of.samples - sample);
-                for first in (0..down * across).step_by(most) {
-                    let last = (first + most).min(down * across);
+            for sample in (0..self.samples).step_by(lanes) {
+                let count = lanes.min(self.samples - sample);
+                for first in all.clone().step_by(most) {
+                    let last = (first + most).min(all.end);
                     let chunk = Chunk { first, last, across, sample, count };
-                    simd.vectorize(Enter { of: &self.of, chunk, squares });
+                    simd.vectorize(Enter { of: &self, chunk, squares });
                     for start in (0..to).step_by(group) {
                         let group = start..(start + group).min(to);
                         self.multiply(simd, last - first, group.clone(), squares, products);
-                        simd.vectorize(Leave { of: &mut self.of, chunk, group, products });
+                        simd.vectorize(Leave { of: &mut self, chunk, group, products });
                     }
                 }
             }
@@ -137,7 +139,7 @@ impl<R: Real> WithSimd for Transformed<'_, '_, R> {
     }
 }
 
-impl<R: Real> Transformed<'_, '_, R> {
+impl<R: Real> Winograd<'_, R> {
     /// The sums over channels, place by place.
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
@@ -149,10 +151,10 @@ impl<R: Real> Transformed<'_, '_, R> {
         squares: &[R],
         products: &mut [R],
     ) {
-        let [from, to] = self.of.channels;
+        let [from, to] = self.channels;
         let lanes = R::lanes::<S>();
         // Weights are `[outputs, inputs]`; the transpose sums over outputs.
-        let (a_row, a_turn) = if self.of.transposed { (1, to) } else { (from, 1) };
+        let (a_row, a_turn) = if self.transposed { (1, to) } else { (from, 1) };
         let square = APART * lanes;
         let sums = Sums {
             more: PLACES - 1,
@@ -223,6 +225,7 @@ impl<R: Real> WithSimd for Enter<'_, '_, R> {
                 for step in 0..run {
                     let beyond = 2 * (x + step) + 2;
                     let right = [see.at(simd, 2 * y, beyond), see.at(simd, 2 * y, beyond + 1)];
+                    see.fetch(2 * y + 1, beyond + AHEAD);
                     let at = (channel * (last - first) + square - first + step) * APART * lanes;
                     let to = self.squares.as_mut_ptr().wrapping_add(at);
                     for row in 0..4 {
@@ -251,6 +254,17 @@ struct Column<'a, 'w, R> {
 }
 
 impl<R: Real> Column<'_, '_, R> {
+    /// Asks for two pixels of a row and of the one below.
+    #[inline(always)]
+    fn fetch(&self, y: usize, x: usize) {
+        for row in 0..2 {
+            let pixel = (y + row) * self.of.image.width + x;
+            let first = self.image.as_ptr().wrapping_add(pixel * self.of.samples + self.sample);
+            fetch(first, self.count);
+            fetch(first.wrapping_add(self.of.samples), self.count);
+        }
+    }
+
     /// Bᵀ of four pixels below each other, in column `x` − 1, from row `y` − 1 on; zeros outside.
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]

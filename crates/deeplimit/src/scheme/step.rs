@@ -52,18 +52,18 @@ impl<F: Field> StepTape<F> {
         &self.points[0]
     }
 
-    /// The sum over the stages of [`Field::kink_exposure`], for a displacement of the state.
+    /// The sum over the stages of [`Field::kink_exposure`], if the true state is `truth`.
     pub fn kink_exposure(
         &self,
         field: &F,
         scheme: &Scheme,
         step: usize,
-        displacement: &F::State,
+        truth: &F::State,
     ) -> f64 {
         let stages = self.points.iter().zip(&self.tapes).enumerate();
         stages
             .map(|(stage, (point, tape))| {
-                field.kink_exposure(scheme.position(step, stage), point, tape, displacement)
+                field.kink_exposure(scheme.position(step, stage), point, tape, [&self.points[0], truth])
             })
             .sum()
     }
@@ -127,6 +127,14 @@ impl<'f, F: Field> Stepper<'f, F> {
     /// Walks `x` through some steps in place: `x += h Φ_n(x)` for each.
     pub fn advance(&mut self, steps: std::ops::Range<usize>, x: &mut F::State) {
         for step in steps {
+            if self.scheme.is_one_slope() {
+                let position = self.scheme.position_of(step, 0, false);
+                let next = &mut self.slopes[0];
+                self.field.linearize_step(position, x, self.h, next, &mut self.tape);
+                std::mem::swap(x, next);
+                self.work.evaluations += self.samples;
+                continue;
+            }
             self.evaluate(step, false, x);
             for (weight, slope) in self.scheme.b.iter().zip(&self.slopes) {
                 if *weight != 0.0 {
@@ -189,6 +197,22 @@ impl<'f, F: Field> Stepper<'f, F> {
         tape.backward = false;
         std::mem::swap(x, &mut tape.points[0]);
         self.explicit_on_tape(step, out, tape);
+    }
+
+    /// Takes one step: the tape takes `x` and what [`pull_back`](Self::pull_back) needs, and leaves
+    /// x + h Φ_n(x) in its place.
+    pub fn linearize_step(&mut self, step: usize, x: &mut F::State, tape: &mut StepTape<F>) {
+        tape.backward = false;
+        std::mem::swap(x, &mut tape.points[0]);
+        if self.scheme.is_one_slope() {
+            let position = self.scheme.position_of(step, 0, false);
+            let (point, layer) = (&tape.points[0], &mut tape.tapes[0]);
+            self.field.linearize_step(position, point, self.h, x, layer);
+            self.work.evaluations += self.samples;
+            return;
+        }
+        self.explicit_on_tape(step, x, tape);
+        x.add_to(self.h, &tape.points[0]);
     }
 
     /// `out = Φ₋ₕ(y)`, keeping on the tape what [`pull_back`](Self::pull_back) needs.

@@ -1,5 +1,7 @@
 //! Which taps of a window lie inside the image, along one axis.
 
+use std::ops::Range;
+
 /// Consecutive targets along one axis that see the same part of the window.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Run {
@@ -13,6 +15,14 @@ pub(super) struct Run {
     pub source: usize,
     pub source_per_tap: isize,
     pub source_per_target: usize,
+}
+
+impl Run {
+    /// Which of its targets lie in a range.
+    pub fn within(&self, range: &Range<usize>) -> Range<usize> {
+        let before = |end: usize| end.saturating_sub(self.target).div_ceil(self.target_step);
+        before(range.start).min(self.count)..before(range.end).min(self.count)
+    }
 }
 
 /// One axis of a convolution.

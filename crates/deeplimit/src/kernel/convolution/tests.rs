@@ -78,15 +78,31 @@ fn check<R: Real>(tolerance: f64) {
             expected_x[source] += w[weight].wide() * bar[target].wide();
             expected_w[weight] += bar[target].wide() * x[source].wide();
         });
-        let mut out = vec![R::nan(); sizes[1]];
-        convolution.apply(&w, Start::Bias(&bias), &x, &mut out, samples);
-        close(case, "image", &out, &expected, tolerance);
-        let mut x_bar = vec![R::of(0.25); sizes[0]];
-        convolution.apply_transposed(&w, Start::Add, &bar, &mut x_bar, samples);
-        close(case, "transpose", &x_bar, &expected_x, tolerance);
-        let mut gradient = vec![R::of(0.5); weights];
-        convolution.add_weight_gradient(&bar, &x, &mut gradient, samples);
-        close(case, "weight gradient", &gradient, &expected_w, 30.0 * tolerance);
+        // Whole images, and strips of rows.
+        for strip in [1000, 4, 2] {
+            let strips = |height: usize| {
+                (0..height).step_by(strip).map(move |first| first..(first + strip).min(height))
+            };
+            let mut out = vec![R::nan(); sizes[1]];
+            convolution.ready(&w, |ready| {
+                for rows in strips(convolution.out().height) {
+                    ready.rows(Start::Bias(&bias), &x, &mut out, samples, rows);
+                }
+            });
+            close(case, "image", &out, &expected, tolerance);
+            let mut x_bar = vec![R::of(0.25); sizes[0]];
+            convolution.ready_transposed(&w, |ready| {
+                for rows in strips(case[2]) {
+                    ready.rows(Start::Add, &bar, &mut x_bar, samples, rows);
+                }
+            });
+            close(case, "transpose", &x_bar, &expected_x, tolerance);
+            let mut gradient = vec![R::of(0.5); weights];
+            for rows in strips(convolution.out().height) {
+                convolution.add_weight_gradient_of_rows(&bar, &x, &mut gradient, samples, rows);
+            }
+            close(case, "weight gradient", &gradient, &expected_w, 30.0 * tolerance);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::super::transpose::transpose;
 use super::{PLACES, differences};
 use crate::Real;
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// Squares that are worked on together, at most.
 const SQUARES: usize = 4;
@@ -32,8 +33,9 @@ pub fn add_weight_gradient<R: Real>(
     x: &[R],
     gradient: &mut [R],
     samples: usize,
+    rows: Range<usize>,
 ) {
-    dispatch(Gradient { convolution, bar, x, gradient, samples });
+    dispatch(Gradient { convolution, bar, x, gradient, samples, rows });
 }
 
 struct Gradient<'a, R> {
@@ -42,6 +44,7 @@ struct Gradient<'a, R> {
     x: &'a [R],
     gradient: &'a mut [R],
     samples: usize,
+    rows: Range<usize>,
 }
 
 impl<R: Real> WithSimd for Gradient<'_, R> {
@@ -50,7 +53,7 @@ impl<R: Real> WithSimd for Gradient<'_, R> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let lanes = R::lanes::<S>();
-        let Convolution { inputs, outputs, image: Image { height, width }, .. } = *self.convolution;
+        let Convolution { inputs, outputs, image: Image { width, .. }, .. } = *self.convolution;
         let vectors = inputs.div_ceil(lanes);
         let across = width.div_ceil(2);
         let most = across.div_ceil(across.div_ceil(SQUARES));
@@ -69,8 +72,9 @@ impl<R: Real> WithSimd for Gradient<'_, R> {
             let mut part = Part { of: &self, window, seen, bars, products, sample: 0, count: 0 };
             for sample in (0..self.samples).step_by(lanes) {
                 (part.sample, part.count) = (sample, lanes.min(self.samples - sample));
-                part.turn_row(0);
-                for y in 0..height.div_ceil(2) {
+                part.turn_row(self.rows.start.wrapping_sub(1));
+                part.turn_row(self.rows.start);
+                for y in self.rows.start / 2..self.rows.end.div_ceil(2) {
                     part.turn_row(2 * y + 1);
                     part.turn_row(2 * y + 2);
                     for x in (0..across).step_by(most) {
