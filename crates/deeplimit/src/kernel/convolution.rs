@@ -204,10 +204,14 @@ impl Convolution {
     ) {
         self.check(gradient.len(), x.len(), bar.len(), samples);
         self.check_rows(&rows, self.out().height);
-        if self.is_winograd() && winograd::gradient::pays(self.inputs) {
-            return winograd::gradient::add_weight_gradient(self, bar, x, gradient, samples, rows);
-        }
-        correlate::add_weight_gradient(self, bar, x, gradient, samples, rows);
+        let add = if self.is_winograd() && winograd::gradient::pays(self.inputs) {
+            winograd::gradient::add_weight_gradient
+        } else if self.is_winograd() && winograd::narrow::pays(self.image, &rows) {
+            winograd::narrow::add_weight_gradient
+        } else {
+            correlate::add_weight_gradient
+        };
+        add(self, bar, x, gradient, samples, rows);
     }
 
     fn check_rows(&self, rows: &Range<usize>, height: usize) {

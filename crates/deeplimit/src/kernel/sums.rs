@@ -63,35 +63,44 @@ pub fn add_row_sums<R: Real>(sums: &mut [R], x: &[R], columns: usize) {
 
 /// Σ_s 1{|z_s| ≤ reach · distance_s} |bar_s| size_s.
 pub fn sum_within<R: Real>(reach: R, z: &[R], bar: &[R], distances: &[R], sizes: &[R]) -> f64 {
+    assert_eq!([bar.len(), distances.len(), sizes.len()], [z.len(); 3], "vectors of one length");
     struct Within<'a, R> {
         reach: R,
-        z: &'a [R],
-        bar: &'a [R],
-        distances: &'a [R],
-        sizes: &'a [R],
+        /// z, bar, distances, sizes.
+        of: [&'a [R]; 4],
+    }
+    impl<R: Real> Within<'_, R> {
+        /// The terms of a stretch; without branches, so that they fill vector lanes.
+        #[inline(always)]
+        fn add(&self, sums: &mut [R; 32], of: [&[R; 32]; 4]) {
+            let [z, bar, distances, sizes] = of;
+            for i in 0..32 {
+                let term = bar[i].abs() * sizes[i];
+                let within = z[i].abs() <= self.reach * distances[i];
+                sums[i] += if within { term } else { R::zero() };
+            }
+        }
     }
     impl<R: Real> WithSimd for Within<'_, R> {
         type Output = f64;
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, _simd: S) -> f64 {
-            let Self { reach, z, bar, distances, sizes } = self;
-            let mut lanes = [R::zero(); 32];
-            for start in (0..z.len()).step_by(lanes.len()) {
-                let end = z.len().min(start + lanes.len());
-                let (z, bar) = (&z[start..end], &bar[start..end]);
-                let (distances, sizes) = (&distances[start..end], &sizes[start..end]);
-                for i in 0..z.len() {
-                    let within = z[i].abs() <= reach * distances[i];
-                    lanes[i] += if within { bar[i].abs() * sizes[i] } else { R::zero() };
-                }
+            let mut sums = [R::zero(); 32];
+            let [z, bar, distances, sizes] = self.of.map(<[R]>::as_chunks::<32>);
+            for i in 0..z.0.len() {
+                self.add(&mut sums, [&z.0[i], &bar.0[i], &distances.0[i], &sizes.0[i]]);
             }
-            tree(lanes)
+            let mut rest = [[R::zero(); 32]; 4];
+            for (padded, part) in rest.iter_mut().zip([z.1, bar.1, distances.1, sizes.1]) {
+                padded[..part.len()].copy_from_slice(part);
+            }
+            self.add(&mut sums, rest.each_ref());
+            tree(sums)
         }
     }
-    dispatch(Within { reach, z, bar, distances, sizes })
+    dispatch(Within { reach, of: [z, bar, distances, sizes] })
 }
-
 
 /// The sum of 32 numbers, by halves.
 #[inline(always)]

@@ -14,10 +14,11 @@
 //! last row of G w, and its columns: no weight is transformed twice.
 
 pub(super) mod gradient;
+pub(super) mod narrow;
 
 use super::contract::{Place, Start, Sums, contract};
 use super::convolution::Image;
-use super::simd::{dispatch, fetch};
+use super::simd::dispatch;
 use super::transpose::transpose;
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -28,9 +29,6 @@ const PLACES: usize = 16;
 /// Vectors from one transformed square to the next: were it a power of two, the same place of all
 /// squares would compete for the same lines of a cache.
 const APART: usize = PLACES + 1;
-
-/// Pixels from the last that is read to the first that is asked for.
-const AHEAD: usize = 8;
 
 /// Some rows of a convolution that keeps the image's size, or of its transpose.
 pub(super) struct Winograd<'a, R> {
@@ -78,19 +76,30 @@ fn transform_weights<R: Real>(taps: &[R], out: &mut [R], pairs: usize, turned: b
         type Output = ();
 
         #[inline(always)]
-        fn with_simd<S: Simd>(self, _simd: S) {
+        #[expect(unsafe_code, reason = "kernels address by pointer")]
+        fn with_simd<S: Simd>(self, simd: S) {
             let Self(taps, out, pairs, order) = self;
             assert!(taps.len() == 9 * pairs && out.len() == PLACES * pairs, "all pairs");
-            for pair in 0..pairs {
-                let mut columns = [[R::zero(); 4]; 3];
+            for pair in (0..pairs).step_by(R::lanes::<S>()) {
+                let mask = R::mask(simd, R::lanes::<S>().min(pairs - pair));
+                let mut columns = [[R::splat(simd, R::zero()); 4]; 3];
                 for j in 0..3 {
-                    let tap = [taps[j * pairs + pair], taps[(3 + j) * pairs + pair]];
-                    columns[j] = spread([tap[0], tap[1], taps[(6 + j) * pairs + pair]]);
+                    let mut column = [R::splat(simd, R::zero()); 3];
+                    for k in 0..3 {
+                        let from = taps[(3 * k + j) * pairs + pair..].as_ptr();
+                        // SAFETY: the lanes of the mask end with the last pair.
+                        column[k] = unsafe { R::load_masked(simd, mask, from) };
+                    }
+                    columns[j] = spread::<R, S>(simd, column);
                 }
                 for row in 0..4 {
-                    let places = spread([columns[0][row], columns[1][row], columns[2][row]]);
+                    let of_row = [columns[0][row], columns[1][row], columns[2][row]];
+                    let places = spread::<R, S>(simd, of_row);
                     for column in 0..4 {
-                        out[(4 * order[row] + order[column]) * pairs + pair] = places[column];
+                        let place = 4 * order[row] + order[column];
+                        let to = out[place * pairs + pair..].as_mut_ptr();
+                        // SAFETY: as for reading.
+                        unsafe { R::store_masked(simd, mask, to, places[column]) };
                     }
                 }
             }
@@ -102,9 +111,11 @@ fn transform_weights<R: Real>(taps: &[R], out: &mut [R], pairs: usize, turned: b
 
 /// G of three numbers.
 #[inline(always)]
-fn spread<R: Real>([a, b, c]: [R; 3]) -> [R; 4] {
-    let (ends, middle) = ((a + c) * R::of(0.5), b * R::of(0.5));
-    [a, ends + middle, ends - middle, c]
+fn spread<R: Real, S: Simd>(simd: S, [a, b, c]: [R::Vector<S>; 3]) -> [R::Vector<S>; 4] {
+    let (zero, half) = (R::splat(simd, R::zero()), R::splat(simd, R::of(0.5)));
+    let ends = R::multiply_add(simd, R::plus(simd, a, c), half, zero);
+    let middle = R::multiply_add(simd, b, half, zero);
+    [a, R::plus(simd, ends, middle), R::minus(simd, ends, middle), c]
 }
 
 impl<R: Real> WithSimd for Winograd<'_, R> {
@@ -210,6 +221,7 @@ impl<R: Real> WithSimd for Enter<'_, '_, R> {
         let Chunk { first, last, across, sample, count } = self.chunk;
         let pixels = self.of.image.pixels();
         let lanes = R::lanes::<S>();
+        let outside = outside::<R>();
         let needed = self.of.channels[0] * (last - first) * APART * lanes;
         assert!(needed <= self.squares.len(), "room");
         assert!(self.of.from.len() == self.of.channels[0] * pixels * self.of.samples, "an image");
@@ -220,14 +232,13 @@ impl<R: Real> WithSimd for Enter<'_, '_, R> {
                 // Neighbours in a row share two columns.
                 let (y, x) = (square / across, square % across);
                 let run = (last - square).min(across - x);
-                let see = Column { of: self.of, image, sample, count };
-                let mut left = [see.at(simd, 2 * y, 2 * x), see.at(simd, 2 * y, 2 * x + 1)];
-                for step in 0..run {
-                    let beyond = 2 * (x + step) + 2;
-                    let right = [see.at(simd, 2 * y, beyond), see.at(simd, 2 * y, beyond + 1)];
-                    see.fetch(2 * y + 1, beyond + AHEAD);
-                    let at = (channel * (last - first) + square - first + step) * APART * lanes;
-                    let to = self.squares.as_mut_ptr().wrapping_add(at);
+                let samples = [self.of.samples, sample, count];
+                let see = Columns::new(self.of.image, image, &outside, 2 * y, samples);
+                let at = (channel * (last - first) + square - first) * APART * lanes;
+                let mut to = self.squares.as_mut_ptr().wrapping_add(at);
+                let mut left = [see.at(simd, 2 * x), see.at(simd, 2 * x + 1)];
+                for step in x..x + run {
+                    let right = [see.at(simd, 2 * step + 2), see.at(simd, 2 * step + 3)];
                     for row in 0..4 {
                         let of_row = [left[0][row], left[1][row], right[0][row], right[1][row]];
                         let places = differences::<R, S>(simd, of_row);
@@ -237,6 +248,7 @@ impl<R: Real> WithSimd for Enter<'_, '_, R> {
                             unsafe { R::store(simd, to, places[place]) };
                         }
                     }
+                    to = to.wrapping_add(APART * lanes);
                     left = right;
                 }
                 square += run;
@@ -245,62 +257,115 @@ impl<R: Real> WithSimd for Enter<'_, '_, R> {
     }
 }
 
-/// One channel of an image, seen by columns.
-struct Column<'a, 'w, R> {
-    of: &'a Winograd<'w, R>,
-    image: &'a [R],
-    sample: usize,
-    count: usize,
+/// What stands for a row outside of the image.
+fn outside<R: Real>() -> [R; 16] {
+    [R::zero(); 16]
 }
 
-impl<R: Real> Column<'_, '_, R> {
-    /// Asks for two pixels of a row and of the one below.
+/// Four rows of one channel of an image, seen by columns.
+#[derive(Clone, Copy)]
+struct Columns<'a, R> {
+    /// The first pixel of each row, and how far the next one is: nowhere, for rows outside.
+    rows: [(*const R, usize); 4],
+    /// Whether all of them are inside.
+    inside: bool,
+    width: usize,
+    /// Samples that are seen.
+    count: usize,
+    of: std::marker::PhantomData<&'a R>,
+}
+
+impl<'a, R: Real> Columns<'a, R> {
+    /// The rows y − 1 … y + 2 of a plane, and `count` samples from `sample` on.
     #[inline(always)]
-    fn fetch(&self, y: usize, x: usize) {
-        for row in 0..2 {
-            let pixel = (y + row) * self.of.image.width + x;
-            let first = self.image.as_ptr().wrapping_add(pixel * self.of.samples + self.sample);
-            fetch(first, self.count);
-            fetch(first.wrapping_add(self.of.samples), self.count);
+    fn new(
+        Image { height, width }: Image,
+        plane: &'a [R],
+        outside: &'a [R; 16],
+        y: usize,
+        [samples, sample, count]: [usize; 3],
+    ) -> Self {
+        assert!(plane.len() >= height * width * samples && sample + count <= samples, "a plane");
+        let mut rows = [(outside.as_ptr(), 0); 4];
+        for k in 0..4 {
+            let at = (y + k).wrapping_sub(1);
+            if at < height {
+                rows[k] = (plane[at * width * samples + sample..].as_ptr(), samples);
+            }
         }
+        let inside = y >= 1 && y + 3 <= height;
+        Self { rows, inside, width, count, of: std::marker::PhantomData }
     }
 
-    /// Bᵀ of four pixels below each other, in column `x` − 1, from row `y` − 1 on; zeros outside.
+    /// Bᵀ of the four pixels of column `x` − 1; zeros outside.
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
-    fn at<S: Simd>(&self, simd: S, y: usize, x: usize) -> [R::Vector<S>; 4] {
-        let Image { height, width } = self.of.image;
-        let x = x.wrapping_sub(1);
+    fn at<S: Simd>(&self, simd: S, x: usize) -> [R::Vector<S>; 4] {
         let mut pixels = [R::splat(simd, R::zero()); 4];
-        if x >= width {
+        let x = x.wrapping_sub(1);
+        if x >= self.width {
             return pixels;
         }
-        let whole = self.count == R::lanes::<S>();
-        let row = width * self.of.samples;
-        let at = (y * width + x) * self.of.samples + self.sample;
-        let first = self.image.as_ptr().wrapping_add(at).wrapping_sub(row);
-        if y >= 1 && y + 3 <= height && whole {
+        if self.inside && self.count == R::lanes::<S>() {
+            let (first, step) = self.rows[0];
+            let first = first.wrapping_add(x * step);
             for k in 0..4 {
-                // SAFETY: rows y − 1 … y + 2 and the column x lie inside the image.
-                pixels[k] = unsafe { R::load(simd, first.add(k * row)) };
+                // SAFETY: all four rows lie inside the image, one below the other.
+                pixels[k] = unsafe { R::load(simd, first.wrapping_add(k * self.width * step)) };
             }
-            return differences::<R, S>(simd, pixels);
-        }
-        for k in 0..4 {
-            if (1..=height).contains(&(y + k)) {
-                let from = first.wrapping_add(k * row);
-                // SAFETY: row y − 1 + k and the column x lie inside the image, and so do `count`
-                // samples of that pixel.
-                pixels[k] = unsafe {
-                    if whole {
-                        R::load(simd, from)
-                    } else {
-                        R::load_masked(simd, R::mask(simd, self.count), from)
-                    }
-                };
+        } else {
+            for k in 0..4 {
+                pixels[k] = self.pixel(simd, x, k);
             }
         }
         differences::<R, S>(simd, pixels)
+    }
+
+    /// One row of [`at`](Self::at).
+    #[inline(always)]
+    fn row<S: Simd, const ROW: usize>(&self, simd: S, x: usize) -> R::Vector<S> {
+        if x.wrapping_sub(1) >= self.width {
+            return R::splat(simd, R::zero());
+        }
+        let x = x - 1;
+        match ROW {
+            0 => R::minus(simd, self.pixel(simd, x, 0), self.pixel(simd, x, 2)),
+            1 => R::plus(simd, self.pixel(simd, x, 1), self.pixel(simd, x, 2)),
+            2 => R::minus(simd, self.pixel(simd, x, 2), self.pixel(simd, x, 1)),
+            _ => R::minus(simd, self.pixel(simd, x, 1), self.pixel(simd, x, 3)),
+        }
+    }
+
+    /// One row of A times the two pixels below the first of column `x`, which may be outside; the
+    /// last row with the other sign.
+    #[inline(always)]
+    fn spread<S: Simd, const ROW: usize>(&self, simd: S, x: usize) -> R::Vector<S> {
+        if x >= self.width {
+            return R::splat(simd, R::zero());
+        }
+        match ROW {
+            0 => self.pixel(simd, x, 1),
+            1 => R::plus(simd, self.pixel(simd, x, 1), self.pixel(simd, x, 2)),
+            2 => R::minus(simd, self.pixel(simd, x, 1), self.pixel(simd, x, 2)),
+            _ => self.pixel(simd, x, 2),
+        }
+    }
+
+    /// Pixel `x`, which is inside, of row `k`.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn pixel<S: Simd>(&self, simd: S, x: usize, k: usize) -> R::Vector<S> {
+        let (first, step) = self.rows[k];
+        let from = first.wrapping_add(x * step);
+        // SAFETY: the row holds `count` samples of every pixel, as `new` has seen; and a row outside
+        // is 16 numbers that stand for all pixels, as many as a vector has lanes at most.
+        unsafe {
+            if self.count == R::lanes::<S>() {
+                R::load(simd, from)
+            } else {
+                R::load_masked(simd, R::mask(simd, self.count), from)
+            }
+        }
     }
 }
 
@@ -341,14 +406,15 @@ impl<R: Real> WithSimd for Leave<'_, '_, R> {
         let Chunk { first, last, across, sample, count } = self.chunk;
         let Winograd { image: Image { height, width }, samples, start, .. } = *self.of;
         let (lanes, mask) = (R::lanes::<S>(), R::mask(simd, count));
+        let adds = matches!(start, Start::Add);
         let needed = self.group.len() * (last - first) * APART * lanes;
         assert!(needed <= self.products.len(), "all products");
         assert!(self.of.to.len() == self.of.channels[1] * height * width * samples, "an image");
         for (row, channel) in self.group.enumerate() {
             let image = &mut self.of.to[channel * height * width * samples..];
             let bias = match start {
-                Start::Bias(bias) => bias[channel],
-                _ => R::zero(),
+                Start::Bias(bias) => R::splat(simd, bias[channel]),
+                _ => R::splat(simd, R::zero()),
             };
             for square in first..last {
                 let at = (row * (last - first) + square - first) * APART * lanes;
@@ -362,27 +428,26 @@ impl<R: Real> WithSimd for Leave<'_, '_, R> {
                     }
                     columns[j] = totals::<R, S>(simd, m);
                 }
+                let (y, x) = (2 * (square / across), 2 * (square % across));
+                let first = image.as_mut_ptr().wrapping_add((y * width + x) * samples + sample);
                 for row in 0..2 {
                     let m = [columns[0][row], columns[1][row], columns[2][row], columns[3][row]];
-                    let y = 2 * (square / across) + row;
                     let pixels = totals::<R, S>(simd, m);
                     for column in 0..2 {
-                        let x = 2 * (square % across) + column;
-                        if y >= height || x >= width {
+                        if y + row >= height || x + column >= width {
                             continue;
                         }
-                        let to =
-                            image.as_mut_ptr().wrapping_add((y * width + x) * samples + sample);
-                        let mut value = R::plus(simd, pixels[column], R::splat(simd, bias));
+                        let to = first.wrapping_add((row * width + column) * samples);
+                        let mut value = R::plus(simd, pixels[column], bias);
                         // SAFETY: the pixel lies inside the image, and so do `count` samples of it.
                         unsafe {
                             if count == lanes {
-                                if let Start::Add = start {
+                                if adds {
                                     value = R::plus(simd, value, R::load(simd, to));
                                 }
                                 R::store(simd, to, value);
                             } else {
-                                if let Start::Add = start {
+                                if adds {
                                     value = R::plus(simd, value, R::load_masked(simd, mask, to));
                                 }
                                 R::store_masked(simd, mask, to, value);

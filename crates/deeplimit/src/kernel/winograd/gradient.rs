@@ -317,34 +317,50 @@ fn spread<R: Real, S: Simd>(simd: S, [a, b]: [R::Vector<S>; 2]) -> [R::Vector<S>
 }
 
 /// Gᵀ M G of every pair of channels, added to `[outputs, inputs, 3, 3]`.
-struct Conclude<'a, R> {
-    products: &'a [R],
+pub(super) struct Conclude<'a, R> {
+    /// `[16, outputs, inputs]`, with room for more after the inputs.
+    pub products: &'a [R],
     /// Inputs and outputs.
-    channels: [usize; 2],
-    to: &'a mut [R],
+    pub channels: [usize; 2],
+    pub to: &'a mut [R],
 }
 
 impl<R: Real> WithSimd for Conclude<'_, R> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let [inputs, outputs] = self.channels;
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let ([inputs, outputs], lanes) = (self.channels, R::lanes::<S>());
         let row = self.products.len() / PLACES / outputs;
+        let mut taps = [[R::zero(); 16]; 9];
         for output in 0..outputs {
-            let taps = &mut self.to[output * inputs * 9..][..inputs * 9];
-            let products: [&[R]; PLACES] =
-                std::array::from_fn(|place| &self.products[(place * outputs + output) * row..][..row]);
-            for input in 0..inputs {
-                let mut columns = [[R::zero(); 3]; 4];
+            for input in (0..inputs).step_by(lanes) {
+                let count = lanes.min(inputs - input);
+                let mask = R::mask(simd, count);
+                let mut columns = [[R::splat(simd, R::zero()); 3]; 4];
                 for j in 0..4 {
-                    let m = [0, 1, 2, 3].map(|k| products[4 * k + j][input]);
-                    columns[j] = gather(m);
+                    let mut m = [R::splat(simd, R::zero()); 4];
+                    for k in 0..4 {
+                        let at = ((4 * k + j) * outputs + output) * row + input;
+                        let from = self.products[at..at + count].as_ptr();
+                        // SAFETY: the slice has `count` numbers.
+                        m[k] = unsafe { R::load_masked(simd, mask, from) };
+                    }
+                    columns[j] = gather::<R, S>(simd, m);
                 }
                 for k in 0..3 {
-                    let row = gather([columns[0][k], columns[1][k], columns[2][k], columns[3][k]]);
+                    let m = [columns[0][k], columns[1][k], columns[2][k], columns[3][k]];
+                    let row = gather::<R, S>(simd, m);
                     for l in 0..3 {
-                        taps[9 * input + 3 * k + l] += row[l];
+                        // SAFETY: no vector has more than 16 lanes.
+                        unsafe { R::store(simd, taps[3 * k + l].as_mut_ptr(), row[l]) };
+                    }
+                }
+                let to = &mut self.to[(output * inputs + input) * 9..][..9 * count];
+                for (pair, to) in to.chunks_exact_mut(9).enumerate() {
+                    for tap in 0..9 {
+                        to[tap] += taps[tap][pair];
                     }
                 }
             }
@@ -354,8 +370,9 @@ impl<R: Real> WithSimd for Conclude<'_, R> {
 
 /// Gᵀ of four numbers, the last of which has the other sign.
 #[inline(always)]
-fn gather<R: Real>([a, b, c, d]: [R; 4]) -> [R; 3] {
-    let half = R::of(0.5);
-    let (sum, difference) = ((b + c) * half, (b - c) * half);
-    [a + sum, difference, sum - d]
+fn gather<R: Real, S: Simd>(simd: S, [a, b, c, d]: [R::Vector<S>; 4]) -> [R::Vector<S>; 3] {
+    let (zero, half) = (R::splat(simd, R::zero()), R::splat(simd, R::of(0.5)));
+    let sum = R::multiply_add(simd, R::plus(simd, b, c), half, zero);
+    let difference = R::multiply_add(simd, R::minus(simd, b, c), half, zero);
+    [R::plus(simd, a, sum), difference, R::minus(simd, sum, d)]
 }
