@@ -2,7 +2,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Buffer, Convolution, Image, Start, sums, vector};
+use crate::kernel::{Activation, Buffer, Convolution, Image, Input, Start, sums, vector};
 use crate::{Real, Rows};
 use std::ops::Range;
 
@@ -38,8 +38,8 @@ impl Conv {
 /// Pixels of a strip of rows: what a few states hold of it stays in a core's own cache.
 const STRIP: usize = 128;
 
-/// Pre-activations z where the activation's derivative needs them; activations a unless they are
-/// had from z for nothing; and what a pull-back works with, sized at the first one: the cotangents
+/// Pre-activations z where the activation's derivative needs them; activations a, unless they are
+/// the positive part of z; and what a pull-back works with, sized at the first one: the cotangents
 /// of both, and the gradient of the parameters, one kind after the other.
 pub struct ConvTape<R> {
     z: Buffer<R>,
@@ -74,21 +74,23 @@ impl Conv {
         (0..count).map(part).collect()
     }
 
-    /// Runs `work` on z and a: on the tape, or in a buffer of the thread's own.
-    fn with_hidden<R: Real>(
+    /// Runs `work` on z: on the tape, or in a buffer of the thread's own.
+    fn with_z<R: Real>(
         &self,
         z: &mut Buffer<R>,
-        a: &mut Buffer<R>,
         samples: usize,
-        work: impl FnOnce(&mut [R], &mut [R]),
+        work: impl FnOnce(&mut [R]),
     ) {
-        let length = samples * self.hidden_width();
-        match (z.len() == length, a.len() == length) {
-            (true, true) => work(z, a),
-            (true, false) => R::with_scratch(length, |a| work(z, a)),
-            (false, true) => R::with_scratch(length, |z| work(z, a)),
-            (false, false) => unreachable!("a tape keeps z or a"),
+        if self.activation.needs_argument() {
+            work(z)
+        } else {
+            R::with_scratch(samples * self.hidden_width(), work)
         }
+    }
+
+    /// What goes into the outer convolution.
+    fn hidden<'a, R: Real>(&self, z: &'a [R], a: &'a [R]) -> Input<'a, R> {
+        if self.activation == Activation::Relu { Input::positive_part(z) } else { a.into() }
     }
 
     /// f(x), or with a step h, x + h f(x): both convolutions strip by strip.
@@ -101,16 +103,19 @@ impl Conv {
         tape: &mut ConvTape<R>,
     ) {
         let (hidden, channels, samples) = (self.inner.outputs(), self.inner.inputs(), x.rows());
-        let (x, out) = (x.columns(), out.columns_mut());
-        self.with_hidden(&mut tape.z, &mut tape.a, samples, |z, a| {
+        let (x, out, a) = (x.columns(), out.columns_mut(), &mut tape.a[..]);
+        self.with_z(&mut tape.z, samples, |z| {
             self.inner.ready(theta[0], |inner| {
                 self.outer.ready(theta[2], |outer| {
                     for (strip, behind) in self.strips() {
                         inner.rows(Start::Bias(theta[1]), x, z, samples, strip.clone());
-                        for part in self.parts(hidden, strip, samples) {
-                            self.activation.apply(&z[part.clone()], &mut a[part]);
+                        if !a.is_empty() {
+                            for part in self.parts(hidden, strip, samples) {
+                                self.activation.apply(&z[part.clone()], &mut a[part]);
+                            }
                         }
-                        outer.rows(Start::Bias(theta[3]), a, out, samples, behind.clone());
+                        let hidden = self.hidden(z, a);
+                        outer.rows(Start::Bias(theta[3]), hidden, out, samples, behind.clone());
                         let Some(h) = step else { continue };
                         for part in self.parts(channels, behind, samples) {
                             vector::add_to(&mut out[part.clone()], h, &x[part]);
@@ -149,7 +154,7 @@ impl<R: Real> Layer<R> for Conv {
         let (z_bar, a_bar, gradient) = Default::default();
         ConvTape {
             z: buffer(self.activation.needs_argument()),
-            a: buffer(!self.activation.is_free()),
+            a: buffer(self.activation != Activation::Relu),
             z_bar,
             a_bar,
             gradient,
@@ -187,58 +192,33 @@ impl<R: Real> Layer<R> for Conv {
     ) {
         let ConvTape { z, a, z_bar, a_bar, gradient } = tape;
         let (hidden, samples) = (self.inner.outputs(), x.rows());
-        let height = self.image().height;
         let (x, bar, x_bar) = (x.columns(), cotangent.columns(), x_bar.columns_mut());
         a_bar.resize(samples * self.hidden_width());
         z_bar.resize(samples * self.hidden_width());
         let sizes = theta.iter().map(|kind| if with_gradient { kind.len() } else { 0 });
         gradient.resize(sizes.sum());
         gradient.fill(R::zero());
-        let keeps_z = self.activation.needs_argument();
-        self.with_hidden(z, a, samples, |z, a| {
-            self.outer.ready_transposed(theta[2], |outer| {
-                self.inner.ready_transposed(theta[0], |inner| {
-                    let mut known = 0;
-                    for (strip, behind) in self.strips() {
-                        outer.rows(Start::Zero, bar, a_bar, samples, strip.clone());
-                        // The gradient sees one row more.
-                        let seen = (strip.end + 1).min(height);
-                        if with_gradient && self.activation.is_free() {
-                            for part in self.parts(hidden, known..seen, samples) {
-                                self.activation.apply(&z[part.clone()], &mut a[part]);
-                            }
-                            known = seen;
-                        }
-                        for part in self.parts(hidden, strip.clone(), samples) {
-                            let a = &a[part.clone()];
-                            let z = if keeps_z { &z[part.clone()] } else { a };
-                            let (g, out) = (&a_bar[part.clone()], &mut z_bar[part]);
-                            self.activation.pull_back(z, a, g, out);
-                        }
-                        if with_gradient {
-                            let (w1, rest) = gradient.split_at_mut(theta[0].len());
-                            let (b1, rest) = rest.split_at_mut(hidden);
-                            let (w2, b2) = rest.split_at_mut(theta[2].len());
-                            self.inner.add_weight_gradient_of_rows(
-                                z_bar,
-                                x,
-                                w1,
-                                samples,
-                                strip.clone(),
-                            );
-                            self.add_sums(b1, z_bar, strip.clone(), samples);
-                            self.outer.add_weight_gradient_of_rows(
-                                bar,
-                                a,
-                                w2,
-                                samples,
-                                strip.clone(),
-                            );
-                            self.add_sums(b2, bar, strip, samples);
-                        }
-                        inner.rows(Start::Add, z_bar, x_bar, samples, behind);
+        let z = if self.activation.needs_argument() { &z[..] } else { &a[..] };
+        self.outer.ready_transposed(theta[2], |outer| {
+            self.inner.ready_transposed(theta[0], |inner| {
+                for (strip, behind) in self.strips() {
+                    outer.rows(Start::Zero, bar, a_bar, samples, strip.clone());
+                    for part in self.parts(hidden, strip.clone(), samples) {
+                        let z = &z[part.clone()];
+                        let a = if a.is_empty() { z } else { &a[part.clone()] };
+                        let (g, out) = (&a_bar[part.clone()], &mut z_bar[part]);
+                        self.activation.pull_back(z, a, g, out);
                     }
-                });
+                    if with_gradient {
+                        let [w1, b1, w2, b2] = split(gradient, theta);
+                        let (rows, seen) = (strip.clone(), self.hidden(z, a));
+                        self.inner.add_weight_gradient_of_rows(z_bar, x, w1, samples, rows.clone());
+                        self.outer.add_weight_gradient_of_rows(bar, seen, w2, samples, rows);
+                        self.add_sums(b1, z_bar, strip.clone(), samples);
+                        self.add_sums(b2, bar, strip, samples);
+                    }
+                    inner.rows(Start::Add, &z_bar[..], x_bar, samples, behind);
+                }
             });
         });
     }
@@ -287,6 +267,15 @@ impl<R: Real> Layer<R> for Conv {
         });
         exposed.sum()
     }
+}
+
+/// The parts of a layer's gradient, one kind after the other.
+fn split<'g, R>(mut all: &'g mut [R], theta: &[&[R]]) -> [&'g mut [R]; 4] {
+    std::array::from_fn(|kind| {
+        let (part, rest) = std::mem::take(&mut all).split_at_mut(theta[kind].len());
+        all = rest;
+        part
+    })
 }
 
 impl Conv {

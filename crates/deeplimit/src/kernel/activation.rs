@@ -40,11 +40,6 @@ impl Activation {
         !matches!(self, Self::Tanh | Self::Identity)
     }
 
-    /// Whether σ(z) costs next to nothing, so that having it again from z beats keeping it.
-    pub fn is_free(self) -> bool {
-        self == Self::Relu
-    }
-
     /// Whether σ' jumps, so that a reconstructed state may see the wrong side of a kink.
     pub fn has_kink(self) -> bool {
         self == Self::Relu

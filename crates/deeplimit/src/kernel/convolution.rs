@@ -8,6 +8,7 @@ mod tests;
 use super::contract::{Place, Start, Sums, contract};
 use super::correlate;
 use super::simd::dispatch;
+use super::vector;
 use super::winograd::{self, Winograd};
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -194,15 +195,16 @@ impl Convolution {
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn add_weight_gradient_of_rows<R: Real>(
+    pub fn add_weight_gradient_of_rows<'i, R: Real>(
         &self,
         bar: &[R],
-        x: &[R],
+        x: impl Into<Input<'i, R>>,
         gradient: &mut [R],
         samples: usize,
         rows: Range<usize>,
     ) {
-        self.check(gradient.len(), x.len(), bar.len(), samples);
+        let x = x.into();
+        self.check(gradient.len(), x.image.len(), bar.len(), samples);
         self.check_rows(&rows, self.out().height);
         let add = if self.is_winograd() && winograd::gradient::pays(self.inputs) {
             winograd::gradient::add_weight_gradient
@@ -218,6 +220,33 @@ impl Convolution {
         assert!(rows.end <= height, "rows of the image");
         let even = rows.start % 2 == 0 && (rows.end % 2 == 0 || rows.end == height);
         assert!(even, "rows go in pairs");
+    }
+}
+
+/// An image that goes into a convolution.
+#[derive(Clone, Copy)]
+pub struct Input<'a, R> {
+    /// The image.
+    pub(super) image: &'a [R],
+    /// Numbers below count as this one.
+    pub(super) floor: R,
+}
+
+impl<'a, R: Real> Input<'a, R> {
+    /// max(x, 0), without the memory for it.
+    pub fn positive_part(image: &'a [R]) -> Self {
+        Self { image, floor: R::zero() }
+    }
+
+    /// Whether it is the image as it is.
+    fn is_plain(&self) -> bool {
+        self.floor == R::neg_infinity()
+    }
+}
+
+impl<'a, R: Real> From<&'a [R]> for Input<'a, R> {
+    fn from(image: &'a [R]) -> Self {
+        Self { image, floor: R::neg_infinity() }
     }
 }
 
@@ -237,23 +266,26 @@ impl<R: Real> Ready<'_, R> {
     ///
     /// # Panics
     /// If the lengths do not fit, or a transpose is to start at a bias.
-    pub fn rows(
+    pub fn rows<'i>(
         &self,
         start: Start<'_, R>,
-        from: &[R],
+        from: impl Into<Input<'i, R>>,
         to: &mut [R],
         samples: usize,
         rows: Range<usize>,
-    ) {
+    ) where
+        R: 'i,
+    {
+        let from = from.into();
         let Self { of, transposed, weight, squares } = *self;
         let mut images = [of.image, of.out()];
         let mut channels = [of.inputs, of.outputs];
         if transposed {
             images.reverse();
             channels.reverse();
-            of.check(weight.len(), to.len(), from.len(), samples);
+            of.check(weight.len(), to.len(), from.image.len(), samples);
         } else {
-            of.check(weight.len(), from.len(), to.len(), samples);
+            of.check(weight.len(), from.image.len(), to.len(), samples);
         }
         of.check_rows(&rows, images[1].height);
         if let Start::Bias(bias) = start {
@@ -274,6 +306,12 @@ impl<R: Real> Ready<'_, R> {
                 rows,
             });
         }
+        if !from.is_plain() {
+            return R::with_scratch(from.image.len(), |image| {
+                vector::at_least(image, from.image, from.floor);
+                self.rows(start, &*image, to, samples, rows);
+            });
+        }
         let windows = of.side * of.side;
         let (a_row, a_channel) = match transposed {
             false => (of.inputs * windows, windows),
@@ -290,7 +328,7 @@ impl<R: Real> Ready<'_, R> {
             samples,
             weight,
             start,
-            from,
+            from: from.image,
             to: to.as_mut_ptr(),
             wanted: rows,
         });
@@ -379,13 +417,8 @@ impl<R: Real> Slide<'_, R> {
                 let (pixel, plane) = (lanes, height * image.width * lanes);
                 for (channel, to) in dense.chunks_exact_mut(plane.max(1)).enumerate() {
                     let from = channel * image.pixels() + first_row * image.width;
-                    copy_pixels(
-                        simd,
-                        &self.from[from * self.samples + sample..],
-                        self.samples,
-                        count,
-                        to,
-                    );
+                    let from = &self.from[from * self.samples + sample..];
+                    copy_pixels(simd, from.into(), self.samples, count, to);
                 }
                 let source = Source { first: dense.as_ptr(), first_row, pixel, plane };
                 self.rows(simd, sample, count, y, rows, &source);
@@ -470,19 +503,20 @@ impl<R: Real> Slide<'_, R> {
 #[expect(unsafe_code, reason = "kernels address by pointer")]
 pub(super) fn copy_pixels<R: Real, S: Simd>(
     simd: S,
-    from: &[R],
+    from: Input<'_, R>,
     stride: usize,
     count: usize,
     to: &mut [R],
 ) {
     let (lanes, mask) = (R::lanes::<S>(), R::mask(simd, count));
+    let floor = R::splat(simd, from.floor);
     for (pixel, to) in to.chunks_exact_mut(lanes).enumerate() {
-        let from = from[pixel * stride..][..count].as_ptr();
+        let from = from.image[pixel * stride..][..count].as_ptr();
         // SAFETY: `from` has `count` numbers, `to` as many as a vector has lanes.
         unsafe {
             let value =
                 if count == lanes { R::load(simd, from) } else { R::load_masked(simd, mask, from) };
-            R::store(simd, to.as_mut_ptr(), value);
+            R::store(simd, to.as_mut_ptr(), R::at_least(simd, value, floor));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The gradient of a convolution's weights: sums over pixels and samples.
 
-use super::convolution::{Convolution, copy_pixels};
+use super::convolution::{Convolution, Input, copy_pixels};
 use super::simd::dispatch;
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -14,7 +14,7 @@ const GROUP: usize = 16;
 pub(super) fn add_weight_gradient<R: Real>(
     convolution: &Convolution,
     bar: &[R],
-    x: &[R],
+    x: Input<'_, R>,
     gradient: &mut [R],
     samples: usize,
     rows: Range<usize>,
@@ -45,7 +45,7 @@ pub(super) fn add_weight_gradient<R: Real>(
 struct Gradient<'a, R> {
     convolution: &'a Convolution,
     bar: &'a [R],
-    x: &'a [R],
+    x: Input<'a, R>,
     gradient: &'a mut [R],
     samples: usize,
     /// Rows of the image that comes out.
@@ -80,7 +80,7 @@ impl<R: Real> WithSimd for Gradient<'_, R> {
                     {
                         let from = (output * out.height + first) * out.width;
                         let from = &self.bar[from * self.samples + sample..];
-                        copy_pixels(simd, from, self.samples, count, to);
+                        copy_pixels(simd, from.into(), self.samples, count, to);
                     }
                     for input in 0..inputs {
                         self.pad(simd, input, first, sample, count);
@@ -115,13 +115,8 @@ impl<R: Real> Gradient<'_, R> {
             let (within, after) = rest.split_at_mut(inside.len() * lanes);
             before.fill(R::zero());
             after.fill(R::zero());
-            copy_pixels(
-                simd,
-                &self.x[pixel * self.samples + sample..],
-                self.samples,
-                count,
-                within,
-            );
+            let image = &self.x.image[pixel * self.samples + sample..];
+            copy_pixels(simd, Input { image, ..self.x }, self.samples, count, within);
         }
     }
 

@@ -30,7 +30,7 @@ mod winograd;
 pub use activation::Activation;
 pub use buffer::Buffer;
 pub use contract::Start;
-pub use convolution::{Convolution, Image, Ready};
+pub use convolution::{Convolution, Image, Input, Ready};
 pub use product::{Matrix, add_outer, multiply};
 pub use simd::{InstructionSet, Lanes, VARIABLE};
 pub use transpose::transpose;

@@ -98,6 +98,13 @@ pub(crate) fn fused<S: Simd>() -> bool {
     cfg!(target_arch = "aarch64") || TypeId::of::<S>() != TypeId::of::<Scalar128b>()
 }
 
+/// Whether the larger and the smaller of two numbers is the second where one is NaN, as in x86's
+/// instructions; in Rust it is the one that is a number.
+#[inline(always)]
+pub(crate) fn second_wins<S: Simd>() -> bool {
+    TypeId::of::<S>() != TypeId::of::<Scalar128b>()
+}
+
 /// Asks for `count` numbers to be brought near; nothing more happens.
 #[inline(always)]
 pub(crate) fn fetch<R>(from: *const R, count: usize) {
@@ -136,6 +143,8 @@ pub trait Lanes: Copy {
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
+    /// The larger of both; NaN in `a` stays.
+    fn at_least<S: Simd>(simd: S, a: Self::Vector<S>, bound: Self::Vector<S>) -> Self::Vector<S>;
     /// The sum over the lanes.
     fn lane_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// The first `count` lanes.
@@ -180,7 +189,8 @@ pub trait Lanes: Copy {
 
 macro_rules! lanes {
     ($real:ident, $vector:ident, $mask:ident, $lanes:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
-     $mul_add:ident, $sum:ident, $between:ident, $load:ident, $store:ident) => {
+     $mul_add:ident, $max:ident, $less:ident, $select:ident, $sum:ident, $between:ident, $load:ident,
+     $store:ident) => {
         impl Lanes for $real {
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = pulp::MemMask<S::$mask>;
@@ -213,6 +223,15 @@ macro_rules! lanes {
                 c: S::$vector,
             ) -> S::$vector {
                 if fused::<S>() { simd.$mul_add(a, b, c) } else { simd.$add(simd.$mul(a, b), c) }
+            }
+
+            #[inline(always)]
+            fn at_least<S: Simd>(simd: S, a: S::$vector, bound: S::$vector) -> S::$vector {
+                if second_wins::<S>() {
+                    simd.$max(bound, a)
+                } else {
+                    simd.$select(simd.$less(a, bound), bound, a)
+                }
             }
 
             #[inline(always)]
@@ -288,6 +307,9 @@ lanes!(
     sub_f32s,
     mul_f32s,
     mul_add_f32s,
+    max_f32s,
+    less_than_f32s,
+    select_f32s,
     reduce_sum_f32s,
     mask_between_m32s,
     mask_load_ptr_f32s,
@@ -303,6 +325,9 @@ lanes!(
     sub_f64s,
     mul_f64s,
     mul_add_f64s,
+    max_f64s,
+    less_than_f64s,
+    select_f64s,
     reduce_sum_f64s,
     mask_between_m64s,
     mask_load_ptr_f64s,

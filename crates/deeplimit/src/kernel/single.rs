@@ -7,9 +7,8 @@
 //! then a search among neighbours in single precision.
 
 use super::activation::{Activation, Pass};
-use super::simd::{dispatch, fused};
-use pulp::{Scalar128b, Simd, WithSimd};
-use std::any::TypeId;
+use super::simd::{dispatch, fused, second_wins};
+use pulp::{Simd, WithSimd};
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LOG2_E};
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -240,13 +239,6 @@ fn exp<S: Simd>(x: Vector<S>, low: Vector<S>) -> Vector<S> {
     let excess = (r * r).mul_add(p, r);
     let power = shifted.power_of_two();
     excess.mul_add(power, power)
-}
-
-/// Whether the larger and the smaller of two numbers is the second where one is NaN, as in x86's
-/// instructions; in Rust it is the one that is a number.
-#[inline(always)]
-fn second_wins<S: Simd>() -> bool {
-    TypeId::of::<S>() != TypeId::of::<Scalar128b>()
 }
 
 /// A vector with arithmetic.

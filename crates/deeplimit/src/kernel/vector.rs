@@ -67,6 +67,11 @@ pub fn affine<R: Real>(out: &mut [R], x: &[R], factor: R, shift: R) {
     dispatch(Map { y: out, a: x, b: x, f: |_, x, _| factor * x + shift });
 }
 
+/// `y = max(x, floor)`; NaN stays.
+pub fn at_least<R: Real>(y: &mut [R], x: &[R], floor: R) {
+    dispatch(Map { y, a: x, b: x, f: |_, x, _| if x < floor { floor } else { x } });
+}
+
 /// `y = factor · y`.
 pub fn scale<R: Real>(y: &mut [R], factor: R) {
     map(y, |y| factor * y);

@@ -17,7 +17,7 @@ pub(super) mod gradient;
 pub(super) mod narrow;
 
 use super::contract::{Place, Start, Sums, contract};
-use super::convolution::Image;
+use super::convolution::{Image, Input};
 use super::simd::dispatch;
 use super::transpose::transpose;
 use crate::Real;
@@ -41,7 +41,7 @@ pub(super) struct Winograd<'a, R> {
     pub image: Image,
     pub samples: usize,
     pub start: Start<'a, R>,
-    pub from: &'a [R],
+    pub from: Input<'a, R>,
     pub to: &'a mut [R],
     /// Rows of `to`: the first is even, and the end too unless it is that of the image.
     pub rows: Range<usize>,
@@ -224,16 +224,16 @@ impl<R: Real> WithSimd for Enter<'_, '_, R> {
         let outside = outside::<R>();
         let needed = self.of.channels[0] * (last - first) * APART * lanes;
         assert!(needed <= self.squares.len(), "room");
-        assert!(self.of.from.len() == self.of.channels[0] * pixels * self.of.samples, "an image");
+        assert!(self.of.from.image.len() == self.of.channels[0] * pixels * self.of.samples, "an image");
         for channel in 0..self.of.channels[0] {
-            let image = &self.of.from[channel * pixels * self.of.samples..];
+            let image = &self.of.from.image[channel * pixels * self.of.samples..];
             let mut square = first;
             while square < last {
                 // Neighbours in a row share two columns.
                 let (y, x) = (square / across, square % across);
                 let run = (last - square).min(across - x);
                 let samples = [self.of.samples, sample, count];
-                let see = Columns::new(self.of.image, image, &outside, 2 * y, samples);
+                let see = Columns::new(self.of.image, Input { image, ..self.of.from }, &outside, 2 * y, samples);
                 let at = (channel * (last - first) + square - first) * APART * lanes;
                 let mut to = self.squares.as_mut_ptr().wrapping_add(at);
                 let mut left = [see.at(simd, 2 * x), see.at(simd, 2 * x + 1)];
@@ -272,6 +272,8 @@ struct Columns<'a, R> {
     width: usize,
     /// Samples that are seen.
     count: usize,
+    /// Numbers below count as this one.
+    floor: R,
     of: std::marker::PhantomData<&'a R>,
 }
 
@@ -280,21 +282,21 @@ impl<'a, R: Real> Columns<'a, R> {
     #[inline(always)]
     fn new(
         Image { height, width }: Image,
-        plane: &'a [R],
+        plane: Input<'a, R>,
         outside: &'a [R; 16],
         y: usize,
         [samples, sample, count]: [usize; 3],
     ) -> Self {
-        assert!(plane.len() >= height * width * samples && sample + count <= samples, "a plane");
+        assert!(plane.image.len() >= height * width * samples && sample + count <= samples, "a plane");
         let mut rows = [(outside.as_ptr(), 0); 4];
         for k in 0..4 {
             let at = (y + k).wrapping_sub(1);
             if at < height {
-                rows[k] = (plane[at * width * samples + sample..].as_ptr(), samples);
+                rows[k] = (plane.image[at * width * samples + sample..].as_ptr(), samples);
             }
         }
         let inside = y >= 1 && y + 3 <= height;
-        Self { rows, inside, width, count, of: std::marker::PhantomData }
+        Self { rows, inside, width, count, floor: plane.floor, of: std::marker::PhantomData }
     }
 
     /// Bᵀ of the four pixels of column `x` − 1; zeros outside.
@@ -311,7 +313,8 @@ impl<'a, R: Real> Columns<'a, R> {
             let first = first.wrapping_add(x * step);
             for k in 0..4 {
                 // SAFETY: all four rows lie inside the image, one below the other.
-                pixels[k] = unsafe { R::load(simd, first.wrapping_add(k * self.width * step)) };
+                let pixel = unsafe { R::load(simd, first.wrapping_add(k * self.width * step)) };
+                pixels[k] = R::at_least(simd, pixel, R::splat(simd, self.floor));
             }
         } else {
             for k in 0..4 {
@@ -359,13 +362,14 @@ impl<'a, R: Real> Columns<'a, R> {
         let from = first.wrapping_add(x * step);
         // SAFETY: the row holds `count` samples of every pixel, as `new` has seen; and a row outside
         // is 16 numbers that stand for all pixels, as many as a vector has lanes at most.
-        unsafe {
+        let pixel = unsafe {
             if self.count == R::lanes::<S>() {
                 R::load(simd, from)
             } else {
                 R::load_masked(simd, R::mask(simd, self.count), from)
             }
-        }
+        };
+        R::at_least(simd, pixel, R::splat(simd, self.floor))
     }
 }
 

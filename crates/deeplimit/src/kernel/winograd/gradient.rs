@@ -9,7 +9,7 @@
 //! vector lanes, so a pixel's channels and samples are transposed once, before `B`.
 
 use super::super::contract::{Place, Start, Sums, contract};
-use super::super::convolution::{Convolution, Image};
+use super::super::convolution::{Convolution, Image, Input};
 use super::super::simd::dispatch;
 use super::super::transpose::transpose;
 use super::{PLACES, differences};
@@ -30,7 +30,7 @@ pub fn pays(inputs: usize) -> bool {
 pub fn add_weight_gradient<R: Real>(
     convolution: &Convolution,
     bar: &[R],
-    x: &[R],
+    x: Input<'_, R>,
     gradient: &mut [R],
     samples: usize,
     rows: Range<usize>,
@@ -41,7 +41,7 @@ pub fn add_weight_gradient<R: Real>(
 struct Gradient<'a, R> {
     convolution: &'a Convolution,
     bar: &'a [R],
-    x: &'a [R],
+    x: Input<'a, R>,
     gradient: &'a mut [R],
     samples: usize,
     rows: Range<usize>,
@@ -127,7 +127,7 @@ impl<R: Real> Part<'_, '_, R> {
         let block = self.count * inputs;
         let row = &mut self.window[y % 4 * width * block..][..width * block];
         for (x, to) in row.chunks_exact_mut(block).enumerate() {
-            let from = &self.of.x[(y * width + x) * samples + self.sample..];
+            let from = &self.of.x.image[(y * width + x) * samples + self.sample..];
             transpose(from, height * width * samples, to, inputs, self.count);
         }
     }
@@ -197,7 +197,7 @@ impl<R: Real> WithSimd for See<'_, '_, '_, R> {
             for vector in 0..inputs.div_ceil(lanes) {
                 let count = lanes.min(inputs - vector * lanes);
                 let first = sample * inputs + vector * lanes;
-                let see = Column { rows, width, block, first, count };
+                let see = Column { rows, width, block, first, count, floor: part.of.x.floor };
                 let mut left = [see.at(simd, 2 * x), see.at(simd, 2 * x + 1)];
                 for step in 0..squares {
                     let beyond = 2 * (x + step) + 2;
@@ -229,6 +229,7 @@ struct Column<'a, R> {
     block: usize,
     first: usize,
     count: usize,
+    floor: R,
 }
 
 impl<R: Real> Column<'_, R> {
@@ -243,13 +244,14 @@ impl<R: Real> Column<'_, R> {
                 let Some(row) = self.rows[k] else { continue };
                 let from = row[x * self.block + self.first..][..self.count].as_ptr();
                 // SAFETY: the slice has `count` numbers.
-                pixels[k] = unsafe {
+                let pixel = unsafe {
                     if self.count == R::lanes::<S>() {
                         R::load(simd, from)
                     } else {
                         R::load_masked(simd, R::mask(simd, self.count), from)
                     }
                 };
+                pixels[k] = R::at_least(simd, pixel, R::splat(simd, self.floor));
             }
         }
         differences::<R, S>(simd, pixels)

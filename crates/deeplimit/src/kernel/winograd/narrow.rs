@@ -4,7 +4,7 @@
 //! Places are taken four at a time, a row of the transformed square: then what all squares of a
 //! strip make of them stays in a core's own cache.
 
-use super::super::convolution::{Convolution, Image};
+use super::super::convolution::{Convolution, Image, Input};
 use super::super::simd::dispatch;
 use super::gradient::Conclude;
 use super::{Columns, PLACES, differences, outside};
@@ -24,7 +24,7 @@ pub fn pays(image: Image, rows: &Range<usize>) -> bool {
 pub fn add_weight_gradient<R: Real>(
     convolution: &Convolution,
     bar: &[R],
-    x: &[R],
+    x: Input<'_, R>,
     gradient: &mut [R],
     samples: usize,
     rows: Range<usize>,
@@ -50,7 +50,7 @@ pub fn add_weight_gradient<R: Real>(
 struct Gradient<'a, R> {
     convolution: &'a Convolution,
     bar: &'a [R],
-    x: &'a [R],
+    x: Input<'a, R>,
     samples: usize,
     squares: Range<usize>,
     /// Vectors from one channel to the next.
@@ -124,7 +124,8 @@ impl<R: Real, const ROW: usize> WithSimd for See<'_, '_, R, ROW> {
         assert!(4 * place <= self.of.seen.len() && squares.len() <= apart, "room");
         let outside = outside::<R>();
         for channel in 0..inputs {
-            let plane = &x[channel * image.pixels() * samples..];
+            let plane = &x.image[channel * image.pixels() * samples..];
+            let plane = Input { image: plane, ..x };
             let mut to = self.of.seen.as_mut_ptr().wrapping_add(channel * apart * lanes);
             let mut square = squares.start;
             while square < squares.end {
@@ -183,7 +184,7 @@ impl<R: Real, const ROW: usize> WithSimd for EnterBar<'_, '_, R, ROW> {
                 let (y, x) = (square / across, square % across);
                 let run = (squares.end - square).min(across - x);
                 let samples = [samples, *sample, *count];
-                let see = Columns::new(image, plane, &outside, 2 * y, samples);
+                let see = Columns::new(image, plane.into(), &outside, 2 * y, samples);
                 for step in x..x + run {
                     let [a, b] = [
                         see.spread::<S, ROW>(simd, 2 * step),
