@@ -212,10 +212,14 @@ impl<R: Real> Layer<R> for Conv {
                     if with_gradient {
                         let [w1, b1, w2, b2] = split(gradient, theta);
                         let (rows, seen) = (strip.clone(), self.hidden(z, a));
-                        self.inner.add_weight_gradient_of_rows(z_bar, x, w1, samples, rows.clone());
-                        self.outer.add_weight_gradient_of_rows(bar, seen, w2, samples, rows);
-                        self.add_sums(b1, z_bar, strip.clone(), samples);
-                        self.add_sums(b2, bar, strip, samples);
+                        self.inner.add_gradients_of_rows(
+                            z_bar,
+                            x,
+                            [w1, b1],
+                            samples,
+                            rows.clone(),
+                        );
+                        self.outer.add_gradients_of_rows(bar, seen, [w2, b2], samples, rows);
                     }
                     inner.rows(Start::Add, &z_bar[..], x_bar, samples, behind);
                 }
@@ -276,17 +280,6 @@ fn split<'g, R>(mut all: &'g mut [R], theta: &[&[R]]) -> [&'g mut [R]; 4] {
         all = rest;
         part
     })
-}
-
-impl Conv {
-    /// Adds to `sums` those of every channel over some rows.
-    fn add_sums<R: Real>(&self, sums: &mut [R], of: &[R], rows: Range<usize>, samples: usize) {
-        let Image { height, width } = self.image();
-        let line = width * samples;
-        for (sum, channel) in sums.iter_mut().zip(of.chunks_exact(height * line)) {
-            *sum += R::of(sums::sum(&channel[rows.start * line..rows.end * line]));
-        }
-    }
 }
 
 /// For every pixel and sample, over all channels in the 3×3 window around it: the distance of two

@@ -187,33 +187,36 @@ impl Convolution {
         gradient: &mut [R],
         samples: usize,
     ) {
-        self.add_weight_gradient_of_rows(bar, x, gradient, samples, 0..self.out().height);
+        let rows = 0..self.out().height;
+        self.add_gradients_of_rows(bar, x, [gradient, &mut []], samples, rows);
     }
 
-    /// The share of some rows of `bar` in [`add_weight_gradient`](Self::add_weight_gradient). The
-    /// first row is even, and the end too unless it is that of the image.
+    /// The share of some rows of `bar` in the gradients of the weights and, unless that is empty, of
+    /// the biases, which are its sums over each channel. The first row is even, and the end too
+    /// unless it is that of the image.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn add_weight_gradient_of_rows<'i, R: Real>(
+    pub fn add_gradients_of_rows<'i, R: Real>(
         &self,
         bar: &[R],
         x: impl Into<Input<'i, R>>,
-        gradient: &mut [R],
+        gradients: [&mut [R]; 2],
         samples: usize,
         rows: Range<usize>,
     ) {
-        let x = x.into();
-        self.check(gradient.len(), x.image.len(), bar.len(), samples);
-        self.check_rows(&rows, self.out().height);
+        let (x, out) = (x.into(), self.out());
+        self.check(gradients[0].len(), x.image.len(), bar.len(), samples);
+        self.check_rows(&rows, out.height);
+        assert!([0, self.outputs].contains(&gradients[1].len()), "one bias a channel");
         let add = if self.is_winograd() && winograd::gradient::pays(self.inputs) {
-            winograd::gradient::add_weight_gradient
+            winograd::gradient::add_gradients
         } else if self.is_winograd() && winograd::narrow::pays(self.image, &rows) {
-            winograd::narrow::add_weight_gradient
+            winograd::narrow::add_gradients
         } else {
-            correlate::add_weight_gradient
+            correlate::add_gradients
         };
-        add(self, bar, x, gradient, samples, rows);
+        add(self, bar, x, gradients, samples, rows);
     }
 
     fn check_rows(&self, rows: &Range<usize>, height: usize) {

@@ -78,6 +78,8 @@ fn check<R: Real>(tolerance: f64) {
             expected_x[source] += w[weight].wide() * bar[target].wide();
             expected_w[weight] += bar[target].wide() * x[source].wide();
         });
+        let total = |channel: &[R]| channel.iter().map(|v| v.wide()).sum();
+        let expected_sums: Vec<f64> = bar.chunks_exact(plane).map(total).collect();
         // Whole images, and strips of rows.
         for strip in [1000, 4, 2] {
             let strips = |height: usize| {
@@ -86,21 +88,24 @@ fn check<R: Real>(tolerance: f64) {
             let mut out = vec![R::nan(); sizes[1]];
             convolution.ready(&w, |ready| {
                 for rows in strips(convolution.out().height) {
-                    ready.rows(Start::Bias(&bias), &x, &mut out, samples, rows);
+                    ready.rows(Start::Bias(&bias), &x[..], &mut out, samples, rows);
                 }
             });
             close(case, "image", &out, &expected, tolerance);
             let mut x_bar = vec![R::of(0.25); sizes[0]];
             convolution.ready_transposed(&w, |ready| {
                 for rows in strips(case[2]) {
-                    ready.rows(Start::Add, &bar, &mut x_bar, samples, rows);
+                    ready.rows(Start::Add, &bar[..], &mut x_bar, samples, rows);
                 }
             });
             close(case, "transpose", &x_bar, &expected_x, tolerance);
             let mut gradient = vec![R::of(0.5); weights];
+            let mut sums = vec![R::zero(); case[1]];
             for rows in strips(convolution.out().height) {
-                convolution.add_weight_gradient_of_rows(&bar, &x, &mut gradient, samples, rows);
+                let gradients = [&mut gradient[..], &mut sums[..]];
+                convolution.add_gradients_of_rows(&bar, &x[..], gradients, samples, rows);
             }
+            close(case, "bias gradient", &sums, &expected_sums, 30.0 * tolerance);
             close(case, "weight gradient", &gradient, &expected_w, 30.0 * tolerance);
         }
     }

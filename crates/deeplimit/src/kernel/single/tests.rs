@@ -1,6 +1,7 @@
 //! Errors of the elementary functions over the whole range, on every path.
 
 use super::*;
+use pulp::Scalar128b;
 
 /// Numbers of all sizes, more of the middling ones, both signs, both zeros, both infinities.
 fn arguments() -> Vec<f32> {

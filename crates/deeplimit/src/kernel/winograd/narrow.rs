@@ -20,12 +20,13 @@ pub fn pays(image: Image, rows: &Range<usize>) -> bool {
     rows.len().div_ceil(2) * image.width.div_ceil(2) >= 16
 }
 
-/// `gradient += ∂⟨bar, w ∗ x⟩/∂w`; lengths have been checked.
-pub fn add_weight_gradient<R: Real>(
+/// `gradient += ∂⟨bar, w ∗ x⟩/∂w`, and sums of `bar` to the biases' unless that is empty; lengths
+/// have been checked.
+pub fn add_gradients<R: Real>(
     convolution: &Convolution,
     bar: &[R],
     x: Input<'_, R>,
-    gradient: &mut [R],
+    [gradient, biases]: [&mut [R]; 2],
     samples: usize,
     rows: Range<usize>,
 ) {
@@ -42,7 +43,18 @@ pub fn add_weight_gradient<R: Real>(
         let (seen, rest) = scratch.split_at_mut(sizes[0]);
         let (bars, products) = rest.split_at_mut(sizes[1]);
         products.fill(R::zero());
-        dispatch(Gradient { convolution, bar, x, samples, squares, apart, seen, bars, products });
+        dispatch(Gradient {
+            convolution,
+            bar,
+            x,
+            samples,
+            squares,
+            apart,
+            seen,
+            bars,
+            products,
+            biases,
+        });
         dispatch(Conclude { products, channels: [inputs, outputs], to: gradient });
     });
 }
@@ -61,6 +73,7 @@ struct Gradient<'a, R> {
     bars: &'a mut [R],
     /// `[16, outputs, inputs]`
     products: &'a mut [R],
+    biases: &'a mut [R],
 }
 
 impl<R: Real> WithSimd for Gradient<'_, R> {
@@ -179,6 +192,7 @@ impl<R: Real, const ROW: usize> WithSimd for EnterBar<'_, '_, R, ROW> {
         for channel in 0..outputs {
             let plane = &bar[channel * image.pixels() * samples..];
             let mut to = self.of.bars.as_mut_ptr().wrapping_add(channel * apart * lanes);
+            let mut total = R::splat(simd, R::zero());
             let mut square = squares.start;
             while square < squares.end {
                 let (y, x) = (square / across, square % across);
@@ -191,6 +205,8 @@ impl<R: Real, const ROW: usize> WithSimd for EnterBar<'_, '_, R, ROW> {
                         see.spread::<S, ROW>(simd, 2 * step + 1),
                     ];
                     let places = [a, R::plus(simd, a, b), R::minus(simd, a, b), b];
+                    // In the second row this is the sum of the square.
+                    total = R::plus(simd, total, places[1]);
                     for j in 0..4 {
                         // SAFETY: there is room for a vector of every place, channel and square.
                         unsafe { R::store(simd, to.wrapping_add(j * place), places[j]) };
@@ -198,6 +214,9 @@ impl<R: Real, const ROW: usize> WithSimd for EnterBar<'_, '_, R, ROW> {
                     to = to.wrapping_add(lanes);
                 }
                 square += run;
+            }
+            if let (1, Some(sum)) = (ROW, self.of.biases.get_mut(channel)) {
+                *sum += R::lane_sum(simd, total);
             }
         }
     }
