@@ -10,9 +10,11 @@ mod workload;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use deeplimit::Method;
+use deeplimit::Spare;
+use deeplimit::field::Layer;
 use deeplimit::gradient::REGISTRY;
-use deeplimit::kernel::InstructionSet;
+use deeplimit::kernel::{Image, InstructionSet};
+use deeplimit::prelude::*;
 use problem::Problem;
 use serde::Serialize;
 use std::io::Write;
@@ -123,8 +125,25 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// A tiny unrelated problem, so that code and threads are in the baseline and not charged to the
+/// problem, as `peers.py` does.
+fn dry_run(method: &Method) {
+    let image = Image { height: 8, width: 8 };
+    let fields: [AnyLayer; 2] = [
+        AnyLayer::Mlp(Mlp { width: 4, hidden: 4, activation: Activation::Tanh }),
+        AnyLayer::Conv(Conv::new(16, 16, image, Activation::Relu)),
+    ];
+    for layer in fields {
+        let x0 = Rows::from_fn(2, Layer::<f32>::width(&layer), |_, _| 1.0);
+        let flow = Flow::new(Stacked::smooth(layer, 4, 1), Scheme::EULER).with_tile(1);
+        let mut gradient = flow.field().zero_gradient();
+        flow.gradient(method, &x0, |end, _| ((), end), &mut gradient, &Spare::default());
+    }
+}
+
 fn time(name: &str, method_name: &str, arguments: &Arguments) -> Result<Row> {
     let method: Method = method_name.parse()?;
+    dry_run(&method);
     memory::reset_peak();
     let baseline = memory::resident_mb();
     let mut workload = Workload::named(name)?;

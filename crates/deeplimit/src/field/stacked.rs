@@ -5,6 +5,7 @@ use super::parameters::{MOST_KINDS, with_theta};
 use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
 use crate::gradient::Due;
+use crate::kernel::{fetch, own_cache_bytes};
 use crate::{Real, Rows, State};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
@@ -22,7 +23,8 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
 
     /// Samples of a tile of a batch.
     fn tile_samples(&self, batch: usize) -> usize {
-        tile(batch, self.width() * size_of::<R>())
+        let weights: usize = self.kinds().iter().map(Kind::len).sum();
+        tile(batch, self.width() * size_of::<R>(), weights * size_of::<R>(), own_cache_bytes())
     }
 
     /// Buffers for `rows` samples.
@@ -123,6 +125,17 @@ impl<R: Real, L: Layer<R>> Stacked<R, L> {
         Self::random(layer, nodes, Family::Rough, seed)
     }
 
+    /// Asks for the parameters of a node to be brought near: while one layer is worked on, those of
+    /// the next come from memory.
+    fn fetch(&self, node: usize) {
+        if node < self.control.nodes() {
+            for kind in 0..self.control.kinds().len() {
+                let values = self.control.at(kind, node);
+                fetch(values.as_ptr(), values.len());
+            }
+        }
+    }
+
     /// The layer's formula.
     pub fn layer(&self) -> &L {
         &self.layer
@@ -172,6 +185,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 
     fn linearize(&self, position: Position, x: &Rows<R>, out: &mut Rows<R>, tape: &mut L::Tape) {
+        self.fetch(position.node.wrapping_sub(1));
         with_theta(&self.control, position, |theta| self.layer.linearize(theta, x, out, tape));
     }
 
@@ -183,6 +197,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         next: &mut Rows<R>,
         tape: &mut L::Tape,
     ) {
+        self.fetch(position.node + 1);
         with_theta(&self.control, position, |theta| {
             self.layer.linearize_step(theta, x, h, next, tape);
         });
@@ -197,6 +212,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         x_bar: &mut Rows<R>,
         gradient: Option<Due<'_, Sink<'_, R>>>,
     ) {
+        self.fetch(position.node.wrapping_sub(1));
         with_theta(&self.control, position, |theta| {
             self.layer.pull_back(theta, x, tape, cotangent, x_bar, gradient.is_some());
         });
@@ -245,14 +261,31 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
     }
 }
 
-/// Samples of a tile: as many as a step's states leave room for in a core's own cache, so that each
-/// weight that is fetched serves many; half of a small batch, so that two cores have work.
-fn tile(batch: usize, sample_bytes: usize) -> usize {
+/// Samples of a tile, for a core's own cache of so many bytes. Weights that stay in that cache serve
+/// 64 samples; those that come from farther serve 128, so that each one fetched does more; but no more
+/// than whose states, of which a step has a few in its hands, take a quarter of the cache; and half
+/// of a small batch, so that two cores have work.
+fn tile(batch: usize, sample_bytes: usize, weight_bytes: usize, cache: usize) -> usize {
     /// The widest vectors hold as many single-precision numbers.
     const LEAST: usize = 16;
-    const MOST: usize = 128;
-    /// A step has a few states in its hands at a time; a core's own cache holds 1 MiB or more.
-    const STATE_BYTES: usize = 256 * 1024;
-    let fitting = STATE_BYTES / sample_bytes.max(1);
-    fitting.min(batch.div_ceil(2)).clamp(LEAST, MOST).next_multiple_of(LEAST)
+    let most = if weight_bytes <= cache / 2 { 64 } else { 128 };
+    let fitting = cache / 4 / sample_bytes.max(1);
+    fitting.min(batch.div_ceil(2)).clamp(LEAST, most).next_multiple_of(LEAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tile;
+
+    #[test]
+    fn tiles_suit_the_cache_the_weights_and_the_batch() {
+        let cache = 1 << 20;
+        let layer = |width: usize, batch: usize| tile(batch, 4 * width, 8 * width * width, cache);
+        assert_eq!(layer(64, 256), 64);
+        assert_eq!(layer(64, 32), 16);
+        assert_eq!(layer(64, 1), 16);
+        assert_eq!(layer(512, 256), 128); // Weights of 2 MiB.
+        assert_eq!(layer(4096, 256), 16);
+        assert_eq!(tile(256, 2048, 2 << 20, 256 * 1024), 32);
+    }
 }

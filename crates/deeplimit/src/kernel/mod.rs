@@ -15,6 +15,7 @@
 
 pub(crate) mod activation;
 mod buffer;
+mod cache;
 mod contract;
 mod convolution;
 mod correlate;
@@ -32,5 +33,6 @@ pub use buffer::Buffer;
 pub use contract::Start;
 pub use convolution::{Convolution, Image, Input, Ready};
 pub use product::{Matrix, add_outer, multiply};
+pub(crate) use cache::{fetch, own_cache_bytes};
 pub use simd::{InstructionSet, Lanes, VARIABLE};
 pub use transpose::transpose;

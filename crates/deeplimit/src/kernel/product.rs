@@ -2,7 +2,7 @@
 
 use super::contract::{Place, Start, Sums, contract};
 use super::simd::dispatch;
-use super::simd::fetch;
+use super::cache::fetch;
 use super::transpose::transpose;
 use crate::Real;
 use pulp::{Simd, WithSimd};

@@ -105,22 +105,6 @@ pub(crate) fn second_wins<S: Simd>() -> bool {
     TypeId::of::<S>() != TypeId::of::<Scalar128b>()
 }
 
-/// Asks for `count` numbers to be brought near; nothing more happens.
-#[inline(always)]
-pub(crate) fn fetch<R>(from: *const R, count: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..count).step_by(64 / size_of::<R>()) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        #[expect(unsafe_code, reason = "a prefetch takes a pointer, and reads nothing")]
-        // SAFETY: any address may be asked for.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast::<i8>());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, count);
-}
-
 /// Vectors of an element type, in whatever registers an instruction set has.
 pub trait Lanes: Copy {
     /// A register full of numbers.

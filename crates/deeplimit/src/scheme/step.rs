@@ -86,13 +86,14 @@ pub struct Stepper<'f, F: Field> {
 impl<'f, F: Field> Stepper<'f, F> {
     /// Scratch space for states of the shape of `like`.
     pub fn new(field: &'f F, scheme: &'f Scheme, h: f64, like: &F::State) -> Self {
+        let bars = if scheme.is_one_slope() { 1 } else { scheme.stages() + 1 };
         Self {
             field,
             scheme,
             h,
             slopes: (0..scheme.stages()).map(|_| like.scratch()).collect(),
             point: like.scratch(),
-            bars: (0..=scheme.stages()).map(|_| like.scratch()).collect(),
+            bars: (0..bars).map(|_| like.scratch()).collect(),
             tape: field.tape(like),
             samples: like.samples() as u64,
             work: Work::default(),
@@ -263,7 +264,7 @@ impl<'f, F: Field> Stepper<'f, F> {
     ) {
         let h = if tape.backward { -self.h } else { self.h };
         if self.scheme.is_one_slope() {
-            self.bars[1].set_scaled(h, a);
+            self.bars[0].set_scaled(h, a);
             return self.pull_back_slope(step, tape, a, gradient);
         }
         self.pull_back_stages(step, tape, h, a, gradient);
@@ -284,7 +285,7 @@ impl<'f, F: Field> Stepper<'f, F> {
         gradient: Option<Due<'_, F::Sink<'_>>>,
     ) {
         if self.scheme.is_one_slope() {
-            self.bars[1].set_scaled(factor, cotangent);
+            self.bars[0].set_scaled(factor, cotangent);
             return self.pull_back_slope(step, tape, x_bar, gradient);
         }
         self.pull_back_stages(step, tape, factor, cotangent, gradient);
@@ -293,7 +294,7 @@ impl<'f, F: Field> Stepper<'f, F> {
         }
     }
 
-    /// Adds to `x_bar` what the cotangent `bars[1]` of the only slope makes of it.
+    /// Adds to `x_bar` what the cotangent `bars[0]` of the only slope makes of it.
     fn pull_back_slope(
         &mut self,
         step: usize,
@@ -303,7 +304,7 @@ impl<'f, F: Field> Stepper<'f, F> {
     ) {
         let position = self.scheme.position_of(step, 0, tape.backward);
         let (point, layer) = (&tape.points[0], &mut tape.tapes[0]);
-        self.field.pull_back(position, point, layer, &self.bars[1], x_bar, gradient);
+        self.field.pull_back(position, point, layer, &self.bars[0], x_bar, gradient);
         self.work.pull_backs += self.samples;
     }
 
