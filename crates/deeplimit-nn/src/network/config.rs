@@ -36,6 +36,7 @@ impl Default for NetworkConfig {
 /// | `scheme` | `euler` | step in depth | `euler`, `heun`, `midpoint`, `rk4` |
 /// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
 /// | `gain` | 1 | factor on the random weights | > 0 |
+/// | `tile` | by the caches | samples that walk through the flow together | ≥ 1 |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StageConfig {
@@ -53,6 +54,9 @@ pub struct StageConfig {
     pub init: Family,
     /// Factor on the initial weights.
     pub gain: f64,
+    /// Samples of a tile of the batch; chosen from the caches and the field where none are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tile: Option<usize>,
     /// Map to the state of the flow.
     pub transition: TransitionConfig,
 }
@@ -67,6 +71,7 @@ impl Default for StageConfig {
             scheme: Scheme::EULER.name().to_owned(),
             init: Family::Smooth,
             gain: 1.0,
+            tile: None,
             transition: TransitionConfig::Linear { width: 64 },
         }
     }
@@ -163,6 +168,8 @@ pub struct StagePlan {
     pub init: Family,
     /// Factor on them.
     pub gain: f64,
+    /// Samples of a tile, where the field's own choice is not wanted.
+    pub tile: Option<usize>,
 }
 
 impl StagePlan {
@@ -249,6 +256,9 @@ impl StageConfig {
         if self.hidden == Some(0) {
             return out_of_range("hidden", "0".into(), "at least 1");
         }
+        if self.tile == Some(0) {
+            return out_of_range("tile", "0".into(), "at least 1");
+        }
         if !(self.gain > 0.0 && self.gain.is_finite()) {
             return out_of_range("gain", self.gain.to_string(), "a positive number");
         }
@@ -267,6 +277,7 @@ impl StageConfig {
             depth: self.depth,
             init: self.init,
             gain: self.gain,
+            tile: self.tile,
         })
     }
 
@@ -278,6 +289,9 @@ impl StageConfig {
         }
         if self.activation.is_some() && !self.field.has_activation() {
             return wrong(format!("a {name} field has no nonlinearity; leave out `activation`"));
+        }
+        if self.tile.is_some() && self.field == FieldName::ConvBn {
+            return wrong(format!("a {name} field takes the whole batch; leave out `tile`"));
         }
         let images = self.field.needs_images();
         if images && !state.is_image() {
@@ -352,6 +366,9 @@ mod tests {
         };
         let base = StageConfig::default();
         assert!(check(StageConfig { depth: 0, ..base.clone() }).contains("stage.0.depth"));
+        assert!(check(StageConfig { tile: Some(0), ..base.clone() }).contains("stage.0.tile"));
+        let whole = StageConfig { tile: Some(8), field: FieldName::ConvBn, ..base.clone() };
+        assert!(check(whole).contains("whole batch"));
         assert!(check(StageConfig { scheme: "eulr".into(), ..base.clone() }).contains("euler"));
         assert!(check(StageConfig { field: FieldName::ConvBn, ..base }).contains("images"));
     }

@@ -147,7 +147,11 @@ impl Stage {
         let (control, scheme) = (self.control(), self.plan.scheme.clone());
         match &self.plan.formula {
             Formula::Layer(layer) => {
-                AnyFlow::Layer(Flow::new(Stacked::new(layer.clone(), control), scheme))
+                let flow = Flow::new(Stacked::new(layer.clone(), control), scheme);
+                AnyFlow::Layer(match self.plan.tile {
+                    Some(samples) => flow.with_tile(samples),
+                    None => flow,
+                })
             }
             Formula::ConvBn { channels, hidden, image, activation } => {
                 let field = ConvBn::new(*channels, *hidden, *image, *activation, control);

@@ -75,12 +75,7 @@ impl Conv {
     }
 
     /// Runs `work` on z: on the tape, or in a buffer of the thread's own.
-    fn with_z<R: Real>(
-        &self,
-        z: &mut Buffer<R>,
-        samples: usize,
-        work: impl FnOnce(&mut [R]),
-    ) {
+    fn with_z<R: Real>(&self, z: &mut Buffer<R>, samples: usize, work: impl FnOnce(&mut [R])) {
         if self.activation.needs_argument() {
             work(z)
         } else {
@@ -212,13 +207,7 @@ impl<R: Real> Layer<R> for Conv {
                     if with_gradient {
                         let [w1, b1, w2, b2] = split(gradient, theta);
                         let (rows, seen) = (strip.clone(), self.hidden(z, a));
-                        self.inner.add_gradients_of_rows(
-                            z_bar,
-                            x,
-                            [w1, b1],
-                            samples,
-                            rows.clone(),
-                        );
+                        self.inner.add_gradients_of_rows(z_bar, x, [w1, b1], samples, rows.clone());
                         self.outer.add_gradients_of_rows(bar, seen, [w2, b2], samples, rows);
                     }
                     inner.rows(Start::Add, &z_bar[..], x_bar, samples, behind);

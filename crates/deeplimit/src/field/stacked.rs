@@ -255,9 +255,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         tape: &L::Tape,
         apart: [&Rows<R>; 2],
     ) -> f64 {
-        with_theta(&self.control, position, |theta| {
-            self.layer.kink_exposure(theta, x, tape, apart)
-        })
+        with_theta(&self.control, position, |theta| self.layer.kink_exposure(theta, x, tape, apart))
     }
 }
 

@@ -41,4 +41,3 @@ pub(crate) fn fetch<R>(from: *const R, count: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (from, count);
 }
-

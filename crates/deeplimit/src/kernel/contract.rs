@@ -167,7 +167,8 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
         for block in 0..times[0] * times[1] * (sums.more + 1) {
             let (block, row) = (block / times[0], first[0] + block % times[0] * ROWS);
             let column = (first[1] + block % times[1] * COLUMNS) as isize;
-            let [a_family, b_family, out_family] = sums.apart.map(|d| (block / times[1]) as isize * d);
+            let [a_family, b_family, out_family] =
+                sums.apart.map(|d| (block / times[1]) as isize * d);
             let mut acc = [[R::splat(simd, R::zero()); COLUMNS]; ROWS];
             if let Start::Bias(bias) = place.start {
                 for i in 0..ROWS {

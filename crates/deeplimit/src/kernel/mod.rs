@@ -30,9 +30,9 @@ mod winograd;
 
 pub use activation::Activation;
 pub use buffer::Buffer;
+pub(crate) use cache::{fetch, own_cache_bytes};
 pub use contract::Start;
 pub use convolution::{Convolution, Image, Input, Ready};
 pub use product::{Matrix, add_outer, multiply};
-pub(crate) use cache::{fetch, own_cache_bytes};
 pub use simd::{InstructionSet, Lanes, VARIABLE};
 pub use transpose::transpose;

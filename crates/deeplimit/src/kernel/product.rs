@@ -1,8 +1,8 @@
 //! Matrix products whose columns are samples.
 
+use super::cache::fetch;
 use super::contract::{Place, Start, Sums, contract};
 use super::simd::dispatch;
-use super::cache::fetch;
 use super::transpose::transpose;
 use crate::Real;
 use pulp::{Simd, WithSimd};

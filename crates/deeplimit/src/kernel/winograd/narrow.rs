@@ -6,8 +6,9 @@
 
 use super::super::convolution::{Convolution, Image, Input};
 use super::super::simd::dispatch;
+use super::PLACES;
+use super::columns::{Columns, differences, outside};
 use super::gradient::Conclude;
-use super::{Columns, PLACES, differences, outside};
 use crate::Real;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
@@ -147,15 +148,13 @@ impl<R: Real, const ROW: usize> WithSimd for See<'_, '_, R, ROW> {
                 let run = (squares.end - square).min(across - x);
                 let samples = [samples, *sample, *count];
                 let see = Columns::new(image, plane, &outside, 2 * y, samples);
-                let mut left =
-                    [see.row::<S, ROW>(simd, 2 * x), see.row::<S, ROW>(simd, 2 * x + 1)];
+                let mut left = [see.row::<S, ROW>(simd, 2 * x), see.row::<S, ROW>(simd, 2 * x + 1)];
                 for step in x..x + run {
                     let right = [
                         see.row::<S, ROW>(simd, 2 * step + 2),
                         see.row::<S, ROW>(simd, 2 * step + 3),
                     ];
-                    let places =
-                        differences::<R, S>(simd, [left[0], left[1], right[0], right[1]]);
+                    let places = differences::<R, S>(simd, [left[0], left[1], right[0], right[1]]);
                     for j in 0..4 {
                         // SAFETY: there is room for a vector of every place, channel and square.
                         unsafe { R::store(simd, to.wrapping_add(j * place), places[j]) };
@@ -270,7 +269,8 @@ impl<R: Real, const SIDE: usize> Multiply<'_, '_, R, SIDE> {
         let Convolution { inputs, outputs, .. } = *self.of.convolution;
         let lanes = R::lanes::<S>();
         let channel = self.of.apart * lanes;
-        let bars = self.of.bars[(place * outputs + output) * channel..][..OUTPUTS * channel].as_ptr();
+        let bars =
+            self.of.bars[(place * outputs + output) * channel..][..OUTPUTS * channel].as_ptr();
         let seen = self.of.seen[(place * inputs + input) * channel..][..INPUTS * channel].as_ptr();
         let mut sums = [[R::splat(simd, R::zero()); INPUTS]; OUTPUTS];
         for square in 0..self.squares {
