@@ -73,6 +73,8 @@ fn narrow_net(depth: u64) -> Net {
     let linear = |part| {
         let mut linear = LinearConfig::new(4, 4).init(&device);
         linear.weight = Param::from_tensor(random([4, 4], part, &device));
+        let bias = random([1, 4], part + 1000, &device).squeeze_dim(0);
+        linear.bias = Some(Param::from_tensor(bias));
         linear
     };
     Net { stem: linear(1001), head: linear(1002), ..net(depth) }

@@ -85,6 +85,19 @@ pub trait Field: Sync {
         tape: &mut Self::Tape,
     );
 
+    /// As [`eval`](Field::eval) and then a step: `next = x + h f(x, θ(position))`.
+    fn step(
+        &self,
+        position: Position,
+        x: &Self::State,
+        h: f64,
+        next: &mut Self::State,
+        tape: &mut Self::Tape,
+    ) {
+        self.eval(position, x, next, tape);
+        next.add_to(h, x);
+    }
+
     /// As [`linearize`](Field::linearize) and then a step: `next = x + h f(x, θ(position))`.
     fn linearize_step(
         &self,

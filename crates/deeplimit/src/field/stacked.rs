@@ -189,6 +189,17 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         with_theta(&self.control, position, |theta| self.layer.linearize(theta, x, out, tape));
     }
 
+    fn step(
+        &self,
+        position: Position,
+        x: &Rows<R>,
+        h: f64,
+        next: &mut Rows<R>,
+        tape: &mut L::Tape,
+    ) {
+        self.linearize_step(position, x, h, next, tape);
+    }
+
     fn linearize_step(
         &self,
         position: Position,

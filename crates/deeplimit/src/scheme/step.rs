@@ -130,7 +130,7 @@ impl<'f, F: Field> Stepper<'f, F> {
             if self.scheme.is_one_slope() {
                 let position = self.scheme.position_of(step, 0, false);
                 let next = &mut self.slopes[0];
-                self.field.linearize_step(position, x, self.h, next, &mut self.tape);
+                self.field.step(position, x, self.h, next, &mut self.tape);
                 std::mem::swap(x, next);
                 self.work.evaluations += self.samples;
                 continue;
