@@ -55,23 +55,26 @@ impl Conv {
     fn strips(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let Image { height, width } = self.image();
         let rows = (STRIP / width.max(1)).max(4).next_multiple_of(2);
-        let behind = move |end: usize| if end == height { height } else { end - 2 };
         (0..height).step_by(rows).map(move |first| {
             let last = (first + rows).min(height);
-            (first..last, behind(first.max(2))..behind(last))
+            (first..last, first.saturating_sub(2)..if last == height { height } else { last - 2 })
         })
     }
 
     /// What each of `channels` channels holds of some rows.
-    fn parts(&self, channels: usize, rows: Range<usize>, samples: usize) -> Vec<Range<usize>> {
+    fn parts(
+        &self,
+        channels: usize,
+        rows: Range<usize>,
+        samples: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
         let Image { height, width } = self.image();
         let line = width * samples;
         let whole = rows == (0..height);
         let (count, rows) = if whole { (1, 0..channels * height) } else { (channels, rows) };
-        let part = |channel: usize| {
+        (0..count).map(move |channel| {
             (channel * height + rows.start) * line..(channel * height + rows.end) * line
-        };
-        (0..count).map(part).collect()
+        })
     }
 
     /// Runs `work` on z: on the tape, or in a buffer of the thread's own.
@@ -250,15 +253,16 @@ impl<R: Real> Layer<R> for Conv {
         apart: [&Rows<R>; 2],
     ) -> f64 {
         let rows = x.rows();
-        let [distances, sizes] = window_norms(self.image(), x, apart);
         let plane = self.image().pixels() * rows;
         let units = theta[0].chunks_exact(9 * self.inner.inputs());
         let units = units.zip(tape.z.chunks_exact(plane).zip(tape.a_bar.chunks_exact(plane)));
-        let exposed = units.map(|(weights, (z, a_bar))| {
-            let reach = R::of(sums::dot(weights, weights).sqrt());
-            sums::sum_within(reach, z, a_bar, &distances, &sizes).powi(2)
-        });
-        exposed.sum()
+        with_window_norms(self.image(), x, apart, |distances, sizes| {
+            let exposed = units.map(|(weights, (z, a_bar))| {
+                let reach = R::of(sums::dot(weights, weights).sqrt());
+                sums::sum_within(reach, z, a_bar, distances, sizes).powi(2)
+            });
+            exposed.sum()
+        })
     }
 }
 
@@ -271,27 +275,30 @@ fn split<'g, R>(mut all: &'g mut [R], theta: &[&[R]]) -> [&'g mut [R]; 4] {
     })
 }
 
-/// For every pixel and sample, over all channels in the 3×3 window around it: the distance of two
-/// states, and √(1 + |x|²).
-pub(super) fn window_norms<R: Real>(
+/// Runs `work` on, for every pixel and sample, over all channels in the 3×3 window around it: the
+/// distance of two states, and √(1 + |x|²).
+pub(super) fn with_window_norms<R: Real, T>(
     image: Image,
     x: &Rows<R>,
     [here, there]: [&Rows<R>; 2],
-) -> [Vec<R>; 2] {
+    work: impl FnOnce(&[R], &[R]) -> T,
+) -> T {
     let samples = x.rows();
     let length = image.pixels() * samples;
-    let (mut distances, mut sizes) = (vec![R::zero(); length], vec![R::one(); length]);
-    R::with_scratch(length, |squares| {
-        squares.fill(R::zero());
+    R::with_scratch(3 * length, |scratch| {
+        scratch.fill(R::zero());
+        let (squares, rest) = scratch.split_at_mut(length);
+        let (distances, sizes) = rest.split_at_mut(length);
         vector::add_column_squared_differences(squares, here.columns(), there.columns());
-        add_windows(image, squares, &mut distances, samples);
+        add_windows(image, squares, distances, samples);
         squares.fill(R::zero());
+        sizes.fill(R::one());
         vector::add_column_squares(squares, x.columns());
-        add_windows(image, squares, &mut sizes, samples);
-    });
-    vector::root(&mut distances);
-    vector::root(&mut sizes);
-    [distances, sizes]
+        add_windows(image, squares, sizes, samples);
+        vector::root(rest);
+        let (distances, sizes) = rest.split_at(length);
+        work(distances, sizes)
+    })
 }
 
 /// Adds to every pixel the 3×3 window of another image around it.
@@ -303,6 +310,79 @@ fn add_windows<R: Real>(image: Image, of: &[R], to: &mut [R], samples: usize) {
             vector::add_scaled(to, R::one(), of);
             vector::add_scaled(&mut to[samples..], R::one(), &of[..line - samples]);
             vector::add_scaled(&mut to[..line - samples], R::one(), &of[samples..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::State;
+    use crate::seed::uniform;
+
+    fn numbers(seed: u64, count: usize) -> Vec<f64> {
+        (0..count).map(|i| uniform(seed, i as u64)).collect()
+    }
+
+    /// Strips of every kind: one, several, short last ones, for direct windows and Winograd's.
+    #[test]
+    fn strips_of_rows_make_the_layer_of_its_formula() {
+        for height in 1..=13 {
+            for (channels, hidden, activation) in
+                [(2, 3, Activation::Relu), (16, 17, Activation::Relu), (3, 2, Activation::Tanh)]
+            {
+                let (image, samples) = (Image { height, width: 33 }, 3);
+                let conv = Conv::new(channels, hidden, image, activation);
+                let kinds = Layer::<f64>::kinds(&conv);
+                let theta: Vec<Vec<f64>> =
+                    kinds.iter().enumerate().map(|(i, k)| numbers(i as u64, k.len())).collect();
+                let theta: Vec<&[f64]> = theta.iter().map(Vec::as_slice).collect();
+                let width = Layer::<f64>::width(&conv);
+                let x = Rows::new(samples, width, &numbers(7, samples * width));
+                let bar = Rows::new(samples, width, &numbers(8, samples * width));
+
+                let length = samples * conv.hidden_width();
+                let (mut z, mut a) = (vec![0.0; length], vec![0.0; length]);
+                let (mut a_bar, mut z_bar) = (vec![0.0; length], vec![0.0; length]);
+                let (mut f, mut x_bar) = (x.scratch(), x.scratch());
+                conv.inner.apply(theta[0], Start::Bias(theta[1]), x.columns(), &mut z, samples);
+                activation.apply(&z, &mut a);
+                let start = Start::Bias(theta[3]);
+                conv.outer.apply(theta[2], start, &a, f.columns_mut(), samples);
+                let bars = bar.columns();
+                conv.outer.apply_transposed(theta[2], Start::Zero, bars, &mut a_bar, samples);
+                activation.pull_back(&z, &a, &a_bar, &mut z_bar);
+                let to = x_bar.columns_mut();
+                conv.inner.apply_transposed(theta[0], Start::Zero, &z_bar, to, samples);
+                let mut gradient: Vec<Vec<f64>> =
+                    kinds.iter().map(|kind| vec![0.0; kind.len()]).collect();
+                conv.inner.add_weight_gradient(&z_bar, x.columns(), &mut gradient[0], samples);
+                conv.outer.add_weight_gradient(bars, &a, &mut gradient[2], samples);
+                sums::add_row_sums(&mut gradient[1], &z_bar, length / hidden);
+                sums::add_row_sums(&mut gradient[3], bars, samples * image.pixels());
+
+                let close = |what: &str, ours: &[f64], expected: &[f64]| {
+                    let far = ours.iter().zip(expected).map(|(a, b)| (a - b).abs());
+                    let far = far.fold(0.0, f64::max);
+                    assert!(far < 1e-10, "{what} of {height} rows, {channels} channels: {far}");
+                };
+                let mut tape = Layer::<f64>::tape(&conv, samples);
+                let (mut out, mut back) = (x.scratch(), x.scratch());
+                conv.linearize(&theta, &x, &mut out, &mut tape);
+                close("f", out.columns(), f.columns());
+                conv.pull_back(&theta, &x, &mut tape, &bar, &mut back, true);
+                close("the cotangent", back.columns(), x_bar.columns());
+                let mut found: Vec<Vec<f64>> =
+                    kinds.iter().map(|kind| vec![0.0; kind.len()]).collect();
+                let mut slots: Vec<&mut [f64]> = found.iter_mut().map(Vec::as_mut_slice).collect();
+                conv.add_gradient(&x, &tape, &bar, &mut slots);
+                for (kind, (found, expected)) in kinds.iter().zip(found.iter().zip(&gradient)) {
+                    close(kind.name, found, expected);
+                }
+                conv.linearize_step(&theta, &x, 0.25, &mut out, &mut tape);
+                f.add_to(0.25, &x);
+                close("a step", out.columns(), f.columns());
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! The one field here whose samples see each other: the batch goes whole, layer by layer, and
 //! threads share its tiles.
 
-use super::conv::window_norms;
+use super::conv::with_window_norms;
 use super::parameters::with_theta;
 use super::statistics::{LayerStatistics, Met, Statistics};
 use super::{Field, NodeGradient, Sink, Tiled};
@@ -424,16 +424,17 @@ impl<R: Real> Field for ConvBn<R> {
             let tiles = tiles.zip(apart[0].tiles.par_iter().zip(&apart[1].tiles));
             let parts: Vec<Vec<f64>> = tiles
                 .map(|(((z, bar), x), (here, there))| {
-                    let [distances, sizes] = window_norms(image, x, [here, there]);
                     let channels = planes(z, hidden).zip(planes(bar, hidden)).enumerate();
-                    let exposed = channels.map(|(channel, (z, bar))| {
-                        let weights = &w1[channel * w1.len() / hidden..][..w1.len() / hidden];
-                        let scale = g1[channel].wide() * tape.norms[0].inverse[channel];
-                        let reach = scale.abs() * sums::dot(weights, weights).sqrt();
-                        let sum = sums::sum_within(R::of(reach), z, bar, &distances, &sizes);
-                        scale.abs() * sum
-                    });
-                    exposed.collect()
+                    with_window_norms(image, x, [here, there], |distances, sizes| {
+                        let exposed = channels.map(|(channel, (z, bar))| {
+                            let weights = &w1[channel * w1.len() / hidden..][..w1.len() / hidden];
+                            let scale = g1[channel].wide() * tape.norms[0].inverse[channel];
+                            let reach = scale.abs() * sums::dot(weights, weights).sqrt();
+                            let sum = sums::sum_within(R::of(reach), z, bar, distances, sizes);
+                            scale.abs() * sum
+                        });
+                        exposed.collect()
+                    })
                 })
                 .collect();
             let total = |channel: usize| parts.iter().map(|tile| tile[channel]).sum::<f64>();

@@ -145,25 +145,23 @@ pub(super) fn exposure<R: Real>(
     z: &[R],
     a_bar: &[R],
     x: &Rows<R>,
-    apart: [&Rows<R>; 2],
+    [here, there]: [&Rows<R>; 2],
 ) -> f64 {
     let samples = x.rows();
-    let [distances, sizes] = distances_and_sizes(x, apart);
     let units = weight.chunks_exact(x.width());
     let units = units.zip(z.chunks_exact(samples).zip(a_bar.chunks_exact(samples)));
-    let exposed = units.map(|(weights, (z, a_bar))| {
-        let reach = R::of(sums::dot(weights, weights).sqrt());
-        sums::sum_within(reach, z, a_bar, &distances, &sizes).powi(2)
-    });
-    exposed.sum()
-}
-
-/// For every sample the distance of two states, and √(1 + |x|²).
-fn distances_and_sizes<R: Real>(x: &Rows<R>, [here, there]: [&Rows<R>; 2]) -> [Vec<R>; 2] {
-    let (mut distances, mut sizes) = (vec![R::zero(); x.rows()], vec![R::one(); x.rows()]);
-    vector::add_column_squared_differences(&mut distances, here.columns(), there.columns());
-    vector::add_column_squares(&mut sizes, x.columns());
-    vector::root(&mut distances);
-    vector::root(&mut sizes);
-    [distances, sizes]
+    R::with_scratch(2 * samples, |scratch| {
+        let (distances, sizes) = scratch.split_at_mut(samples);
+        distances.fill(R::zero());
+        sizes.fill(R::one());
+        vector::add_column_squared_differences(distances, here.columns(), there.columns());
+        vector::add_column_squares(sizes, x.columns());
+        vector::root(distances);
+        vector::root(sizes);
+        let exposed = units.map(|(weights, (z, a_bar))| {
+            let reach = R::of(sums::dot(weights, weights).sqrt());
+            sums::sum_within(reach, z, a_bar, distances, sizes).powi(2)
+        });
+        exposed.sum()
+    })
 }
