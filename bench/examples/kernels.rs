@@ -7,7 +7,7 @@
 //! ```
 
 use deeplimit::kernel::{
-    Activation, Convolution, Image, InstructionSet, Matrix, Start, add_outer, multiply,
+    Activation, Buffer, Convolution, Image, InstructionSet, Matrix, Start, add_outer, multiply,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn seconds(mut call: impl FnMut()) -> f64 {
     times[times.len() / 2]
 }
 
-fn numbers(count: usize) -> Vec<f32> {
+fn numbers(count: usize) -> Buffer<f32> {
     (0..count).map(|i| ((i * 7919) % 1009) as f32 / 1009.0 - 0.5).collect()
 }
 
@@ -47,14 +47,11 @@ fn main() {
             multiply(&mut out, Start::Zero, Matrix::new(&left, rows, inner), &right, samples);
             black_box(&out);
         });
+        let mut back = numbers(inner * samples);
         report(format!("transposed product {shape}"), flops, &mut || {
-            multiply(
-                black_box(&mut outer[..inner * samples.min(rows)]),
-                Start::Zero,
-                Matrix::new(&left, rows, inner).t(),
-                &out[..rows * samples.min(rows)],
-                samples.min(rows),
-            );
+            let left = Matrix::new(&left, rows, inner).t();
+            multiply(&mut back, Start::Zero, left, &out, samples);
+            black_box(&back);
         });
         report(format!("outer product {shape}"), flops, &mut || {
             add_outer(&mut outer, &out, &right, samples);

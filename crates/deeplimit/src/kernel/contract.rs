@@ -184,7 +184,12 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
                 for outer in 0..turns[0] as isize {
                     for middle in 0..turns[1] as isize {
                         let at = |turn: [isize; 3]| outer * turn[0] + middle * turn[1];
-                        let mut a = a_first.wrapping_offset(at(a_turn));
+                        // A pointer for every four rows: from one to the next row by additions alone,
+                        // each would wait for the one before.
+                        let mut a = [a_first.wrapping_offset(at(a_turn)); 4];
+                        for group in 1..4 {
+                            a[group] = a[0].wrapping_offset(4 * group as isize * a_row);
+                        }
                         let mut b = b_first.wrapping_offset(at(b_turn));
                         for _ in 0..turns[2] {
                             let mut vectors = [R::splat(simd, R::zero()); COLUMNS];
@@ -197,13 +202,16 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
                                 };
                             }
                             for i in 0..ROWS {
-                                let factor = R::splat(simd, *a.offset(i as isize * a_row));
+                                let from = a[i / 4].offset((i % 4) as isize * a_row);
+                                let factor = R::splat(simd, *from);
                                 for j in 0..COLUMNS {
                                     acc[i][j] =
                                         R::multiply_add(simd, factor, vectors[j], acc[i][j]);
                                 }
                             }
-                            a = a.wrapping_offset(a_turn[2]);
+                            for group in 0..4 {
+                                a[group] = a[group].wrapping_offset(a_turn[2]);
+                            }
                             b = b.wrapping_offset(b_turn[2]);
                         }
                     }
