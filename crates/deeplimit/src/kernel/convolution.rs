@@ -9,6 +9,7 @@ mod tests;
 use super::contract::Start;
 use super::correlate;
 use super::simd::dispatch;
+use super::sums;
 use super::vector;
 use super::winograd::{self, Winograd};
 use crate::Real;
@@ -211,14 +212,19 @@ impl Convolution {
         self.check(gradients[0].len(), x.image.len(), bar.len(), samples);
         self.check_rows(&rows, out.height);
         assert!([0, self.outputs].contains(&gradients[1].len()), "one bias a channel");
+        if self.is_winograd() && winograd::narrow::pays(self, &rows) {
+            return winograd::narrow::add_gradients(self, bar, x, gradients, samples, rows);
+        }
+        let (line, [weights, biases]) = (out.width * samples, gradients);
+        for (sum, channel) in biases.iter_mut().zip(bar.chunks_exact(out.height * line)) {
+            *sum += R::of(sums::sum(&channel[rows.start * line..rows.end * line]));
+        }
         let add = if self.is_winograd() && winograd::gradient::pays(self.inputs) {
-            winograd::gradient::add_gradients
-        } else if self.is_winograd() && winograd::narrow::pays(self.image, &rows) {
-            winograd::narrow::add_gradients
+            winograd::gradient::add_weight_gradient
         } else {
-            correlate::add_gradients
+            correlate::add_weight_gradient
         };
-        add(self, bar, x, gradients, samples, rows);
+        add(self, bar, x, weights, samples, rows);
     }
 
     fn check_rows(&self, rows: &Range<usize>, height: usize) {

@@ -2,7 +2,6 @@
 
 use super::convolution::{Convolution, Input, copy_pixels};
 use super::simd::dispatch;
-use super::sums;
 use crate::Real;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
@@ -12,19 +11,15 @@ use std::ops::Range;
 const STRIP: usize = 256;
 const GROUP: usize = 16;
 
-pub(super) fn add_gradients<R: Real>(
+pub(super) fn add_weight_gradient<R: Real>(
     convolution: &Convolution,
     bar: &[R],
     x: Input<'_, R>,
-    [gradient, biases]: [&mut [R]; 2],
+    gradient: &mut [R],
     samples: usize,
     rows: Range<usize>,
 ) {
     let out = convolution.out();
-    let line = out.width * samples;
-    for (sum, channel) in biases.iter_mut().zip(bar.chunks_exact(out.height * line)) {
-        *sum += R::of(sums::sum(&channel[rows.start * line..rows.end * line]));
-    }
     let strip = STRIP.div_ceil(out.width).min(rows.len().max(1));
     let height = (strip - 1) * convolution.stride + convolution.side;
     let width = (out.width - 1) * convolution.stride + convolution.side;

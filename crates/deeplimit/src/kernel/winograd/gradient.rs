@@ -11,7 +11,6 @@
 use super::super::contract::{Place, Start, Sums, contract};
 use super::super::convolution::{Convolution, Image, Input};
 use super::super::simd::dispatch;
-use super::super::sums;
 use super::super::transpose::transpose;
 use super::PLACES;
 use super::columns::differences;
@@ -28,21 +27,16 @@ pub fn pays(inputs: usize) -> bool {
     inputs >= 32
 }
 
-/// `gradient += ∂⟨bar, w ∗ x⟩/∂w`, and sums of `bar` to the biases' unless that is empty; lengths
-/// have been checked.
-pub fn add_gradients<R: Real>(
+/// `gradient += ∂⟨bar, w ∗ x⟩/∂w`; lengths have been checked.
+pub fn add_weight_gradient<R: Real>(
     convolution: &Convolution,
     bar: &[R],
     x: Input<'_, R>,
-    [gradient, biases]: [&mut [R]; 2],
+    gradient: &mut [R],
     samples: usize,
     rows: Range<usize>,
 ) {
-    dispatch(Gradient { convolution, bar, x, gradient, samples, rows: rows.clone() });
-    let line = convolution.image.width * samples;
-    for (sum, channel) in biases.iter_mut().zip(bar.chunks_exact(convolution.image.height * line)) {
-        *sum += R::of(sums::sum(&channel[rows.start * line..rows.end * line]));
-    }
+    dispatch(Gradient { convolution, bar, x, gradient, samples, rows });
 }
 
 struct Gradient<'a, R> {

@@ -4,7 +4,7 @@
 //! Places are taken four at a time, a row of the transformed square: then what all squares of a
 //! strip make of them stays in a core's own cache.
 
-use super::super::convolution::{Convolution, Image, Input};
+use super::super::convolution::{Convolution, Input};
 use super::super::simd::dispatch;
 use super::PLACES;
 use super::columns::{Columns, differences, outside};
@@ -17,8 +17,8 @@ use std::ops::Range;
 const SQUARES: usize = 64;
 
 /// Whether it pays: every sum ends with an addition of its lanes.
-pub fn pays(image: Image, rows: &Range<usize>) -> bool {
-    rows.len().div_ceil(2) * image.width.div_ceil(2) >= 16
+pub fn pays(Convolution { inputs, image, .. }: &Convolution, rows: &Range<usize>) -> bool {
+    !super::gradient::pays(*inputs) && rows.len().div_ceil(2) * image.width.div_ceil(2) >= 16
 }
 
 /// `gradient += ∂⟨bar, w ∗ x⟩/∂w`, and sums of `bar` to the biases' unless that is empty; lengths
