@@ -125,10 +125,11 @@ impl<R: Real, L: Layer<R>> Stacked<R, L> {
         Self::random(layer, nodes, Family::Rough, seed)
     }
 
-    /// Asks for the parameters of a node to be brought near: while one layer is worked on, those of
-    /// the next come from memory.
+    /// Asks for the parameters of a node to be brought near, if the core's cache has room for them:
+    /// while one layer is worked on, those of the next come from memory.
     fn fetch(&self, node: usize) {
-        if node < self.control.nodes() {
+        let weights: usize = self.control.kinds().iter().map(Kind::len).sum();
+        if node < self.control.nodes() && weights * size_of::<R>() <= own_cache_bytes() / 2 {
             for kind in 0..self.control.kinds().len() {
                 let values = self.control.at(kind, node);
                 fetch(values.as_ptr(), values.len());

@@ -10,6 +10,7 @@
 //! where k runs through three nested loops (input channel, window row, window column; a matrix
 //! product uses the innermost alone). A block of sums stays in registers while k runs.
 
+use super::cache::fetch;
 use crate::Real;
 use pulp::{Simd, WithSimd};
 
@@ -179,6 +180,12 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
             let b_first = place.b.wrapping_offset(b_family + column * b_column);
             let out = out_family + row as isize * out_row + column * out_column;
             let out = place.out.wrapping_offset(out);
+            if let Start::Add = place.start {
+                // What is there may lie far away: it is asked for before the sums are made.
+                for i in 0..ROWS {
+                    fetch(out.wrapping_offset(i as isize * out_row).cast_const(), COLUMNS * R::lanes::<S>());
+                }
+            }
             // SAFETY: see `contract`, which alone makes blocks: all addresses are those of `Sums`.
             unsafe {
                 for outer in 0..turns[0] as isize {

@@ -93,11 +93,11 @@ pub fn add_outer<R: Real>(out: &mut [R], p: &[R], q: &[R], samples: usize) {
     let (rows, columns) = (p.len() / samples, q.len() / samples);
     assert_eq!((rows * samples, columns * samples), (p.len(), q.len()), "whole rows of samples");
     assert_eq!(out.len(), rows * columns, "the gradient of a weight");
-    // q is transposed in squares that stay in the fastest cache.
+    // q is transposed in parts that stay in the fastest cache.
     const SIDE: usize = 64;
-    R::with_scratch(SIDE * SIDE, |square| {
-        for first in (0..samples).step_by(SIDE) {
-            let depth = SIDE.min(samples - first);
+    R::with_scratch(SIDE * DEPTH, |square| {
+        for first in (0..samples).step_by(DEPTH) {
+            let depth = DEPTH.min(samples - first);
             for column in (0..columns).step_by(SIDE) {
                 let width = SIDE.min(columns - column);
                 let square = &mut square[..depth * width];
@@ -132,8 +132,9 @@ struct Multiply<'a, R> {
     columns: usize,
 }
 
-/// Longest sum that is taken in one go: so many rows of `right` stay in the fastest cache.
-const DEPTH: usize = 64;
+/// Longest sum that is taken in one go: so many rows of 64 numbers of `right` stay in the fastest
+/// cache, and what is there already is read and written that much less often.
+const DEPTH: usize = 128;
 /// Rows of `left` that are copied together where a column of it is strewn over memory.
 const STRIP: usize = 48;
 /// Distance of neighbours in a sum, in numbers, from which copying pays.
