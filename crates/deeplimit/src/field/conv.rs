@@ -36,7 +36,7 @@ impl Conv {
 }
 
 /// Pixels of a strip of rows: what a few states hold of it stays in a core's own cache.
-const STRIP: usize = 128;
+const STRIP: usize = 256;
 
 /// Pre-activations z where the activation's derivative needs them; activations a, unless they are
 /// the positive part of z; and what a pull-back works with, sized at the first one: the cotangents
@@ -54,10 +54,10 @@ impl Conv {
     /// make of what a first has made of these.
     fn strips(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let Image { height, width } = self.image();
-        let rows = (STRIP / width.max(1)).max(4).next_multiple_of(2);
+        let rows = (STRIP / width.max(1)).max(4).next_multiple_of(4);
         (0..height).step_by(rows).map(move |first| {
             let last = (first + rows).min(height);
-            (first..last, first.saturating_sub(2)..if last == height { height } else { last - 2 })
+            (first..last, first.saturating_sub(4)..if last == height { height } else { last - 4 })
         })
     }
 

@@ -183,7 +183,10 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
             if let Start::Add = place.start {
                 // What is there may lie far away: it is asked for before the sums are made.
                 for i in 0..ROWS {
-                    fetch(out.wrapping_offset(i as isize * out_row).cast_const(), COLUMNS * R::lanes::<S>());
+                    fetch(
+                        out.wrapping_offset(i as isize * out_row).cast_const(),
+                        COLUMNS * R::lanes::<S>(),
+                    );
                 }
             }
             // SAFETY: see `contract`, which alone makes blocks: all addresses are those of `Sums`.

@@ -139,7 +139,7 @@ impl Convolution {
         assert_eq!(weight.len(), lengths, "weights of a convolution");
         let ready = Ready { of: self, transposed, weight, squares: None };
         if self.is_winograd() {
-            winograd::transformed(weight, transposed, |squares| {
+            winograd::transformed(weight, self.image, transposed, |squares| {
                 work(Ready { squares: Some(squares), ..ready })
             })
         } else {
@@ -195,8 +195,8 @@ impl Convolution {
     }
 
     /// The share of some rows of `bar` in the gradients of the weights and, unless that is empty, of
-    /// the biases, which are its sums over each channel. The first row is even, and the end too
-    /// unless it is that of the image.
+    /// the biases, which are its sums over each channel. The first row is a multiple of four, and the
+    /// end too unless it is that of the image.
     ///
     /// # Panics
     /// If the lengths do not fit.
@@ -212,14 +212,11 @@ impl Convolution {
         self.check(gradients[0].len(), x.image.len(), bar.len(), samples);
         self.check_rows(&rows, out.height);
         assert!([0, self.outputs].contains(&gradients[1].len()), "one bias a channel");
-        if self.is_winograd() && winograd::narrow::pays(self, &rows) {
-            return winograd::narrow::add_gradients(self, bar, x, gradients, samples, rows);
-        }
         let (line, [weights, biases]) = (out.width * samples, gradients);
         for (sum, channel) in biases.iter_mut().zip(bar.chunks_exact(out.height * line)) {
             *sum += R::of(sums::sum(&channel[rows.start * line..rows.end * line]));
         }
-        let add = if self.is_winograd() && winograd::gradient::pays(self.inputs) {
+        let add = if self.is_winograd() {
             winograd::gradient::add_weight_gradient
         } else {
             correlate::add_weight_gradient
@@ -229,9 +226,9 @@ impl Convolution {
 
     fn check_rows(&self, rows: &Range<usize>, height: usize) {
         assert!(rows.end <= height, "rows of the image");
-        let even =
-            rows.start.is_multiple_of(2) && (rows.end.is_multiple_of(2) || rows.end == height);
-        assert!(even, "rows go in pairs");
+        let whole =
+            rows.start.is_multiple_of(4) && (rows.end.is_multiple_of(4) || rows.end == height);
+        assert!(whole, "rows go in fours");
     }
 }
 
@@ -273,8 +270,8 @@ pub struct Ready<'a, R> {
 }
 
 impl<R: Real> Ready<'_, R> {
-    /// Some rows of `to = start + w ∗ from`, or of the transpose. The first row is even, and the
-    /// end too unless it is that of the image.
+    /// Some rows of `to = start + w ∗ from`, or of the transpose. The first row is a multiple of four,
+    /// and the end too unless it is that of the image.
     ///
     /// # Panics
     /// If the lengths do not fit, or a transpose is to start at a bias.

@@ -64,6 +64,8 @@ fn close<R: Real>(case: [usize; 8], what: &str, ours: &[R], expected: &[f64], to
 fn check<R: Real>(tolerance: f64) {
     for case in CASES {
         let (convolution, samples) = (convolution(case), case[7]);
+        // Squares of four lose about a decimal digit.
+        let tolerance = if convolution.is_winograd() { 10.0 * tolerance } else { tolerance };
         let weights = case[0] * case[1] * case[4] * case[4];
         let sizes =
             [case[0] * case[2] * case[3] * samples, case[1] * convolution.out().pixels() * samples];
@@ -81,7 +83,7 @@ fn check<R: Real>(tolerance: f64) {
         let total = |channel: &[R]| channel.iter().map(|v| v.wide()).sum();
         let expected_sums: Vec<f64> = bar.chunks_exact(plane).map(total).collect();
         // Whole images, and strips of rows.
-        for strip in [1000, 4, 2] {
+        for strip in [1000, 8, 4] {
             let strips = |height: usize| {
                 (0..height).step_by(strip).map(move |first| first..(first + strip).min(height))
             };

@@ -1,6 +1,7 @@
 //! Squares of an image, read column by column on their way into a transform.
 
 use super::super::convolution::{Image, Input};
+use super::side::{MOST_SEEN, Side};
 use crate::Real;
 use pulp::Simd;
 
@@ -9,11 +10,11 @@ pub(super) fn outside<R: Real>() -> [R; 16] {
     [R::zero(); 16]
 }
 
-/// Four rows of one channel of an image, seen by columns.
+/// A few rows of one channel of an image, seen by columns.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a, R> {
     /// The first pixel of each row, and how far the next one is: nowhere, for rows outside.
-    rows: [(*const R, usize); 4],
+    rows: [(*const R, usize); MOST_SEEN],
     /// Whether all of them are inside.
     inside: bool,
     width: usize,
@@ -25,9 +26,10 @@ pub(super) struct Columns<'a, R> {
 }
 
 impl<'a, R: Real> Columns<'a, R> {
-    /// The rows y − 1 … y + 2 of a plane, and `count` samples from `sample` on.
+    /// The rows that a square sees which makes rows from `y` on, and `count` samples from `sample`
+    /// on.
     #[inline(always)]
-    pub fn new(
+    pub fn new<V: Side>(
         Image { height, width }: Image,
         plane: Input<'a, R>,
         outside: &'a [R; 16],
@@ -38,22 +40,22 @@ impl<'a, R: Real> Columns<'a, R> {
             plane.image.len() >= height * width * samples && sample + count <= samples,
             "a plane"
         );
-        let mut rows = [(outside.as_ptr(), 0); 4];
-        for k in 0..4 {
+        let mut rows = [(outside.as_ptr(), 0); MOST_SEEN];
+        for k in 0..V::SEEN {
             let at = (y + k).wrapping_sub(1);
             if at < height {
                 rows[k] = (plane.image[at * width * samples + sample..].as_ptr(), samples);
             }
         }
-        let inside = y >= 1 && y + 3 <= height;
+        let inside = y >= 1 && y + V::OUT < height;
         Self { rows, inside, width, count, floor: plane.floor, of: std::marker::PhantomData }
     }
 
-    /// Bᵀ of the four pixels of column `x` − 1; zeros outside.
+    /// Bᵀ of the pixels of column `x` − 1; zeros outside.
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
-    pub fn at<S: Simd>(&self, simd: S, x: usize) -> [R::Vector<S>; 4] {
-        let mut pixels = [R::splat(simd, R::zero()); 4];
+    pub fn at<S: Simd, V: Side>(&self, simd: S, x: usize) -> [R::Vector<S>; MOST_SEEN] {
+        let mut pixels = [R::splat(simd, R::zero()); MOST_SEEN];
         let x = x.wrapping_sub(1);
         if x >= self.width {
             return pixels;
@@ -61,47 +63,17 @@ impl<'a, R: Real> Columns<'a, R> {
         if self.inside && self.count == R::lanes::<S>() {
             let (first, step) = self.rows[0];
             let first = first.wrapping_add(x * step);
-            for k in 0..4 {
-                // SAFETY: all four rows lie inside the image, one below the other.
+            for k in 0..V::SEEN {
+                // SAFETY: all rows lie inside the image, one below the other.
                 let pixel = unsafe { R::load(simd, first.wrapping_add(k * self.width * step)) };
                 pixels[k] = R::at_least(simd, pixel, R::splat(simd, self.floor));
             }
         } else {
-            for k in 0..4 {
+            for k in 0..V::SEEN {
                 pixels[k] = self.pixel(simd, x, k);
             }
         }
-        differences::<R, S>(simd, pixels)
-    }
-
-    /// One row of [`at`](Self::at).
-    #[inline(always)]
-    pub fn row<S: Simd, const ROW: usize>(&self, simd: S, x: usize) -> R::Vector<S> {
-        if x.wrapping_sub(1) >= self.width {
-            return R::splat(simd, R::zero());
-        }
-        let x = x - 1;
-        match ROW {
-            0 => R::minus(simd, self.pixel(simd, x, 0), self.pixel(simd, x, 2)),
-            1 => R::plus(simd, self.pixel(simd, x, 1), self.pixel(simd, x, 2)),
-            2 => R::minus(simd, self.pixel(simd, x, 2), self.pixel(simd, x, 1)),
-            _ => R::minus(simd, self.pixel(simd, x, 1), self.pixel(simd, x, 3)),
-        }
-    }
-
-    /// One row of A times the two pixels below the first of column `x`, which may be outside; the
-    /// last row with the other sign.
-    #[inline(always)]
-    pub fn spread<S: Simd, const ROW: usize>(&self, simd: S, x: usize) -> R::Vector<S> {
-        if x >= self.width {
-            return R::splat(simd, R::zero());
-        }
-        match ROW {
-            0 => self.pixel(simd, x, 1),
-            1 => R::plus(simd, self.pixel(simd, x, 1), self.pixel(simd, x, 2)),
-            2 => R::minus(simd, self.pixel(simd, x, 1), self.pixel(simd, x, 2)),
-            _ => self.pixel(simd, x, 2),
-        }
+        V::enter::<R, S>(simd, pixels)
     }
 
     /// Pixel `x`, which is inside, of row `k`.
@@ -121,15 +93,4 @@ impl<'a, R: Real> Columns<'a, R> {
         };
         R::at_least(simd, pixel, R::splat(simd, self.floor))
     }
-}
-
-/// Bᵀ of four numbers.
-#[inline(always)]
-pub(super) fn differences<R: Real, S: Simd>(simd: S, d: [R::Vector<S>; 4]) -> [R::Vector<S>; 4] {
-    [
-        R::minus(simd, d[0], d[2]),
-        R::plus(simd, d[1], d[2]),
-        R::minus(simd, d[2], d[1]),
-        R::minus(simd, d[1], d[3]),
-    ]
 }

@@ -1,31 +1,26 @@
-//! The gradient of a 3×3 convolution's weights with 16 products for 36: the transpose of the
-//! bilinear form in [`super`],
+//! The gradient of a 3×3 convolution's weights with the fewer products of [`super`], whose bilinear
+//! form it is the transpose of:
 //!
 //! ```text
 //! ∂⟨bar, w ∗ x⟩/∂w = Gᵀ [ Σ (A bar Aᵀ) ⊙ (Bᵀ d B) ] G        the sum over squares and samples
 //! ```
 //!
-//! For each of the 16 places the sum is a matrix product. Its right factor has input channels in
-//! vector lanes, so a pixel's channels and samples are transposed once, before `B`.
+//! For each place the sum is a matrix product. Its right factor has input channels in vector lanes,
+//! so a pixel's channels and samples are transposed once, before `B`.
 
 use super::super::contract::{Place, Start, Sums, contract};
 use super::super::convolution::{Convolution, Image, Input};
 use super::super::simd::dispatch;
 use super::super::transpose::transpose;
-use super::PLACES;
-use super::columns::differences;
+use super::side::{Four, MOST_SEEN, Side, Two};
+use super::{parts, weight_offsets};
 use crate::Real;
 use pulp::{Simd, WithSimd};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Squares that are worked on together, at most.
 const SQUARES: usize = 4;
-
-/// Whether it pays: sums over samples, one number of a register at a time, must serve more than one
-/// vector of input channels.
-pub fn pays(inputs: usize) -> bool {
-    inputs >= 32
-}
 
 /// `gradient += ∂⟨bar, w ∗ x⟩/∂w`; lengths have been checked.
 pub fn add_weight_gradient<R: Real>(
@@ -54,39 +49,55 @@ impl<R: Real> WithSimd for Gradient<'_, R> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let lanes = R::lanes::<S>();
-        let Convolution { inputs, outputs, image: Image { width, .. }, .. } = *self.convolution;
+        let Convolution { inputs, outputs, image, .. } = *self.convolution;
         let vectors = inputs.div_ceil(lanes);
-        let across = width.div_ceil(2);
-        let most = across.div_ceil(across.div_ceil(SQUARES));
+        let offsets = weight_offsets(image, outputs * vectors * lanes);
+        let places = MOST_SEEN * MOST_SEEN;
         let sizes = [
-            4 * width * lanes * inputs,
-            PLACES * seen_place(lanes, vectors),
-            PLACES * bars_place(lanes, outputs),
-            PLACES * outputs * vectors * lanes,
+            MOST_SEEN * image.width * lanes * inputs,
+            places * seen_place(lanes, vectors),
+            places * bars_place(lanes, outputs),
         ];
-        R::with_scratch(sizes.iter().sum(), |scratch| {
+        R::with_scratch(sizes.iter().sum::<usize>() + offsets[4], |scratch| {
             let (window, scratch) = scratch.split_at_mut(sizes[0]);
             let (seen, scratch) = scratch.split_at_mut(sizes[1]);
             let (bars, products) = scratch.split_at_mut(sizes[2]);
-            let products = &mut products[..sizes[3]];
+            let products = &mut products[..offsets[4]];
             products.fill(R::zero());
-            let mut part = Part { of: &self, window, seen, bars, products, sample: 0, count: 0 };
+            let parts = parts(self.rows.clone(), image.width);
+            let mut part = Part { of: &self, window, seen, bars, sample: 0, count: 0 };
             for sample in (0..self.samples).step_by(lanes) {
                 (part.sample, part.count) = (sample, lanes.min(self.samples - sample));
-                part.turn_row(self.rows.start.wrapping_sub(1));
-                part.turn_row(self.rows.start);
-                for y in self.rows.start / 2..self.rows.end.div_ceil(2) {
-                    part.turn_row(2 * y + 1);
-                    part.turn_row(2 * y + 2);
-                    for x in (0..across).step_by(most) {
-                        let squares = most.min(across - x);
-                        simd.vectorize(See { part: &mut part, y, x, squares });
-                        simd.vectorize(EnterBar { part: &mut part, y, x, squares });
-                        part.multiply(simd, squares);
-                    }
+                let mut turned = self.rows.start.saturating_sub(1);
+                macro_rules! walk {
+                    ($down:ident: $(($across:ident, $kind:literal)),*) => {
+                        for y in parts[[$($kind),*][0]][0].clone().step_by($down::OUT) {
+                            while turned < image.height.min(y + $down::OUT + 1) {
+                                part.turn_row(turned);
+                                turned += 1;
+                            }
+                            $(
+                                let of_kind = offsets[$kind]..offsets[$kind + 1];
+                                let sides = PhantomData::<($down, $across)>;
+                                let columns = parts[$kind][1].clone();
+                                for x in columns.clone().step_by(SQUARES * $across::OUT) {
+                                    let left = (columns.end - x).div_ceil($across::OUT);
+                                    let chunk = Chunk { y, x, squares: SQUARES.min(left) };
+                                    simd.vectorize(See { part: &mut part, chunk, sides });
+                                    simd.vectorize(EnterBar { part: &mut part, chunk, sides });
+                                    let places = $down::SEEN * $across::SEEN;
+                                    let products = &mut products[of_kind.clone()];
+                                    part.multiply(simd, chunk.squares, places, products);
+                                }
+                            )*
+                        }
+                    };
                 }
+                walk!(Four: (Four, 0), (Two, 1));
+                walk!(Two: (Four, 2), (Two, 3));
             }
-            simd.vectorize(Conclude { products, channels: [inputs, outputs], to: self.gradient });
+            let channels = [inputs, outputs];
+            simd.vectorize(Conclude { products, offsets, channels, to: self.gradient });
         });
     }
 }
@@ -105,38 +116,42 @@ fn bars_place(lanes: usize, outputs: usize) -> usize {
 /// The work on some samples.
 struct Part<'a, 'g, R> {
     of: &'a Gradient<'g, R>,
-    /// Four rows of x: `[4, width, samples, inputs]`; row y in place y mod 4.
+    /// As many rows of x as a square sees: `[6, width, samples, inputs]`; row y in place y mod 6.
     window: &'a mut [R],
-    /// Bᵀ d B: `[16, vectors of inputs, squares, samples]`.
+    /// Bᵀ d B: `[places, vectors of inputs, squares, samples]`.
     seen: &'a mut [R],
-    /// A bar Aᵀ: `[16, outputs, squares]`, a vector of samples each.
+    /// A bar Aᵀ: `[places, outputs, squares]`, a vector of samples each.
     bars: &'a mut [R],
-    /// `[16, outputs, vectors of inputs]`.
-    products: &'a mut [R],
     sample: usize,
     count: usize,
+}
+
+/// Some squares of a row, from the pixel (y, x) on.
+#[derive(Clone, Copy)]
+struct Chunk {
+    y: usize,
+    x: usize,
+    squares: usize,
 }
 
 impl<R: Real> Part<'_, '_, R> {
     /// Brings a row of x into the window, channels side by side.
     fn turn_row(&mut self, y: usize) {
         let Convolution { inputs, image: Image { height, width }, .. } = *self.of.convolution;
-        if y >= height {
-            return;
-        }
         let samples = self.of.samples;
         let block = self.count * inputs;
-        let row = &mut self.window[y % 4 * width * block..][..width * block];
+        let row = &mut self.window[y % MOST_SEEN * width * block..][..width * block];
         for (x, to) in row.chunks_exact_mut(block).enumerate() {
             let from = &self.of.x.image[(y * width + x) * samples + self.sample..];
             transpose(from, height * width * samples, to, inputs, self.count);
         }
     }
 
-    /// Adds the sums over `squares` squares and the samples, place by place.
+    /// Adds the sums over `squares` squares and the samples to `products`
+    /// `[places, outputs, vectors of inputs]`.
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
-    fn multiply<S: Simd>(&mut self, simd: S, squares: usize) {
+    fn multiply<S: Simd>(&mut self, simd: S, squares: usize, places: usize, products: &mut [R]) {
         let Convolution { inputs, outputs, .. } = *self.of.convolution;
         let lanes = R::lanes::<S>();
         let vectors = inputs.div_ceil(lanes);
@@ -145,7 +160,7 @@ impl<R: Real> Part<'_, '_, R> {
         let turns =
             if self.count == lanes { [1, 1, squares * lanes] } else { [1, squares, self.count] };
         let sums = Sums {
-            more: PLACES - 1,
+            more: places - 1,
             apart: apart.map(|numbers| numbers as isize),
             rows: outputs,
             turns,
@@ -156,65 +171,85 @@ impl<R: Real> Part<'_, '_, R> {
             out_row: (vectors * lanes) as isize,
             out_column: lanes as isize,
         };
+        assert!(products.len() == places * apart[2], "all pairs");
         let place = Place {
             a: self.bars.as_ptr(),
             b: self.seen.as_ptr(),
-            out: self.products.as_mut_ptr(),
+            out: products.as_mut_ptr(),
             start: Start::Add,
         };
-        // SAFETY: the three have the sizes that `Gradient` gave them for these channels.
+        // SAFETY: two have the sizes that `Gradient` gave them for these channels, and the third has
+        // its own.
         unsafe { contract(simd, &sums, vectors, lanes, place) };
     }
 }
 
-/// Bᵀ d B of some squares from (y, x) on.
-struct See<'s, 'a, 'g, R> {
+/// Bᵀ d B of some squares.
+struct See<'s, 'a, 'g, R, V, H> {
     part: &'s mut Part<'a, 'g, R>,
-    y: usize,
-    x: usize,
-    squares: usize,
+    chunk: Chunk,
+    sides: PhantomData<(V, H)>,
 }
 
-impl<R: Real> WithSimd for See<'_, '_, '_, R> {
+impl<R: Real, V: Side, H: Side> WithSimd for See<'_, '_, '_, R, V, H> {
     type Output = ();
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { part, y, x, squares } = self;
+        let Self { part, chunk: Chunk { y, x, squares }, .. } = self;
         let Convolution { inputs, image: Image { height, width }, .. } = *part.of.convolution;
         let lanes = R::lanes::<S>();
         let block = part.count * inputs;
         let apart = seen_place(lanes, inputs.div_ceil(lanes));
-        // Rows 2y − 1 … 2y + 2, where they are inside.
-        let mut rows = [None; 4];
-        for k in 0..4 {
-            let at = (2 * y + k).wrapping_sub(1);
+        // Rows outside of the image are seen as zeros.
+        let outside = [R::zero(); 16];
+        let mut rows = [(outside.as_ptr(), 0); MOST_SEEN];
+        for k in 0..V::SEEN {
+            let at = (y + k).wrapping_sub(1);
             if at < height {
-                rows[k] = Some(&part.window[at % 4 * width * block..][..width * block]);
+                let row = &part.window[at % MOST_SEEN * width * block..][..width * block];
+                rows[k] = (row.as_ptr(), block);
             }
         }
         for sample in 0..part.count {
             for vector in 0..inputs.div_ceil(lanes) {
                 let count = lanes.min(inputs - vector * lanes);
                 let first = sample * inputs + vector * lanes;
-                let see = Column { rows, width, block, first, count, floor: part.of.x.floor };
-                let mut left = [see.at(simd, 2 * x), see.at(simd, 2 * x + 1)];
+                let see = Column { rows, width, first, count, floor: part.of.x.floor };
+                let mut left = [see.at::<S, V>(simd, x), see.at::<S, V>(simd, x + 1)];
                 for step in 0..squares {
-                    let beyond = 2 * (x + step) + 2;
-                    let right = [see.at(simd, beyond), see.at(simd, beyond + 1)];
+                    let x = x + step * H::OUT;
+                    let c = [see.at::<S, V>(simd, x + 2), see.at::<S, V>(simd, x + 3)];
+                    let right = if H::OUT == 4 {
+                        [see.at::<S, V>(simd, x + 4), see.at::<S, V>(simd, x + 5)]
+                    } else {
+                        c
+                    };
                     let at = ((vector * SQUARES + step) * lanes + sample) * lanes;
-                    let to = part.seen[at..][..(PLACES - 1) * apart + lanes].as_mut_ptr();
-                    for row in 0..4 {
-                        let of_row = [left[0][row], left[1][row], right[0][row], right[1][row]];
-                        let places = differences::<R, S>(simd, of_row);
-                        for place in 0..4 {
-                            // SAFETY: the slice has 16 vectors, so far apart.
-                            unsafe {
-                                R::store(simd, to.add((4 * row + place) * apart), places[place]);
+                    let last = (V::SEEN * H::SEEN - 1) * apart;
+                    let to = part.seen[at..][..last + lanes].as_mut_ptr();
+                    macro_rules! row {
+                        ($row:literal) => {
+                            if $row < V::SEEN {
+                                let of_row = [
+                                    left[0][$row],
+                                    left[1][$row],
+                                    c[0][$row],
+                                    c[1][$row],
+                                    right[0][$row],
+                                    right[1][$row],
+                                ];
+                                let places = H::enter::<R, S>(simd, of_row);
+                                for j in 0..H::SEEN {
+                                    let to = to.wrapping_add((H::SEEN * $row + j) * apart);
+                                    // SAFETY: the slice has a vector for each place, so far apart.
+                                    unsafe { R::store(simd, to, places[j]) };
+                                }
                             }
-                        }
+                        };
                     }
+                    each!(row, 0 1 2 3 4 5);
                     left = right;
                 }
             }
@@ -222,29 +257,32 @@ impl<R: Real> WithSimd for See<'_, '_, '_, R> {
     }
 }
 
-/// Four rows of x, seen by columns.
-struct Column<'a, R> {
-    rows: [Option<&'a [R]>; 4],
+/// A few rows of x, seen by columns.
+struct Column<R> {
+    /// The first pixel of each row, and how far the next one is: nowhere, for rows outside.
+    rows: [(*const R, usize); MOST_SEEN],
     width: usize,
-    /// Numbers of a pixel, and the first that is seen, and how many.
-    block: usize,
+    /// The first number of a pixel that is seen, and how many.
     first: usize,
     count: usize,
     floor: R,
 }
 
-impl<R: Real> Column<'_, R> {
+impl<R: Real> Column<R> {
     /// Bᵀ of the column `x` − 1; zeros outside.
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
-    fn at<S: Simd>(&self, simd: S, x: usize) -> [R::Vector<S>; 4] {
+    fn at<S: Simd, V: Side>(&self, simd: S, x: usize) -> [R::Vector<S>; MOST_SEEN] {
         let x = x.wrapping_sub(1);
-        let mut pixels = [R::splat(simd, R::zero()); 4];
+        let mut pixels = [R::splat(simd, R::zero()); MOST_SEEN];
         if x < self.width {
-            for k in 0..4 {
-                let Some(row) = self.rows[k] else { continue };
-                let from = row[x * self.block + self.first..][..self.count].as_ptr();
-                // SAFETY: the slice has `count` numbers.
+            let floor = R::splat(simd, self.floor);
+            for k in 0..V::SEEN {
+                let (row, block) = self.rows[k];
+                let first = if block == 0 { 0 } else { self.first };
+                let from = row.wrapping_add(x * block + first);
+                // SAFETY: a row holds `width` pixels of `block` numbers, of which `count` from `first`
+                // on are seen; and a row outside as many zeros as a vector has lanes at most.
                 let pixel = unsafe {
                     if self.count == R::lanes::<S>() {
                         R::load(simd, from)
@@ -252,80 +290,107 @@ impl<R: Real> Column<'_, R> {
                         R::load_masked(simd, R::mask(simd, self.count), from)
                     }
                 };
-                pixels[k] = R::at_least(simd, pixel, R::splat(simd, self.floor));
+                pixels[k] = R::at_least(simd, pixel, floor);
             }
         }
-        differences::<R, S>(simd, pixels)
+        V::enter::<R, S>(simd, pixels)
     }
 }
 
-/// A bar Aᵀ of some squares from (y, x) on, but for the signs of its last row and column.
-struct EnterBar<'s, 'a, 'g, R> {
+/// A bar Aᵀ of some squares.
+struct EnterBar<'s, 'a, 'g, R, V, H> {
     part: &'s mut Part<'a, 'g, R>,
-    y: usize,
-    x: usize,
-    squares: usize,
+    chunk: Chunk,
+    sides: PhantomData<(V, H)>,
 }
 
-impl<R: Real> WithSimd for EnterBar<'_, '_, '_, R> {
+impl<R: Real, V: Side, H: Side> WithSimd for EnterBar<'_, '_, '_, R, V, H> {
     type Output = ();
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "kernels address by pointer")]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { part, y, x, squares } = self;
-        let Convolution { outputs, image: Image { height, width }, .. } = *part.of.convolution;
-        let (lanes, samples) = (R::lanes::<S>(), part.of.samples);
-        let (whole, mask) = (part.count == lanes, R::mask(simd, part.count));
+        let Self { part, chunk: Chunk { y, x, squares }, .. } = self;
+        let Convolution { outputs, image, .. } = *part.of.convolution;
+        let lanes = R::lanes::<S>();
         let apart = bars_place(lanes, outputs);
+        let Part { of, sample, count, .. } = *part;
         for output in 0..outputs {
+            let plane = output * image.pixels() * of.samples;
+            let plane = &of.bar[plane..][..image.pixels() * of.samples];
+            let see = Bar { plane, image, samples: of.samples, sample, count };
             for step in 0..squares {
-                let mut columns = [[R::splat(simd, R::zero()); 2]; 2];
-                for j in 0..2 {
-                    for k in 0..2 {
-                        let (y, x) = (2 * y + k, 2 * (x + step) + j);
-                        if y < height && x < width {
-                            let at = ((output * height + y) * width + x) * samples + part.sample;
-                            let from = part.of.bar[at..at + part.count].as_ptr();
-                            // SAFETY: the slice has `count` numbers.
-                            columns[j][k] = unsafe {
-                                if whole {
-                                    R::load(simd, from)
-                                } else {
-                                    R::load_masked(simd, mask, from)
-                                }
-                            };
-                        }
-                    }
-                }
-                let columns = [spread::<R, S>(simd, columns[0]), spread::<R, S>(simd, columns[1])];
+                let x = x + step * H::OUT;
+                let c = [see.at::<S, V>(simd, y, x), see.at::<S, V>(simd, y, x + 1)];
+                let right = if H::OUT == 4 {
+                    [see.at::<S, V>(simd, y, x + 2), see.at::<S, V>(simd, y, x + 3)]
+                } else {
+                    c
+                };
                 let at = (output * SQUARES + step) * lanes;
-                let to = part.bars[at..][..(PLACES - 1) * apart + lanes].as_mut_ptr();
-                for row in 0..4 {
-                    let places = spread::<R, S>(simd, [columns[0][row], columns[1][row]]);
-                    for place in 0..4 {
-                        // SAFETY: the slice has 16 vectors, so far apart.
-                        unsafe { R::store(simd, to.add((4 * row + place) * apart), places[place]) };
-                    }
+                let last = (V::SEEN * H::SEEN - 1) * apart;
+                let to = part.bars[at..][..last + lanes].as_mut_ptr();
+                macro_rules! row {
+                    ($row:literal) => {
+                        if $row < V::SEEN {
+                            let of_row = [c[0][$row], c[1][$row], right[0][$row], right[1][$row]];
+                            let places = H::enter_bar::<R, S>(simd, of_row);
+                            for j in 0..H::SEEN {
+                                let to = to.wrapping_add((H::SEEN * $row + j) * apart);
+                                // SAFETY: the slice has a vector for each place, so far apart.
+                                unsafe { R::store(simd, to, places[j]) };
+                            }
+                        }
+                    };
                 }
+                each!(row, 0 1 2 3 4 5);
             }
         }
     }
 }
 
-/// A of two numbers, the last one's sign apart.
-#[inline(always)]
-fn spread<R: Real, S: Simd>(simd: S, [a, b]: [R::Vector<S>; 2]) -> [R::Vector<S>; 4] {
-    [a, R::plus(simd, a, b), R::minus(simd, a, b), b]
+/// One channel of the cotangents.
+struct Bar<'a, R> {
+    plane: &'a [R],
+    image: Image,
+    samples: usize,
+    sample: usize,
+    count: usize,
+}
+
+impl<R: Real> Bar<'_, R> {
+    /// A of the pixels of column `x` from row `y` on; those outside are zeros.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "kernels address by pointer")]
+    fn at<S: Simd, V: Side>(&self, simd: S, y: usize, x: usize) -> [R::Vector<S>; MOST_SEEN] {
+        let Image { height, width } = self.image;
+        let mut pixels = [R::splat(simd, R::zero()); 4];
+        if x < width {
+            for k in 0..V::OUT.min(height - y) {
+                let at = ((y + k) * width + x) * self.samples + self.sample;
+                let from = self.plane[at..at + self.count].as_ptr();
+                // SAFETY: the slice has `count` numbers.
+                pixels[k] = unsafe {
+                    if self.count == R::lanes::<S>() {
+                        R::load(simd, from)
+                    } else {
+                        R::load_masked(simd, R::mask(simd, self.count), from)
+                    }
+                };
+            }
+        }
+        V::enter_bar::<R, S>(simd, pixels)
+    }
 }
 
 /// Gᵀ M G of every pair of channels, added to `[outputs, inputs, 3, 3]`.
-pub(super) struct Conclude<'a, R> {
-    /// `[16, outputs, inputs]`, with room for more after the inputs.
-    pub products: &'a [R],
+struct Conclude<'a, R> {
+    /// `[places, outputs, vectors of inputs]` for each kind of square.
+    products: &'a [R],
+    offsets: [usize; 5],
     /// Inputs and outputs.
-    pub channels: [usize; 2],
-    pub to: &'a mut [R],
+    channels: [usize; 2],
+    to: &'a mut [R],
 }
 
 impl<R: Real> WithSimd for Conclude<'_, R> {
@@ -335,35 +400,32 @@ impl<R: Real> WithSimd for Conclude<'_, R> {
     #[expect(unsafe_code, reason = "kernels address by pointer")]
     fn with_simd<S: Simd>(self, simd: S) {
         let ([inputs, outputs], lanes) = (self.channels, R::lanes::<S>());
-        let row = self.products.len() / PLACES / outputs;
-        let mut taps = [[R::zero(); 16]; 9];
+        let apart = outputs * inputs.next_multiple_of(lanes);
+        let mut stored = [[R::zero(); 16]; 9];
         for output in 0..outputs {
             for input in (0..inputs).step_by(lanes) {
+                let at = output * inputs.next_multiple_of(lanes) + input;
+                let mut taps = [R::splat(simd, R::zero()); 9];
+                macro_rules! gather {
+                    ($down:ident, $across:ident, $kind:literal) => {
+                        let products = &self.products[self.offsets[$kind]..self.offsets[$kind + 1]];
+                        if !products.is_empty() {
+                            let (places, sides) =
+                                (&products[at..], PhantomData::<($down, $across)>);
+                            taps = gathered(simd, places, apart, taps, sides);
+                        }
+                    };
+                }
+                for_each_kind!(gather);
+                for tap in 0..9 {
+                    // SAFETY: no vector has more than 16 lanes.
+                    unsafe { R::store(simd, stored[tap].as_mut_ptr(), taps[tap]) };
+                }
                 let count = lanes.min(inputs - input);
-                let mask = R::mask(simd, count);
-                let mut columns = [[R::splat(simd, R::zero()); 3]; 4];
-                for j in 0..4 {
-                    let mut m = [R::splat(simd, R::zero()); 4];
-                    for k in 0..4 {
-                        let at = ((4 * k + j) * outputs + output) * row + input;
-                        let from = self.products[at..at + count].as_ptr();
-                        // SAFETY: the slice has `count` numbers.
-                        m[k] = unsafe { R::load_masked(simd, mask, from) };
-                    }
-                    columns[j] = gather::<R, S>(simd, m);
-                }
-                for k in 0..3 {
-                    let m = [columns[0][k], columns[1][k], columns[2][k], columns[3][k]];
-                    let row = gather::<R, S>(simd, m);
-                    for l in 0..3 {
-                        // SAFETY: no vector has more than 16 lanes.
-                        unsafe { R::store(simd, taps[3 * k + l].as_mut_ptr(), row[l]) };
-                    }
-                }
                 let to = &mut self.to[(output * inputs + input) * 9..][..9 * count];
                 for (pair, to) in to.chunks_exact_mut(9).enumerate() {
                     for tap in 0..9 {
-                        to[tap] += taps[tap][pair];
+                        to[tap] += stored[tap][pair];
                     }
                 }
             }
@@ -371,11 +433,41 @@ impl<R: Real> WithSimd for Conclude<'_, R> {
     }
 }
 
-/// Gᵀ of four numbers, the last of which has the other sign.
+/// Nine taps plus Gᵀ M G, of a vector of pairs whose places lie `apart`.
 #[inline(always)]
-fn gather<R: Real, S: Simd>(simd: S, [a, b, c, d]: [R::Vector<S>; 4]) -> [R::Vector<S>; 3] {
-    let (zero, half) = (R::splat(simd, R::zero()), R::splat(simd, R::of(0.5)));
-    let sum = R::multiply_add(simd, R::plus(simd, b, c), half, zero);
-    let difference = R::multiply_add(simd, R::minus(simd, b, c), half, zero);
-    [R::plus(simd, a, sum), difference, R::minus(simd, sum, d)]
+#[expect(unsafe_code, reason = "kernels address by pointer")]
+fn gathered<R: Real, S: Simd, V: Side, H: Side>(
+    simd: S,
+    places: &[R],
+    apart: usize,
+    mut taps: [R::Vector<S>; 9],
+    _: PhantomData<(V, H)>,
+) -> [R::Vector<S>; 9] {
+    let zero = R::splat(simd, R::zero());
+    assert!(places.len() >= (V::SEEN * H::SEEN - 1) * apart + R::lanes::<S>(), "all places");
+    macro_rules! column {
+        ($j:literal) => {{
+            let mut m = [zero; MOST_SEEN];
+            if $j < H::SEEN {
+                for k in 0..V::SEEN {
+                    // SAFETY: all places lie in the slice, as asserted.
+                    m[k] =
+                        unsafe { R::load(simd, places.as_ptr().add((H::SEEN * k + $j) * apart)) };
+                }
+            }
+            V::gather::<R, S>(simd, m)
+        }};
+    }
+    let c = [column!(0), column!(1), column!(2), column!(3), column!(4), column!(5)];
+    macro_rules! row {
+        ($k:literal) => {
+            let m = [c[0][$k], c[1][$k], c[2][$k], c[3][$k], c[4][$k], c[5][$k]];
+            let row = H::gather::<R, S>(simd, m);
+            for l in 0..3 {
+                taps[3 * $k + l] = R::plus(simd, taps[3 * $k + l], row[l]);
+            }
+        };
+    }
+    each!(row, 0 1 2);
+    taps
 }
