@@ -62,6 +62,10 @@ pub struct StepLine {
     pub kink: Option<f64>,
     /// Layers at which the reconstruction did not contract (h L ≥ 1).
     pub stalled: usize,
+    /// Share of the layers and samples that were walked again, because their certificate exceeded
+    /// `gradient.tolerance`.
+    #[serde(default)]
+    pub again: f64,
     /// Cost of the gradient in evaluations of all layers; a pull-back counts 2.
     #[serde(deserialize_with = "nan_if_null")]
     pub cost_units: f64,

@@ -11,7 +11,7 @@ use deeplimit::control::Position;
 use deeplimit::gradient::Due;
 use deeplimit::{Bytes, Field, State};
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A Burn module that can be a residual function: its output has the shape of its input.
 ///
@@ -157,8 +157,22 @@ pub struct Graph<M, const D: usize> {
     output: Tensor<D>,
 }
 
-/// ∂loss/∂θ for all blocks.
-pub struct BlockGradients(pub(crate) Vec<Mutex<Flat>>);
+/// ∂loss/∂θ for all blocks, or for some neighbours.
+pub struct BlockGradients {
+    pub(crate) blocks: Vec<Mutex<Flat>>,
+    /// The first block.
+    first: usize,
+}
+
+impl BlockGradients {
+    fn zeros(blocks: usize, first: usize) -> Self {
+        Self { blocks: (0..blocks).map(|_| Mutex::new(Vec::new())).collect(), first }
+    }
+
+    fn block(&self, block: usize) -> MutexGuard<'_, Flat> {
+        self.blocks[block - self.first].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl<M: Residual<D>, const D: usize> Field for Blocks<M, D> {
     const SINGLE_PRECISION: bool = true;
@@ -226,14 +240,13 @@ impl<M: Residual<D>, const D: usize> Field for Blocks<M, D> {
         let Position { node, fraction } = position;
         for (node, share) in [(node, 1.0 - fraction), (node + 1, fraction)] {
             if share > 0.0 {
-                let mut sum = sink.0[node].lock().unwrap_or_else(PoisonError::into_inner);
-                gradients::add(&mut sum, share, &flat);
+                gradients::add(&mut sink.block(node), share, &flat);
             }
         }
     }
 
     fn zero_gradient(&self) -> BlockGradients {
-        BlockGradients(self.training.iter().map(|_| Mutex::new(Vec::new())).collect())
+        BlockGradients::zeros(self.training.len(), 0)
     }
 
     fn open<'g>(&self, gradient: &'g mut BlockGradients) -> &'g BlockGradients {
@@ -245,8 +258,24 @@ impl<M: Residual<D>, const D: usize> Field for Blocks<M, D> {
         gradient
     }
 
+    fn zero_part(&self, nodes: usize) -> BlockGradients {
+        BlockGradients::zeros(nodes, 0)
+    }
+
+    fn open_part<'g>(&self, part: &'g mut BlockGradients, first: usize) -> &'g BlockGradients {
+        *part = BlockGradients::zeros(part.blocks.len(), first);
+        part
+    }
+
+    fn add_part(&self, part: &BlockGradients, _: usize, node: usize, to: &&BlockGradients) {
+        let found = part.block(node);
+        if !found.is_empty() {
+            gradients::add(&mut to.block(node), 1.0, &found);
+        }
+    }
+
     fn gradient_norm(&self, gradient: &BlockGradients) -> f64 {
-        let squares = gradient.0.iter().map(|flat| {
+        let squares = gradient.blocks.iter().map(|flat| {
             gradients::norm_squared(&flat.lock().unwrap_or_else(PoisonError::into_inner))
         });
         squares.sum::<f64>().sqrt()

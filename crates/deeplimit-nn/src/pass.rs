@@ -80,7 +80,7 @@ impl<M: Residual<D>, const D: usize> Pass<M, D> {
         let mut gradient = deeplimit::Field::zero_gradient(self.flow.field());
         let (x0_bar, certificate) =
             self.flow.pull_back(&self.method, self.recording, &x_bar, &mut gradient);
-        for (block, flat) in self.flow.field().blocks().iter().zip(gradient.0) {
+        for (block, flat) in self.flow.field().blocks().iter().zip(gradient.blocks) {
             let flat = flat.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
             gradients::register(block, flat, &mut record);
         }

@@ -209,11 +209,10 @@ mod tests {
         (Flow::new(Stacked::rough(layer, 13, 4), Scheme::EULER).with_tile(4), x0)
     }
 
-    fn gradient(threads: usize, rows: usize, method: &str) -> (Vec<f32>, Control<f32>) {
+    fn gradient(threads: usize, rows: usize, method: Method) -> (Vec<f32>, Control<f32>) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
             let (flow, x0) = flow(rows);
-            let method: Method = method.parse().expect("a method");
             let (end, recording) = flow.record(&method, &x0);
             let mut gradient = flow.field().zero_gradient();
             let (bar, _) = flow.pull_back(&method, recording, &end, &mut gradient);
@@ -223,11 +222,18 @@ mod tests {
 
     #[test]
     fn gradients_have_the_same_bits_for_any_number_of_threads() {
-        for method in ["backprop", "adjoint-adaptive", "adjoint-predicted"] {
+        let named = |name: &str| name.parse::<Method>().expect("a method");
+        let within = |tolerance: f64| match named("adjoint-adaptive") {
+            Method::Adjoint(adjoint) => Method::Adjoint(adjoint.within(tolerance)),
+            other => other,
+        };
+        let methods = ["backprop", "adjoint-adaptive", "adjoint-predicted"].map(named);
+        // With the smaller tolerance segments are walked again.
+        for method in methods.into_iter().chain([1e-1, 1e-6].map(within)) {
             for rows in [1, 3, 4, 5, 8, 9, 33] {
                 let alone = gradient(1, rows, method);
                 for threads in [2, 3, 7] {
-                    assert_eq!(gradient(threads, rows, method), alone, "{method}, {rows} rows");
+                    assert_eq!(gradient(threads, rows, method), alone, "{method:?}, {rows} rows");
                 }
             }
         }

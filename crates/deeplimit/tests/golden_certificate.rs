@@ -1,7 +1,4 @@
-//! The certificate, `c_certificate.json`.
-//!
-//! Its `rule` block (segments that are accepted or walked again) waits for the method that walks
-//! rejected segments again, which this version does not have.
+//! The certificate, `c_certificate.json`; for its `rule` block see `tolerance.rs`.
 
 mod common;
 

@@ -111,7 +111,7 @@ fn single_precision_loses_contracting_nets_as_predicted_and_anchors_rescue_them(
         }
         for (anchors, block) in object(entry(row, "anchors")) {
             let count = anchors.parse().expect("a number of anchors");
-            let adjoint = Adjoint { anchors: count, ..run::adjoint(run::parse("P2C2")) };
+            let adjoint = Adjoint { anchors: Some(count), ..run::adjoint(run::parse("P2C2")) };
             let what = format!("{name}, {anchors} anchors");
             let method = Method::Adjoint(adjoint);
             net.check(&what, method, entry(block, "f64"), entry(block, "f32"));

@@ -73,6 +73,12 @@ impl Field for Analytic<'_> {
 
     fn open_anew(&self, _gradient: &mut ()) {}
 
+    fn zero_part(&self, _nodes: usize) {}
+
+    fn open_part(&self, _part: &mut (), _first: usize) {}
+
+    fn add_part(&self, _part: &(), _first: usize, _node: usize, _to: &()) {}
+
     fn gradient_norm(&self, _gradient: &()) -> f64 {
         0.0
     }
@@ -118,7 +124,8 @@ fn un_steps_and_sweeps_have_the_golden_errors_and_the_stated_orders() {
                     // The step with −h, the sweeps, and the pull-back's own evaluation, unused.
                     sweeps: Sweeps::Fixed(2 + sweeps),
                     refine: false,
-                    anchors: 1,
+                    anchors: None,
+                    tolerance: None,
                 };
                 let trace = run::trace(&flow, adjoint, &case.x0, &case.bar);
                 let error = run::distance(&trace.states[0], &case.x0);

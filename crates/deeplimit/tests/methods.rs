@@ -201,7 +201,7 @@ proptest! {
         let layer = mlp(Activation::Tanh);
         let flow = Flow::new(Stacked::rough(layer, steps, seed), Scheme::EULER);
         let (x0, bar) = (rows(3, 3, seed), rows(3, 3, seed + 1));
-        let adjoint = Adjoint { anchors: steps, ..run::adjoint(run::parse("P0C2")) };
+        let adjoint = Adjoint { anchors: Some(steps), ..run::adjoint(run::parse("P0C2")) };
         let run = run::run(&flow, Method::Adjoint(adjoint), &x0, &bar);
         let layers: Vec<usize> = run.certificate.anchors.iter().map(|a| a.layer).collect();
         prop_assert_eq!(layers, (0..steps).rev().collect::<Vec<_>>());

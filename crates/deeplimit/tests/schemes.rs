@@ -59,7 +59,8 @@ fn the_step_with_minus_h_recovers_the_start_with_the_inverse_order() {
                 predictor: Predictor::None,
                 sweeps: Sweeps::Fixed(2 + sweeps),
                 refine: false,
-                anchors: 1,
+                anchors: None,
+                    tolerance: None,
             };
             let error = |steps: &usize| {
                 let flow = flow(&scheme, *steps);

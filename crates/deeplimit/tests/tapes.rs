@@ -28,7 +28,7 @@ fn adjoint_tapes_do_not_grow_with_depth_and_the_others_as_stated() {
                     // x_N, x_0, and at most the few states that start a predictor.
                     let states = shallow / batch().bytes();
                     assert!((2..=4).contains(&states), "{what}, {scheme}: {states} states");
-                    let anchored = Method::Adjoint(Adjoint { anchors: 4, ..adjoint });
+                    let anchored = Method::Adjoint(Adjoint { anchors: Some(4), ..adjoint });
                     let more = tape_bytes(anchored, &scheme, 10_000) - deep;
                     assert_eq!(more, 3 * batch().bytes(), "{what}: three anchors more");
                 }

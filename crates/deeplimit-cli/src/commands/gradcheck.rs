@@ -50,9 +50,13 @@ pub struct Arguments {
     /// Weights with an independent part in every layer.
     #[arg(long)]
     rough: bool,
-    /// States kept to check and reset the reconstruction.
-    #[arg(long, default_value_t = 1)]
-    anchors: usize,
+    /// States kept to check and reset the reconstruction [default: 1; with --tolerance √depth].
+    #[arg(long)]
+    anchors: Option<usize>,
+    /// Certificate above which the adjoints walk a segment between anchors again, with its steps
+    /// stored [default: none, whatever it is].
+    #[arg(long)]
+    tolerance: Option<f64>,
     /// Only these methods, by name or formula (P1C2, AR2C1, APC(1e-4)); may be repeated.
     #[arg(long = "method", value_name = "METHOD")]
     methods: Vec<String>,
@@ -76,6 +80,8 @@ struct Row {
     defect: f64,
     /// K; null for fields without kinks.
     kink: Option<f64>,
+    /// Share of the layers and samples that were walked again.
+    again: f64,
     /// Forward evaluations of all layers; a pull-back counts 2.
     cost_units: f64,
     /// Field evaluations a layer, the way forward included.
@@ -102,15 +108,18 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         ("--image", arguments.image.unwrap_or(1)),
         ("--depth", arguments.depth),
         ("--batch", arguments.batch),
-        ("--anchors", arguments.anchors),
+        ("--anchors", arguments.anchors.unwrap_or(1)),
         ("--repeat", arguments.repeat),
     ] {
         if value == 0 {
             bail!("{name} 0 is out of range, expected at least 1");
         }
     }
-    if arguments.anchors > arguments.depth {
-        bail!("--anchors {} is out of range, expected at most --depth", arguments.anchors);
+    if let Some(anchors) = arguments.anchors.filter(|count| *count > arguments.depth) {
+        bail!("--anchors {anchors} is out of range, expected at most --depth");
+    }
+    if let Some(tolerance) = arguments.tolerance.filter(|t| !(*t > 0.0 && *t < 1.0)) {
+        bail!("--tolerance {tolerance} is out of range, expected 0 < tolerance < 1");
     }
     let formula = arguments.formula()?;
     let methods = arguments.methods()?;
@@ -170,6 +179,9 @@ impl Arguments {
         for (_, method) in &mut methods {
             if let Method::Adjoint(adjoint) = method {
                 adjoint.anchors = self.anchors;
+                if let Some(tolerance) = self.tolerance {
+                    *adjoint = adjoint.within(tolerance);
+                }
             }
         }
         Ok(methods)
@@ -246,6 +258,7 @@ impl Arguments {
             state_error: certificate.state_error(),
             defect: certificate.defect,
             kink: certificate.kink,
+            again: certificate.again,
             cost_units: certificate.cost_units,
             evaluations: certificate.evaluations,
             milliseconds: times[times.len() / 2],
@@ -278,12 +291,13 @@ fn table(rows: &[Row]) -> String {
         text += &format!("{field}, {scheme}, depth {depth}, batch {batch}, {dtype}\n");
     }
     text += &format!(
-        "{:18} {:>14} {:>11} {:>9} {:>9} {:>6} {:>12} {:>12}",
+        "{:18} {:>14} {:>11} {:>9} {:>9} {:>7} {:>6} {:>12} {:>12}",
         "method",
         "gradient error",
         "state e_0",
         "defect D",
         "kink K",
+        "again",
         "cost",
         "milliseconds",
         "tape bytes"
@@ -291,12 +305,13 @@ fn table(rows: &[Row]) -> String {
     for row in rows {
         let kink = row.kink.map_or("-".to_owned(), |kink| format!("{kink:.1e}"));
         text += &format!(
-            "\n{:18} {:>14.1e} {:>11.1e} {:>9.1e} {:>9} {:>6.2} {:>12.2} {:>12}",
+            "\n{:18} {:>14.1e} {:>11.1e} {:>9.1e} {:>9} {:>7} {:>6.2} {:>12.2} {:>12}",
             row.method,
             row.gradient_error,
             row.state_error,
             row.defect,
             kink,
+            format!("{:.1}%", 100.0 * row.again),
             row.cost_units,
             row.milliseconds,
             row.tape_bytes

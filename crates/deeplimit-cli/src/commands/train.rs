@@ -200,6 +200,8 @@ impl Session {
             defect: worst(|c| c.defect),
             kink: kinks.reduce(deeplimit::gradient::larger),
             stalled: step.certificates.iter().map(|c| c.stalled).sum(),
+            again: step.certificates.iter().map(|c| c.again).sum::<f64>()
+                / step.certificates.len() as f64,
             cost_units: units / step.certificates.len() as f64,
             tape_bytes: step.tape_bytes,
             seconds: self.seconds(),
@@ -244,6 +246,17 @@ impl Session {
     }
 
     /// Layers, summed over all steps, at which the fixed-point iteration did not contract.
+    /// Mean share of the layers that were walked again, and the steps in which some were.
+    fn walked_again(&self) -> (f64, usize) {
+        let shares = self.lines.iter().filter_map(|line| match line {
+            Line::Step(line) => Some(line.again),
+            Line::Epoch(_) => None,
+        });
+        let shares: Vec<f64> = shares.collect();
+        let mean = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
+        (mean, shares.iter().filter(|share| **share > 0.0).count())
+    }
+
     fn stalled_layers(&self) -> usize {
         let stalled = self.lines.iter().map(|line| match line {
             Line::Step(line) => line.stalled,
@@ -322,6 +335,14 @@ impl Session {
             } else {
                 format!("certificate of the last gradient: relative error about {estimate:.1e}\n")
             };
+        }
+        let (again, steps) = self.walked_again();
+        if again > 0.0 {
+            text += &format!(
+                "{:.1} % of all layers were walked again with stored steps, in {steps} steps, to stay \
+                 within gradient.tolerance\n",
+                100.0 * again
+            );
         }
         let stalled: usize = self.stalled_layers();
         if stalled > 0 {

@@ -18,6 +18,9 @@ pub struct Verdict {
     pub first_stalled: Option<usize>,
     /// Steps whose estimate is not finite.
     pub broken: usize,
+    /// Steps in which segments were walked again, and their share of all layers of all steps, in per
+    /// cent.
+    pub again: Option<(usize, String)>,
 }
 
 /// One quantity over all steps.
@@ -59,12 +62,15 @@ impl Verdict {
         rows.push(row(sum, "grey", SUM, &|line| Some(estimate(line))));
         let mut stalled = steps.iter().filter(|line| line.stalled > 0).map(|line| line.step);
         let first_stalled = stalled.next();
+        let shares = || steps.iter().map(|line| line.again).filter(|share| *share > 0.0);
+        let share = 100.0 * shares().sum::<f64>() / steps.len() as f64;
         Some(Self {
-            exact: steps.iter().all(|line| estimate(line) == 0.0),
+            exact: steps.iter().all(|line| estimate(line) == 0.0 && line.again == 0.0),
             rows,
             stalled: stalled.count() + usize::from(first_stalled.is_some()),
             first_stalled,
             broken: steps.iter().filter(|line| !estimate(line).is_finite()).count(),
+            again: (share > 0.0).then(|| (shares().count(), significant(share))),
         })
     }
 }

@@ -17,6 +17,7 @@ pub fn step(step: usize) -> StepLine {
         defect: 2e-5,
         kink: None,
         stalled: 0,
+        again: 0.0,
         cost_units: 5.0,
         tape_bytes: 4096,
         seconds: 0.1 * s,

@@ -11,7 +11,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 use deeplimit::Method;
-use deeplimit::gradient::{Backprop, Checkpoint, Sweeps};
+use deeplimit::gradient::{Backprop, Checkpoint};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 
@@ -38,15 +38,15 @@ pub struct Config {
 /// | name | default | meaning | range |
 /// |---|---|---|---|
 /// | `method` | `adjoint-adaptive` | gradient method, or a formula such as `P1C2` | see `deeplimit gradcheck` |
-/// | `tolerance` | 1e-3 | distance at which `adjoint-adaptive` stops evaluating | 1e-6 ≤ tolerance < 1 |
-/// | `anchors` | 1 | states kept to check and reset the reconstruction | 1 to the depth |
+/// | `tolerance` | none | certificate above which a segment is walked again with stored steps | 1e-6 ≤ tolerance < 1 |
+/// | `anchors` | √depth with a tolerance, else 1 | states kept to check and reset the reconstruction | 1 to the depth |
 /// | `segments` | √depth | segments of `checkpoint` | 1 to the depth |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradientConfig {
     /// Name of the method.
     pub method: String,
-    /// Only for `adjoint-adaptive`.
+    /// Only for the adjoints.
     pub tolerance: Option<f64>,
     /// Only for the adjoints.
     pub anchors: Option<NonZeroUsize>,
@@ -194,7 +194,7 @@ impl GradientConfig {
                 instead,
             })
         };
-        // States are kept in single precision: below its rounding no iteration comes to rest.
+        // States are kept in single precision: no reconstruction is better than its rounding.
         if let Some(tolerance) = self.tolerance.filter(|t| !(1e-6..1.0).contains(t)) {
             return out_of_range("gradient.tolerance", tolerance, "1e-6 ≤ tolerance < 1");
         }
@@ -205,23 +205,18 @@ impl GradientConfig {
         if self.anchors.is_some() && !matches!(method, Method::Adjoint(_)) {
             return unused("gradient.anchors", "use one of the adjoints or leave it out");
         }
-        if self.tolerance.is_some() && self.method != "adjoint-adaptive" {
-            return unused(
-                "gradient.tolerance",
-                "use method = \"adjoint-adaptive\" or leave it out",
-            );
+        if self.tolerance.is_some() && !matches!(method, Method::Adjoint(_)) {
+            return unused("gradient.tolerance", "use one of the adjoints or leave it out");
         }
         Ok(match method {
             Method::Backprop(_) => Method::Backprop(Backprop),
             Method::Checkpoint(_) => Method::Checkpoint(Checkpoint { segments: self.segments }),
             Method::Adjoint(mut adjoint) => {
-                adjoint.anchors = self.anchors.map_or(adjoint.anchors, NonZeroUsize::get);
-                if let (Sweeps::UntilWithin { tolerance, .. }, Some(asked)) =
-                    (&mut adjoint.sweeps, self.tolerance)
-                {
-                    *tolerance = asked;
-                }
-                Method::Adjoint(adjoint)
+                adjoint.anchors = self.anchors.map(NonZeroUsize::get);
+                Method::Adjoint(match self.tolerance {
+                    Some(tolerance) => adjoint.within(tolerance),
+                    None => adjoint,
+                })
             }
         })
     }

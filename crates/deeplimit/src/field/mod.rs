@@ -133,6 +133,16 @@ pub trait Field: Sync {
     /// Opens a gradient for adding to zeros: what it holds is forgotten.
     fn open_anew<'g>(&self, gradient: &'g mut Self::Gradient) -> Self::Sink<'g>;
 
+    /// Zeros for the gradients of so many neighbouring nodes, apart from those of all others.
+    fn zero_part(&self, nodes: usize) -> Self::Gradient;
+
+    /// Opens a part for adding to zeros, as the gradients of the nodes from `first` on: what it holds is
+    /// forgotten.
+    fn open_part<'g>(&self, part: &'g mut Self::Gradient, first: usize) -> Self::Sink<'g>;
+
+    /// Adds to the gradient of a node what a part, opened at `first`, holds of it.
+    fn add_part(&self, part: &Self::Gradient, first: usize, node: usize, to: &Self::Sink<'_>);
+
     /// 2-norm of a gradient over all parameters.
     fn gradient_norm(&self, gradient: &Self::Gradient) -> f64;
 

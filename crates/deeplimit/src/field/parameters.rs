@@ -61,6 +61,8 @@ impl<R: Real> Node<'_, R> {
 /// A gradient opened for adding: each node behind its own lock.
 pub struct Sink<'g, R: Real> {
     nodes: Vec<Mutex<Node<'g, R>>>,
+    /// The first node.
+    first: usize,
     /// Numbers of each kind at a node.
     lengths: Vec<usize>,
 }
@@ -78,7 +80,22 @@ impl<'g, R: Real> Sink<'g, R> {
                 node.get_mut().unwrap_or_else(PoisonError::into_inner).slices[kind] = slice;
             }
         }
-        Self { nodes, lengths }
+        Self { nodes, first: 0, lengths }
+    }
+
+    /// With the gradients of the nodes from `first` on.
+    pub(super) fn starting_at(mut self, first: usize) -> Self {
+        self.first = first;
+        self
+    }
+
+    /// Adds a part's gradients of a node.
+    pub(super) fn add_part(&self, part: &Control<R>, first: usize, node: usize) {
+        self.with(node, |gradient| {
+            for (kind, total) in gradient.iter_mut().take(self.lengths.len()).enumerate() {
+                vector::add_scaled(total, R::one(), part.at(kind, node - first));
+            }
+        });
     }
 
     /// Runs `add` on the gradient at a position; between two nodes each gets its share.
@@ -107,7 +124,7 @@ impl<'g, R: Real> Sink<'g, R> {
     fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'g, R>)) {
         // Tiles take turns, so that nobody waits here. A poisoned lock means that another tile
         // panicked; that panic is what the user sees.
-        let mut node = self.nodes[node].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut node = self.nodes[node - self.first].lock().unwrap_or_else(PoisonError::into_inner);
         node.refresh();
         add(&mut node.slices);
     }

@@ -248,6 +248,18 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         Sink::open(gradient, true)
     }
 
+    fn zero_part(&self, nodes: usize) -> Control<R> {
+        Control::zeros(self.control.kinds().to_vec(), nodes)
+    }
+
+    fn open_part<'g>(&self, part: &'g mut Control<R>, first: usize) -> Sink<'g, R> {
+        Sink::open(part, true).starting_at(first)
+    }
+
+    fn add_part(&self, part: &Control<R>, first: usize, node: usize, to: &Sink<'_, R>) {
+        to.add_part(part, first, node);
+    }
+
     fn gradient_norm(&self, gradient: &Control<R>) -> f64 {
         gradient.norm()
     }

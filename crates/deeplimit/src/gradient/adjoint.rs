@@ -15,8 +15,8 @@
 
 use super::certificate::{larger, relative};
 use super::predictor::{Prediction, Predictor};
-use super::{Evidence, GradientMethod, Turn};
-use crate::scheme::Work;
+use super::{Due, Evidence, GradientMethod, Turn, certified};
+use crate::scheme::{StepTape, Stepper, Work};
 use crate::{Bytes, Field, Flow, State};
 use std::collections::VecDeque;
 
@@ -44,15 +44,33 @@ pub struct Adjoint {
     pub sweeps: Sweeps,
     /// Whether the evaluation inside the pull-back refines the reconstruction.
     pub refine: bool,
-    /// States kept on the way forward to check and reset the reconstruction: x at the layers
-    /// round(N j / anchors), j = 0 … anchors − 1. At least 1, which is x_0.
-    pub anchors: usize,
+    /// How many states are kept on the way forward to check and reset the reconstruction: x at the
+    /// layers round(N j / anchors), j = 0 … anchors − 1; at least 1, which is x_0. Where none is given
+    /// √N, rounded, with a tolerance, and 1 without.
+    pub anchors: Option<usize>,
+    /// The certificate of a segment, from one anchor to the next, above which the segment is walked
+    /// again with stored steps, relative to the segment's gradient. None where all are accepted.
+    pub tolerance: Option<f64>,
 }
 
 impl Adjoint {
+    /// The same, with a certified gradient: segments whose certificate exceeds the tolerance are
+    /// walked again. Evaluations that go on until they are within something stop at a third of it.
+    pub fn within(self, tolerance: f64) -> Self {
+        let sweeps = match self.sweeps {
+            Sweeps::UntilWithin { most, .. } => {
+                Sweeps::UntilWithin { tolerance: tolerance / 3.0, most }
+            }
+            fixed => fixed,
+        };
+        Self { sweeps, tolerance: Some(tolerance), ..self }
+    }
+
     /// The layers whose inputs are kept, first to last.
     fn anchor_layers(&self, steps: usize) -> Vec<usize> {
-        let count = self.anchors.clamp(1, steps);
+        let root = (steps as f64).sqrt().round() as usize;
+        let unasked = if self.tolerance.is_some() { root } else { 1 };
+        let count = self.anchors.unwrap_or(unasked).clamp(1, steps);
         let place = |j: usize| (steps as f64 * j as f64 / count as f64).round() as usize;
         (0..count).map(place).collect()
     }
@@ -65,7 +83,7 @@ impl Adjoint {
         }
     }
 
-    /// Evaluations for the layer that is the `processed`-th on the way back.
+    /// Evaluations for the layer that is the `processed`-th since the predictor knew nothing.
     fn evaluations(&self, processed: usize) -> usize {
         match (self.sweeps, self.predictor) {
             (Sweeps::Fixed(count), Predictor::Learned(size)) if processed <= size => count + size,
@@ -77,12 +95,12 @@ impl Adjoint {
 
 /// x_N, the anchors, and the states that start the predictor: a number independent of depth.
 pub struct AdjointTape<S> {
-    end: S,
+    pub(super) end: S,
     /// x_{N−1}, x_{N−2}, …
-    tail: VecDeque<S>,
+    pub(super) tail: VecDeque<S>,
     /// Deepest last.
-    anchors: Vec<(usize, S)>,
-    work: Work,
+    pub(super) anchors: Vec<(usize, S)>,
+    pub(super) work: Work,
 }
 
 impl<S: Bytes> Bytes for AdjointTape<S> {
@@ -127,7 +145,13 @@ impl<F: Field> GradientMethod<F> for Adjoint {
         sink: &F::Sink<'_>,
         turn: &Turn<'_>,
     ) -> (Evidence, Option<AdjointTape<F::State>>) {
-        (self.pull_back_observed(flow, tape, x_bar, sink, turn, |_| {}), None)
+        let evidence = match self.tolerance {
+            Some(tolerance) => {
+                certified::pull_back(*self, tolerance, flow, tape, x_bar, sink, turn)
+            }
+            None => self.pull_back_observed(flow, tape, x_bar, sink, turn, |_| {}),
+        };
+        (evidence, None)
     }
 }
 
@@ -144,7 +168,8 @@ pub struct Passage<'a, S> {
 }
 
 impl Adjoint {
-    /// [`pull_back`](GradientMethod::pull_back), showing every layer to `observe`, deepest first.
+    /// [`pull_back`](GradientMethod::pull_back) without a tolerance, showing every layer to `observe`,
+    /// deepest first.
     pub fn pull_back_observed<F: Field>(
         &self,
         flow: &Flow<F>,
@@ -154,79 +179,171 @@ impl Adjoint {
         turn: &Turn<'_>,
         mut observe: impl FnMut(Passage<'_, F::State>),
     ) -> Evidence {
-        let AdjointTape { end, mut tail, mut anchors, work } = tape;
-        let (steps, h, field) = (flow.steps(), flow.h(), flow.field());
-        let mut stepper = flow.stepper(&end);
-        stepper.work = work;
-        let mut prediction = Prediction::new(self.predictor, &end, F::SINGLE_PRECISION);
-        let mut step_tape = stepper.step_tape();
-        let mut evidence =
-            Evidence { kink_squared: field.has_kink().then_some(0.0), ..Evidence::default() };
-        let mut y = end; // the reconstruction of x_{n+1}
-        let mut p = y.scratch(); // the linearisation point, y − h ĝ
-        let mut increment = y.scratch(); // o
-        let mut squared = y.norm_squared();
-        for (processed, step) in (0..steps).rev().enumerate() {
-            let size = squared.sqrt();
-            if let Some(exact) = tail.pop_front() {
-                p = exact;
-                stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
-            } else {
-                let mut left = self.evaluations(processed);
-                if self.predictor == Predictor::None && left > 1 {
-                    stepper.increment_backward(step, &y, &mut increment);
-                    p.set_sum(&y, -h, &increment);
-                    left -= 1;
-                } else {
-                    prediction.guess(&mut p, &y, -h);
-                }
-                while left > 1 {
-                    stepper.increment(step, &p, &mut increment);
-                    p.set_sum(&y, -h, &increment);
-                    left -= 1;
-                }
-                stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
-                if let Sweeps::UntilWithin { tolerance, most } = self.sweeps {
-                    // h ‖o − ĝ‖ is how far the refined reconstruction lies from p.
-                    let mut distance = y.defect_squared(-h, &increment, step_tape.state()).sqrt();
-                    let mut stalled = false;
-                    for _ in 1..most {
-                        if distance <= tolerance * size {
-                            break;
-                        }
-                        p.set_sum(&y, -h, &increment);
-                        stepper.linearize_taking(step, &mut p, &mut increment, &mut step_tape);
-                        let next = y.defect_squared(-h, &increment, step_tape.state()).sqrt();
-                        stalled |= next >= distance;
-                        distance = next;
-                    }
-                    evidence.stalled += usize::from(stalled);
-                }
-            }
-            // From here `y` is y − h o: the refined reconstruction of x_n.
-            let [refined, defect] = y.step_and_measure(-h, &increment, step_tape.state());
-            squared = refined;
-            evidence.defect = larger(evidence.defect, relative(defect.sqrt(), size));
-            prediction.learn(&mut increment);
-            stepper.pull_back(step, &mut step_tape, x_bar, Some(turn.due(step, sink)));
-            turn.leave(step);
-            if let Some(sum) = &mut evidence.kink_squared {
-                *sum += step_tape.kink_exposure(field, flow.scheme(), step, &y);
-            }
-            if !self.refine {
-                y.copy_from(step_tape.state());
-                squared = y.norm_squared();
-            }
-            let point = step_tape.state();
-            observe(Passage { layer: step, point, state: &y, cotangent: x_bar });
+        let AdjointTape { end, tail, mut anchors, work } = tape;
+        let mut walk = Walk::new(*self, flow, end, tail, work);
+        let mut evidence = Evidence::of(flow.field());
+        for step in (0..flow.steps()).rev() {
+            walk.layer(step, x_bar, sink, Some(turn), &mut evidence);
+            let point = walk.tape.state();
+            observe(Passage { layer: step, point, state: &walk.y, cotangent: x_bar });
             if let Some((_, exact)) = anchors.pop_if(|(layer, _)| *layer == step) {
-                let error = y.distance_squared(&exact);
-                squared = exact.norm_squared();
-                evidence.anchors.push((step, error, squared));
-                y = exact;
+                let error = walk.reset(exact);
+                evidence.anchors.push((step, error, walk.squared));
             }
         }
-        evidence.work = stepper.work;
+        evidence.work = walk.stepper.work;
         evidence
+    }
+}
+
+/// The way back of one tile: the reconstruction, and what the next layer is guessed from.
+pub(super) struct Walk<'f, F: Field> {
+    adjoint: Adjoint,
+    flow: &'f Flow<F>,
+    pub(super) stepper: Stepper<'f, F>,
+    prediction: Prediction<F::State>,
+    tape: StepTape<F>,
+    /// Exact states of the next layers.
+    tail: VecDeque<F::State>,
+    /// The reconstruction of x_{n+1}, after a layer that of x_n, and its squared norm.
+    y: F::State,
+    squared: f64,
+    /// The linearisation point, y − h ĝ.
+    p: F::State,
+    /// o
+    increment: F::State,
+    /// Layers since the predictor knew nothing.
+    processed: usize,
+}
+
+impl<'f, F: Field> Walk<'f, F> {
+    pub(super) fn new(
+        adjoint: Adjoint,
+        flow: &'f Flow<F>,
+        end: F::State,
+        tail: VecDeque<F::State>,
+        work: Work,
+    ) -> Self {
+        let mut stepper = flow.stepper(&end);
+        stepper.work = work;
+        Self {
+            adjoint,
+            flow,
+            prediction: Prediction::new(adjoint.predictor, &end, F::SINGLE_PRECISION),
+            tape: stepper.step_tape(),
+            stepper,
+            tail,
+            p: end.scratch(),
+            increment: end.scratch(),
+            squared: end.norm_squared(),
+            y: end,
+            processed: 0,
+        }
+    }
+
+    /// Recovers the state before `step`, and pulls `x_bar` back through the step linearised there.
+    /// Without a turn nobody is waited for.
+    pub(super) fn layer(
+        &mut self,
+        step: usize,
+        x_bar: &mut F::State,
+        sink: &F::Sink<'_>,
+        turn: Option<&Turn<'_>>,
+        evidence: &mut Evidence,
+    ) {
+        let h = self.flow.h();
+        let size = self.squared.sqrt();
+        if let Some(exact) = self.tail.pop_front() {
+            self.p = exact;
+            self.linearize(step);
+        } else {
+            evidence.stalled += usize::from(self.guess_and_linearize(step, size));
+        }
+        self.processed += 1;
+        // From here `y` is y − h o: the refined reconstruction of x_n.
+        let [refined, defect] = self.y.step_and_measure(-h, &self.increment, self.tape.state());
+        self.squared = refined;
+        evidence.defect = larger(evidence.defect, relative(defect.sqrt(), size));
+        self.prediction.learn(&mut self.increment);
+        let due = turn.map_or(Due::now(sink), |turn| turn.due(step, sink));
+        self.stepper.pull_back(step, &mut self.tape, x_bar, Some(due));
+        if let Some(turn) = turn {
+            turn.leave(step);
+        }
+        if let Some(sum) = &mut evidence.kink_squared {
+            let (field, scheme) = (self.flow.field(), self.flow.scheme());
+            *sum += self.tape.kink_exposure(field, scheme, step, &self.y);
+        }
+        if !self.adjoint.refine {
+            self.y.copy_from(self.tape.state());
+            self.squared = self.y.norm_squared();
+        }
+    }
+
+    /// Linearises the step at a point near the state before it; whether the fixed-point iteration
+    /// did not contract.
+    fn guess_and_linearize(&mut self, step: usize, size: f64) -> bool {
+        let h = self.flow.h();
+        let mut left = self.adjoint.evaluations(self.processed);
+        if self.adjoint.predictor == Predictor::None && left > 1 {
+            self.stepper.increment_backward(step, &self.y, &mut self.increment);
+            self.p.set_sum(&self.y, -h, &self.increment);
+            left -= 1;
+        } else {
+            self.prediction.guess(&mut self.p, &self.y, -h);
+        }
+        while left > 1 {
+            self.stepper.increment(step, &self.p, &mut self.increment);
+            self.p.set_sum(&self.y, -h, &self.increment);
+            left -= 1;
+        }
+        self.linearize(step);
+        let Sweeps::UntilWithin { tolerance, most } = self.adjoint.sweeps else { return false };
+        // h ‖o − ĝ‖ is how far the refined reconstruction lies from p.
+        let mut distance = self.y.defect_squared(-h, &self.increment, self.tape.state()).sqrt();
+        let mut stalled = false;
+        for _ in 1..most {
+            if distance <= tolerance * size {
+                break;
+            }
+            self.p.set_sum(&self.y, -h, &self.increment);
+            self.linearize(step);
+            let next = self.y.defect_squared(-h, &self.increment, self.tape.state()).sqrt();
+            stalled |= next >= distance;
+            distance = next;
+        }
+        stalled
+    }
+
+    /// Linearises the step at p, which the tape takes.
+    fn linearize(&mut self, step: usize) {
+        self.stepper.linearize_taking(step, &mut self.p, &mut self.increment, &mut self.tape);
+    }
+
+    /// Goes on from an exact state; the squared error of the reconstructed one.
+    pub(super) fn reset(&mut self, exact: F::State) -> f64 {
+        let error = self.y.distance_squared(&exact);
+        self.squared = exact.norm_squared();
+        self.y = exact;
+        error
+    }
+
+    /// Squared norm of the state that the walk has come to.
+    pub(super) fn squared(&self) -> f64 {
+        self.squared
+    }
+
+    /// Forgets all increments and learns those between exact states x_n, x_{n+1}, …, the first of
+    /// which the walk goes on from.
+    pub(super) fn relearn(&mut self, states: &[&F::State]) {
+        self.tail.clear();
+        self.prediction = Prediction::new(self.adjoint.predictor, &self.y, F::SINGLE_PRECISION);
+        for pair in states.windows(2).rev() {
+            self.increment.copy_from(pair[1]);
+            self.increment.add_scaled(-1.0, pair[0]);
+            self.increment.scale(1.0 / self.flow.h());
+            self.prediction.learn(&mut self.increment);
+        }
+        self.processed = states.len().saturating_sub(1);
     }
 }

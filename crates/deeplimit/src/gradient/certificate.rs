@@ -21,6 +21,8 @@ pub struct Evidence {
     pub kink_squared: Option<f64>,
     /// Layers at which one more evaluation did not bring the fixed point nearer (h L ≥ 1).
     pub stalled: usize,
+    /// Layers times samples that were walked again with stored steps.
+    pub again: u64,
     /// Evaluations and pull-backs, the way forward included.
     pub work: Work,
 }
@@ -49,6 +51,9 @@ pub struct Certificate {
     /// Layers (over all tiles) at which the fixed-point iteration did not contract: there h L ≥ 1
     /// and the reconstruction cannot be trusted.
     pub stalled: usize,
+    /// Share of the layers and samples that were walked again with stored steps, because their
+    /// certificate exceeded the method's tolerance. What the other fields say is of the rest.
+    pub again: f64,
     /// Field evaluations a layer and sample, the way forward included.
     pub evaluations: f64,
     /// Cost in evaluations of all layers; a pull-back counts 2.
@@ -65,11 +70,12 @@ impl Certificate {
     ) -> Self {
         let mut work = Work::default();
         let mut sums: Vec<(usize, f64, f64)> = Vec::new();
-        let (mut defect, mut kink, mut stalled) = (0.0, None, 0);
+        let (mut defect, mut kink, mut stalled, mut again) = (0.0, None, 0, 0);
         for tile in tiles {
             work += tile.work;
             defect = larger(defect, tile.defect);
             stalled += tile.stalled;
+            again += tile.again;
             if let Some(squared) = tile.kink_squared {
                 *kink.get_or_insert(0.0) += squared.sqrt();
             }
@@ -91,6 +97,7 @@ impl Certificate {
             defect,
             kink: kink.map(|kink| relative(kink, gradient_norm())),
             stalled,
+            again: again as f64 / size,
             evaluations: work.evaluations as f64 / size,
             cost_units: (work.evaluations + 2 * work.pull_backs) as f64 / size,
         }

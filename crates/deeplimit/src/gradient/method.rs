@@ -35,7 +35,7 @@ const TOLERANCE: f64 = 1e-3;
 const MOST_EVALUATIONS: usize = 4;
 
 const fn adjoint(predictor: Predictor, sweeps: Sweeps, refine: bool) -> Method {
-    Method::Adjoint(Adjoint { predictor, sweeps, refine, anchors: 1 })
+    Method::Adjoint(Adjoint { predictor, sweeps, refine, anchors: None, tolerance: None })
 }
 
 /// Every gradient method that a configuration can name, with its defaults.

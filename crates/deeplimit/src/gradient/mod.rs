@@ -12,6 +12,7 @@
 mod adjoint;
 mod backprop;
 mod certificate;
+mod certified;
 mod checkpoint;
 mod method;
 mod predictor;

@@ -53,6 +53,7 @@ impl<S: State> Prediction<S> {
         let mut combine = |terms: &[(f64, &S)]| out.set_combination(y, factor, terms);
         match self.kind {
             Predictor::Extrapolation(order) => {
+                let order = order.min(self.history.len());
                 let mut weight = -1.0;
                 let terms = (1..=order).zip(&self.history).map(|(j, deeper)| {
                     weight *= -((order + 1 - j) as f64) / j as f64;

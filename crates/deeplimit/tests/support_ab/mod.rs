@@ -178,6 +178,18 @@ impl Field for Refined {
         self.inner.open_anew(gradient)
     }
 
+    fn zero_part(&self, nodes: usize) -> Control<f64> {
+        self.inner.zero_part(nodes)
+    }
+
+    fn open_part<'g>(&self, part: &'g mut Control<f64>, first: usize) -> Self::Sink<'g> {
+        self.inner.open_part(part, first)
+    }
+
+    fn add_part(&self, part: &Control<f64>, first: usize, node: usize, to: &Self::Sink<'_>) {
+        self.inner.add_part(part, first, node, to);
+    }
+
     fn gradient_norm(&self, gradient: &Control<f64>) -> f64 {
         self.inner.gradient_norm(gradient)
     }

@@ -1,0 +1,128 @@
+//! Gradients within a tolerance: adjoints whose segments are accepted or walked again.
+//!
+//! A segment reaches from one anchor, an exact state, to the next. Its gradient is kept apart until
+//! the reconstruction has come to the anchor, where e, D and K tell how good it is (see
+//! [`Certificate`](super::Certificate)):
+//!
+//! ```text
+//! e + D + K ≤ tolerance     the gradient is added, and the walk goes on from the exact state
+//! otherwise, or not finite  it is thrown away; the segment is walked again from its anchor, with
+//!                           its steps stored, for the exact cotangent and gradient
+//! ```
+//!
+//! All of them are relative to the segment: no segment is off by more than its own share, so that the
+//! whole is not either. Beyond the anchors only the gradient of one segment is kept, and where one is
+//! walked again, its steps.
+
+use super::adjoint::{Adjoint, AdjointTape, Walk};
+use super::certificate::{larger, relative};
+use super::{Evidence, Turn, backprop};
+use crate::scheme::StepTape;
+use crate::{Field, Flow, State};
+use std::ops::Range;
+
+/// Increments from which the predictor starts after a segment that was walked again, at most: more
+/// than any of them looks back.
+const RELEARNED: usize = 8;
+
+/// [`pull_back`](super::GradientMethod::pull_back) of an adjoint with a tolerance.
+pub(super) fn pull_back<F: Field>(
+    adjoint: Adjoint,
+    tolerance: f64,
+    flow: &Flow<F>,
+    tape: AdjointTape<F::State>,
+    x_bar: &mut F::State,
+    sink: &F::Sink<'_>,
+    turn: &Turn<'_>,
+) -> Evidence {
+    let AdjointTape { end, tail, mut anchors, work } = tape;
+    let (field, shared) = (flow.field(), flow.scheme().shared_nodes());
+    let mut part = field.zero_part(longest(&anchors, flow.steps()) + shared);
+    let mut walk = Walk::new(adjoint, flow, end, tail, work);
+    let mut evidence = Evidence::of(field);
+    let mut stored: Vec<StepTape<F>> = Vec::new();
+    let mut entered = x_bar.clone();
+    let mut segment_end = flow.steps();
+    while let Some((start, exact)) = anchors.pop() {
+        let segment = start..segment_end;
+        entered.copy_from(x_bar);
+        let mut found = Evidence::of(field);
+        {
+            let to = field.open_part(&mut part, start);
+            for step in segment.clone().rev() {
+                walk.layer(step, x_bar, &to, None, &mut found);
+                if found.defect > tolerance || found.defect.is_nan() {
+                    break;
+                }
+            }
+        }
+        let again = exact.clone();
+        let error = walk.reset(exact);
+        let kink = found.kink_squared.map_or(0.0, |squared| {
+            relative(squared.sqrt(), field.gradient_norm(&part))
+        });
+        let certificate = relative(error, walk.squared()).sqrt() + found.defect + kink;
+        // Not a number is not within anything.
+        if certificate <= tolerance {
+            evidence.accept(&found);
+            evidence.anchors.push((start, error, walk.squared()));
+        } else {
+            x_bar.copy_from(&entered);
+            walk_again(&mut walk, again, segment.clone(), &mut stored, x_bar, &mut part);
+            evidence.anchors.push((start, 0.0, walk.squared()));
+            evidence.again += (segment.len() * x_bar.samples()) as u64;
+        }
+        for step in segment.clone().rev() {
+            let to = turn.due(step, sink).sink();
+            // The nodes that the step before has no more share in.
+            let nodes = if step + 1 == segment.end { step..step + 1 + shared } else { step..step + 1 };
+            for node in nodes {
+                field.add_part(&part, start, node, to);
+            }
+            turn.leave(step);
+        }
+        segment_end = start;
+    }
+    evidence.work = walk.stepper.work;
+    evidence
+}
+
+/// Steps of the longest segment.
+fn longest<S>(anchors: &[(usize, S)], steps: usize) -> usize {
+    let ends = anchors.iter().skip(1).map(|(layer, _)| *layer).chain([steps]);
+    anchors.iter().zip(ends).map(|((start, _), end)| end - start).max().unwrap_or(0)
+}
+
+/// The exact gradient of a segment, from its first state.
+fn walk_again<F: Field>(
+    walk: &mut Walk<'_, F>,
+    mut x: F::State,
+    segment: Range<usize>,
+    stored: &mut Vec<StepTape<F>>,
+    x_bar: &mut F::State,
+    part: &mut F::Gradient,
+) {
+    let field = walk.stepper.field();
+    let to = field.open_part(part, segment.start);
+    backprop::linearize(&mut walk.stepper, segment.clone(), &mut x, stored);
+    let stored = &mut stored[..segment.len()];
+    backprop::pull_back(&mut walk.stepper, segment, stored, x_bar, &to, &Turn::alone());
+    let states = stored.iter().map(StepTape::state).chain([&x]);
+    walk.relearn(&states.take(RELEARNED + 1).collect::<Vec<_>>());
+}
+
+impl Evidence {
+    /// No evidence yet, of a field.
+    pub(super) fn of<F: Field>(field: &F) -> Self {
+        Self { kink_squared: field.has_kink().then_some(0.0), ..Self::default() }
+    }
+
+    /// Takes in what a segment has shown whose gradient counts.
+    fn accept(&mut self, segment: &Self) {
+        self.defect = larger(self.defect, segment.defect);
+        self.stalled += segment.stalled;
+        if let (Some(sum), Some(more)) = (&mut self.kink_squared, segment.kink_squared) {
+            *sum += more;
+        }
+    }
+}
