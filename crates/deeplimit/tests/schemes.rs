@@ -60,7 +60,7 @@ fn the_step_with_minus_h_recovers_the_start_with_the_inverse_order() {
                 sweeps: Sweeps::Fixed(2 + sweeps),
                 refine: false,
                 anchors: None,
-                    tolerance: None,
+                tolerance: None,
             };
             let error = |steps: &usize| {
                 let flow = flow(&scheme, *steps);

@@ -93,6 +93,10 @@ impl Adjoint {
     }
 }
 
+/// How far from the linearisation point a tolerance looks for kinks, in distances of the
+/// reconstructed state, which is itself not the true one.
+const REACH: f64 = 2.0;
+
 /// x_N, the anchors, and the states that start the predictor: a number independent of depth.
 pub struct AdjointTape<S> {
     pub(super) end: S,
@@ -272,7 +276,17 @@ impl<'f, F: Field> Walk<'f, F> {
         }
         if let Some(sum) = &mut evidence.kink_squared {
             let (field, scheme) = (self.flow.field(), self.flow.scheme());
-            *sum += self.tape.kink_exposure(field, scheme, step, &self.y);
+            let truth = match self.adjoint.tolerance {
+                None => &self.y,
+                Some(_) => {
+                    // The true state may lie beyond the reconstructed one.
+                    let beyond = &mut self.increment;
+                    beyond.set_scaled(REACH, &self.y);
+                    beyond.add_scaled(1.0 - REACH, self.tape.state());
+                    beyond
+                }
+            };
+            *sum += self.tape.kink_exposure(field, scheme, step, truth);
         }
         if !self.adjoint.refine {
             self.y.copy_from(self.tape.state());

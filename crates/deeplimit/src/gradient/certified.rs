@@ -5,14 +5,16 @@
 //! [`Certificate`](super::Certificate)):
 //!
 //! ```text
-//! e + D + K ≤ tolerance     the gradient is added, and the walk goes on from the exact state
-//! otherwise, or not finite  it is thrown away; the segment is walked again from its anchor, with
-//!                           its steps stored, for the exact cotangent and gradient
+//! C + e + D + K ≤ tolerance   the gradient is added, and the walk goes on from the exact state
+//! otherwise, or not finite    it is thrown away; the segment is walked again from its anchor, with its
+//!                             steps stored
 //! ```
 //!
-//! All of them are relative to the segment: no segment is off by more than its own share, so that the
-//! whole is not either. Beyond the anchors only the gradient of one segment is kept, and where one is
-//! walked again, its steps.
+//! e, D and K are the segment's own. C = Σ (e + D · segment / depth) over the deeper segments that were
+//! accepted is what they may have done to the cotangent with which the segment is entered: without it
+//! one network in 500 was off by 12 times the tolerance, every segment by a little in the same
+//! direction. Beyond the anchors only the gradient of one segment is kept, and where one is walked
+//! again, its steps.
 
 use super::adjoint::{Adjoint, AdjointTape, Walk};
 use super::certificate::{larger, relative};
@@ -43,6 +45,8 @@ pub(super) fn pull_back<F: Field>(
     let mut stored: Vec<StepTape<F>> = Vec::new();
     let mut entered = x_bar.clone();
     let mut segment_end = flow.steps();
+    // What the segments that were accepted may have done to the cotangent.
+    let mut carried = 0.0;
     while let Some((start, exact)) = anchors.pop() {
         let segment = start..segment_end;
         entered.copy_from(x_bar);
@@ -58,13 +62,15 @@ pub(super) fn pull_back<F: Field>(
         }
         let again = exact.clone();
         let error = walk.reset(exact);
-        let kink = found.kink_squared.map_or(0.0, |squared| {
-            relative(squared.sqrt(), field.gradient_norm(&part))
-        });
-        let certificate = relative(error, walk.squared()).sqrt() + found.defect + kink;
+        let kink = found
+            .kink_squared
+            .map_or(0.0, |squared| relative(squared.sqrt(), field.gradient_norm(&part)));
+        let relative_error = relative(error, walk.squared()).sqrt();
+        let certificate = carried + relative_error + found.defect + kink;
         // Not a number is not within anything.
         if certificate <= tolerance {
             evidence.accept(&found);
+            carried += relative_error + found.defect * segment.len() as f64 / flow.steps() as f64;
             evidence.anchors.push((start, error, walk.squared()));
         } else {
             x_bar.copy_from(&entered);
@@ -75,7 +81,8 @@ pub(super) fn pull_back<F: Field>(
         for step in segment.clone().rev() {
             let to = turn.due(step, sink).sink();
             // The nodes that the step before has no more share in.
-            let nodes = if step + 1 == segment.end { step..step + 1 + shared } else { step..step + 1 };
+            let nodes =
+                if step + 1 == segment.end { step..step + 1 + shared } else { step..step + 1 };
             for node in nodes {
                 field.add_part(&part, start, node, to);
             }

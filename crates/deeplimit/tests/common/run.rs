@@ -11,7 +11,13 @@ use std::ops::Range;
 pub fn method(golden: &str) -> Method {
     let corrected = |evaluations, refine| {
         let sweeps = Sweeps::Fixed(evaluations);
-        Method::Adjoint(Adjoint { predictor: Predictor::None, sweeps, refine, anchors: None, tolerance: None })
+        Method::Adjoint(Adjoint {
+            predictor: Predictor::None,
+            sweeps,
+            refine,
+            anchors: None,
+            tolerance: None,
+        })
     };
     match golden {
         "C1_euler" | "C1" | "rev" => corrected(2, false),
