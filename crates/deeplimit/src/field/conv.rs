@@ -47,6 +47,31 @@ pub struct ConvTape<R> {
     z_bar: Buffer<R>,
     a_bar: Buffer<R>,
     gradient: Buffer<R>,
+    /// What the cotangent was multiplied with, which the outer convolution's gradient still lacks.
+    factor: R,
+}
+
+/// The cotangent of f, and that of x, to which its pull-back is added.
+enum Bars<'a, R> {
+    Apart(&'a [R], &'a mut [R]),
+    /// One takes the place of the other.
+    InPlace(&'a mut [R]),
+}
+
+impl<R> Bars<'_, R> {
+    fn of_f(&self) -> &[R] {
+        match self {
+            Self::Apart(bar, _) => bar,
+            Self::InPlace(bar) => bar,
+        }
+    }
+
+    fn of_x(&mut self) -> &mut [R] {
+        match self {
+            Self::Apart(_, bar) => bar,
+            Self::InPlace(bar) => bar,
+        }
+    }
 }
 
 impl Conv {
@@ -123,6 +148,52 @@ impl Conv {
             });
         });
     }
+
+    /// Pulls a cotangent, times a factor, back, strip by strip. A strip of the cotangent is not read
+    /// any more when that of x is written, so that both may be the same.
+    fn walk_back<R: Real>(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        tape: &mut ConvTape<R>,
+        factor: R,
+        mut bars: Bars<'_, R>,
+        with_gradient: bool,
+    ) {
+        tape.factor = factor;
+        let ConvTape { z, a, z_bar, a_bar, gradient, .. } = tape;
+        let (hidden, samples, x) = (self.inner.outputs(), x.rows(), x.columns());
+        a_bar.resize(samples * self.hidden_width());
+        z_bar.resize(samples * self.hidden_width());
+        let sizes = theta.iter().map(|kind| if with_gradient { kind.len() } else { 0 });
+        gradient.resize(sizes.sum());
+        gradient.fill(R::zero());
+        let z = if self.activation.needs_argument() { &z[..] } else { &a[..] };
+        R::with_scratch(theta[2].len(), |outer| {
+            vector::set_scaled(outer, factor, theta[2]);
+            self.outer.ready_transposed(outer, |outer| {
+                self.inner.ready_transposed(theta[0], |inner| {
+                    for (strip, behind) in self.strips() {
+                        outer.rows(Start::Zero, bars.of_f(), a_bar, samples, strip.clone());
+                        for part in self.parts(hidden, strip.clone(), samples) {
+                            let z = &z[part.clone()];
+                            let a = if a.is_empty() { z } else { &a[part.clone()] };
+                            let (g, out) = (&a_bar[part.clone()], &mut z_bar[part]);
+                            self.activation.pull_back(z, a, g, out);
+                        }
+                        if with_gradient {
+                            let [w1, b1, w2, b2] = split(gradient, theta);
+                            let (rows, to) = (strip.clone(), [w1, b1]);
+                            self.inner.add_gradients_of_rows(z_bar, x, to, samples, rows);
+                            let (seen, to) = (self.hidden(z, a), [w2, b2]);
+                            self.outer.add_gradients_of_rows(bars.of_f(), seen, to, samples, strip);
+                        }
+                        inner.rows(Start::Add, &z_bar[..], bars.of_x(), samples, behind);
+                    }
+                });
+            });
+        });
+    }
 }
 
 impl<R: Real> Layer<R> for Conv {
@@ -156,11 +227,12 @@ impl<R: Real> Layer<R> for Conv {
             z_bar,
             a_bar,
             gradient,
+            factor: R::one(),
         }
     }
 
     fn tape_bytes(&self, tape: &ConvTape<R>) -> usize {
-        let ConvTape { z, a, z_bar, a_bar, gradient } = tape;
+        let ConvTape { z, a, z_bar, a_bar, gradient, .. } = tape;
         [z, a, z_bar, a_bar, gradient].map(|v| size_of_val(&v[..])).iter().sum()
     }
 
@@ -188,35 +260,22 @@ impl<R: Real> Layer<R> for Conv {
         x_bar: &mut Rows<R>,
         with_gradient: bool,
     ) {
-        let ConvTape { z, a, z_bar, a_bar, gradient } = tape;
-        let (hidden, samples) = (self.inner.outputs(), x.rows());
-        let (x, bar, x_bar) = (x.columns(), cotangent.columns(), x_bar.columns_mut());
-        a_bar.resize(samples * self.hidden_width());
-        z_bar.resize(samples * self.hidden_width());
-        let sizes = theta.iter().map(|kind| if with_gradient { kind.len() } else { 0 });
-        gradient.resize(sizes.sum());
-        gradient.fill(R::zero());
-        let z = if self.activation.needs_argument() { &z[..] } else { &a[..] };
-        self.outer.ready_transposed(theta[2], |outer| {
-            self.inner.ready_transposed(theta[0], |inner| {
-                for (strip, behind) in self.strips() {
-                    outer.rows(Start::Zero, bar, a_bar, samples, strip.clone());
-                    for part in self.parts(hidden, strip.clone(), samples) {
-                        let z = &z[part.clone()];
-                        let a = if a.is_empty() { z } else { &a[part.clone()] };
-                        let (g, out) = (&a_bar[part.clone()], &mut z_bar[part]);
-                        self.activation.pull_back(z, a, g, out);
-                    }
-                    if with_gradient {
-                        let [w1, b1, w2, b2] = split(gradient, theta);
-                        let (rows, seen) = (strip.clone(), self.hidden(z, a));
-                        self.inner.add_gradients_of_rows(z_bar, x, [w1, b1], samples, rows.clone());
-                        self.outer.add_gradients_of_rows(bar, seen, [w2, b2], samples, rows);
-                    }
-                    inner.rows(Start::Add, &z_bar[..], x_bar, samples, behind);
-                }
-            });
-        });
+        let bars = Bars::Apart(cotangent.columns(), x_bar.columns_mut());
+        self.walk_back(theta, x, tape, R::one(), bars, with_gradient);
+    }
+
+    /// h goes into the weights that a cotangent passes first, and into the gradient of the outer
+    /// convolution when it is added: no state is scaled.
+    fn pull_back_step(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        tape: &mut ConvTape<R>,
+        h: f64,
+        [a, _]: [&mut Rows<R>; 2],
+        with_gradient: bool,
+    ) {
+        self.walk_back(theta, x, tape, R::of(h), Bars::InPlace(a.columns_mut()), with_gradient);
     }
 
     fn add_gradient(
@@ -227,9 +286,10 @@ impl<R: Real> Layer<R> for Conv {
         gradient: &mut NodeGradient<'_, R>,
     ) {
         let mut found = &tape.gradient[..];
-        for total in gradient {
+        let factors = [R::one(), R::one(), tape.factor, tape.factor];
+        for (total, factor) in gradient.iter_mut().zip(factors) {
             let (part, rest) = found.split_at(total.len());
-            vector::add_scaled(total, R::one(), part);
+            vector::add_scaled(total, factor, part);
             found = rest;
         }
     }
@@ -378,6 +438,18 @@ mod tests {
                 conv.add_gradient(&x, &tape, &bar, &mut slots);
                 for (kind, (found, expected)) in kinds.iter().zip(found.iter().zip(&gradient)) {
                     close(kind.name, found, expected);
+                }
+                let (mut a, mut scratch) = (bar.clone(), bar.clone());
+                let states = [&mut a, &mut scratch];
+                conv.pull_back_step(&theta, &x, &mut tape, 0.25, states, true);
+                x_bar.add_to(0.25, &bar);
+                close("the cotangent of a step", a.columns(), x_bar.columns());
+                found.iter_mut().for_each(|kind| kind.fill(0.0));
+                let mut slots: Vec<&mut [f64]> = found.iter_mut().map(Vec::as_mut_slice).collect();
+                conv.add_gradient(&x, &tape, &scratch, &mut slots);
+                for (kind, (found, expected)) in kinds.iter().zip(found.iter().zip(&gradient)) {
+                    let scaled: Vec<f64> = expected.iter().map(|value| 0.25 * value).collect();
+                    close(kind.name, found, &scaled);
                 }
                 conv.linearize_step(&theta, &x, 0.25, &mut out, &mut tape);
                 f.add_to(0.25, &x);

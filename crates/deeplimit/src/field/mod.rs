@@ -124,6 +124,21 @@ pub trait Field: Sync {
         gradient: Option<Due<'_, Self::Sink<'_>>>,
     );
 
+    /// [`pull_back`](Field::pull_back) of a step x + h f(x): `a += h Jᵀ a`, and the gradient of the
+    /// cotangent h a. `scratch` may be left with anything.
+    fn pull_back_step(
+        &self,
+        position: Position,
+        x: &Self::State,
+        tape: &mut Self::Tape,
+        h: f64,
+        [a, scratch]: [&mut Self::State; 2],
+        gradient: Option<Due<'_, Self::Sink<'_>>>,
+    ) {
+        scratch.set_scaled(h, a);
+        self.pull_back(position, x, tape, scratch, a, gradient);
+    }
+
     /// Zeros in the shape of the gradient.
     fn zero_gradient(&self) -> Self::Gradient;
 

@@ -64,6 +64,21 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         with_gradient: bool,
     );
 
+    /// [`pull_back`](Layer::pull_back) of a step x + h f(x): `a += h Jᵀ a`, for the cotangent h a. Leaves
+    /// in `scratch` what [`add_gradient`](Layer::add_gradient) wants as cotangent.
+    fn pull_back_step(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        tape: &mut Self::Tape,
+        h: f64,
+        [a, scratch]: [&mut Rows<R>; 2],
+        with_gradient: bool,
+    ) {
+        scratch.set_scaled(h, a);
+        self.pull_back(theta, x, tape, scratch, a, with_gradient);
+    }
+
     /// After a pull-back of the same cotangent: `gradient += (∂f/∂θ)ᵀ cotangent`.
     fn add_gradient(
         &self,
@@ -231,6 +246,28 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         if let Some(due) = gradient {
             let add = |gradient: &mut NodeGradient<'_, R>| {
                 self.layer.add_gradient(x, tape, cotangent, gradient);
+            };
+            due.sink().add(position, add);
+        }
+    }
+
+    fn pull_back_step(
+        &self,
+        position: Position,
+        x: &Rows<R>,
+        tape: &mut L::Tape,
+        h: f64,
+        [a, scratch]: [&mut Rows<R>; 2],
+        gradient: Option<Due<'_, Sink<'_, R>>>,
+    ) {
+        self.fetch(position.node.wrapping_sub(1));
+        with_theta(&self.control, position, |theta| {
+            let states = [a, &mut *scratch];
+            self.layer.pull_back_step(theta, x, tape, h, states, gradient.is_some());
+        });
+        if let Some(due) = gradient {
+            let add = |gradient: &mut NodeGradient<'_, R>| {
+                self.layer.add_gradient(x, tape, scratch, gradient);
             };
             due.sink().add(position, add);
         }

@@ -263,8 +263,12 @@ impl<'f, F: Field> Stepper<'f, F> {
     ) {
         let h = if tape.backward { -self.h } else { self.h };
         if self.scheme.is_one_slope() {
-            self.bars[0].set_scaled(h, a);
-            return self.pull_back_slope(step, tape, a, gradient);
+            let position = self.scheme.position_of(step, 0, tape.backward);
+            let (point, layer) = (&tape.points[0], &mut tape.tapes[0]);
+            let states = [a, &mut self.bars[0]];
+            self.field.pull_back_step(position, point, layer, h, states, gradient);
+            self.work.pull_backs += self.samples;
+            return;
         }
         self.pull_back_stages(step, tape, h, a, gradient);
         for bar in &self.bars[..self.scheme.stages()] {
