@@ -75,7 +75,7 @@ impl Walk {
         let width = self.width;
         self.logarithmic_norms += h * jacobian.logarithmic_norm(-1.0);
         let step = identity(width).into_iter().zip(jacobian.values()).map(|(i, j)| i + h * j);
-        let Some(inverse) = inverse(step.collect(), width) else {
+        let Some(inverse) = inverse(&step.collect::<Vec<_>>(), width) else {
             self.steps = f64::INFINITY;
             self.scale = f64::INFINITY;
             return;
@@ -105,9 +105,10 @@ fn identity(width: usize) -> Vec<f64> {
 
 /// The inverse of a square matrix by elimination with pivots (Gauss, Jordan); none where a pivot
 /// vanishes.
-fn inverse(matrix: Vec<f64>, width: usize) -> Option<Vec<f64>> {
+fn inverse(matrix: &[f64], width: usize) -> Option<Vec<f64>> {
     // Rows of [matrix | identity], made to [identity | inverse].
-    let pairs = matrix.chunks_exact(width.max(1)).zip(identity(width).chunks_exact(width.max(1)));
+    let identity = identity(width);
+    let pairs = matrix.chunks_exact(width.max(1)).zip(identity.chunks_exact(width.max(1)));
     let mut rows: Vec<Vec<f64>> = pairs.map(|(left, right)| [left, right].concat()).collect();
     for column in 0..width {
         let size = |row: &usize| rows[*row][column].abs();
@@ -152,7 +153,7 @@ mod tests {
     fn inverses_undo_and_singular_matrices_have_none() {
         for width in [1, 2, 3, 7] {
             let matrix: Vec<f64> = (0..width * width).map(|i| uniform(4, i as u64)).collect();
-            let inverse = inverse(matrix.clone(), width).expect("a regular matrix");
+            let inverse = inverse(&matrix, width).expect("a regular matrix");
             let mut product = vec![0.0; width * width];
             let left = Matrix::new(&matrix, width, width);
             multiply(&mut product, Start::Zero, left, &inverse, width);
@@ -161,14 +162,14 @@ mod tests {
                 assert!((found - expected).abs() < 1e-12, "width {width}: {found}");
             }
         }
-        assert_eq!(inverse(vec![0.0, 2.0, 4.0, 0.0], 2), Some(vec![0.0, 0.25, 0.5, 0.0]));
-        assert_eq!(inverse(vec![1.0, 2.0, 2.0, 4.0], 2), None);
-        assert_eq!(inverse(vec![], 0), Some(vec![]));
+        assert_eq!(inverse(&[0.0, 2.0, 4.0, 0.0], 2), Some(vec![0.0, 0.25, 0.5, 0.0]));
+        assert_eq!(inverse(&[1.0, 2.0, 2.0, 4.0], 2), None);
+        assert_eq!(inverse(&[], 0), Some(vec![]));
     }
 
     #[test]
     fn a_diagonal_network_amplifies_by_its_strongest_contraction() {
-        let (layers, h) = (1000, 1e-3);
+        let (layers, h) = (1000, 1e-3_f64);
         let flow = constant(&[-900.0, 0.0, 0.0, 3.0], 2, layers);
         let found = measured(&flow, 2);
         // The steps' factors 1/(1 − 0.9) multiply to 10^1000, beyond the numbers of a computer.

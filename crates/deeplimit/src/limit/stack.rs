@@ -121,7 +121,7 @@ impl<'c, R: Real> DepthStack<'c, R> {
                 let entry = |i: usize| rows.iter().map(|(f, row)| f * row[i].wide()).sum::<f64>();
                 (0..length).map(|i| entry(i).powi(2)).sum::<f64>()
             };
-            self.parts.iter().map(square).sum()
+            self.parts.iter().map(square).sum::<f64>()
         })
     }
 
