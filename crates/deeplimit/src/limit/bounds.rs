@@ -45,9 +45,9 @@ pub struct Bounds {
     pub smoothness_free: f64,
 }
 
-/// The bounds hold for residual networks, x_{n+1} = x_n + h f_n(x_n), alone.
+/// Bounds and gaps are about residual networks, x_{n+1} = x_n + h f_n(x_n), alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no error bounds for a flow with scheme {scheme}; they hold for scheme euler")]
+#[error("no bounds or gaps for a flow with scheme {scheme}; they are about scheme euler")]
 pub struct NotEuler {
     /// The flow's scheme.
     pub scheme: &'static str,

@@ -14,6 +14,11 @@
 //! where the weights jump from layer to layer; the weight interpolant is near only where they vary
 //! smoothly. Weights that grow like √N ("diffusive") have neither.
 //!
+//! What can be told without an ODE: [`DepthSlopes`] and [`Roughness`] tell the [`Regime`] of weights
+//! from their variation in depth, over a family of networks or in a single one; [`Gaps`] compare a
+//! network with neighbours of its own weights; [`Amplification`] is what happens to errors on the
+//! way back.
+//!
 //! # Example
 //! ```
 //! use deeplimit::limit::{Bounds, Interpolant, NeuralOde};
@@ -29,10 +34,20 @@
 //! # Ok::<(), deeplimit::limit::NotEuler>(())
 //! ```
 
+mod amplification;
 mod bounds;
+mod estimators;
 mod ode;
+mod scaling;
+mod slope;
 mod spectral;
+mod stack;
 
+pub use amplification::Amplification;
 pub use bounds::{Bounds, NotEuler};
+pub use estimators::Gaps;
 pub use ode::{Interpolant, NeuralOde};
-pub use spectral::{Jacobian, LipschitzLayer, lipschitz_bound, spectral_norm};
+pub use scaling::{DepthFeatures, DepthSlopes, Regime, Roughness};
+pub use slope::Slope;
+pub use spectral::{Jacobian, LipschitzLayer, lipschitz_bound, logarithmic_norm, spectral_norm};
+pub use stack::{DepthStack, ScalingError};

@@ -1,4 +1,4 @@
-//! Spectral norms: of matrices, of a field's Jacobians, and of layers for certain.
+//! Spectral and logarithmic norms: of matrices, of a field's Jacobians, and of layers for certain.
 
 use crate::control::Position;
 use crate::field::{Dense, Layer, Linear, Mlp, Stacked};
@@ -41,6 +41,24 @@ pub fn spectral_norm<R: Real>(matrix: &[R], columns: usize) -> f64 {
     scale * (log_norm / 2.0).exp()
 }
 
+/// The logarithmic norm μ₂(A) = λ_max((A + Aᵀ)/2) of a row-major square matrix: solutions of
+/// x' = A x grow at most like e^{μ₂ t} (Dahlquist 1958).
+///
+/// With S = (A + Aᵀ)/2 and c = ‖S‖ (Frobenius) S + c I has no negative eigenvalue, so that
+/// λ_max(S) = ‖S + c I‖₂ − c. The error is some roundings of c.
+///
+/// # Panics
+/// If the matrix is not `[width, width]`.
+pub fn logarithmic_norm<R: Real>(matrix: &[R], width: usize) -> f64 {
+    assert_eq!(matrix.len(), width * width, "a logarithmic norm of a square matrix");
+    let at = |row: usize, column: usize| matrix[row * width + column].wide();
+    let symmetric = |i: usize| (at(i / width, i % width) + at(i % width, i / width)) / 2.0;
+    let mut shifted: Vec<f64> = (0..width * width).map(symmetric).collect();
+    let shift = shifted.iter().map(|v| v * v).sum::<f64>().sqrt();
+    shifted.iter_mut().step_by(width + 1).for_each(|diagonal| *diagonal += shift);
+    spectral_norm(&shifted, width) - shift
+}
+
 /// The Jacobian ∂f/∂x of one sample, as a dense matrix.
 ///
 /// Built by pulling back the `width` unit cotangents in one batch, so it costs `width` times the
@@ -80,6 +98,18 @@ impl Jacobian {
     /// ‖J‖₂.
     pub fn spectral_norm(&self) -> f64 {
         spectral_norm(&self.values, self.width)
+    }
+
+    /// μ₂(factor · J): with the factor 1 how fast neighbouring solutions can part, with −1 how fast
+    /// they can on the way back.
+    pub fn logarithmic_norm(&self, factor: f64) -> f64 {
+        let scaled: Vec<f64> = self.values.iter().map(|v| factor * v).collect();
+        logarithmic_norm(&scaled, self.width)
+    }
+
+    /// Row by row.
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values
     }
 }
 
@@ -148,6 +178,22 @@ mod tests {
         close(&[1.0, 1.0, 0.0, 1.0], 2, (1.0 + 5f64.sqrt()) / 2.0);
         close(&[3e-170, 4e-170], 2, 5e-170); // Squares below the smallest number.
         assert!(spectral_norm(&[f64::NAN, 1.0], 2).is_nan());
+    }
+
+    #[test]
+    fn logarithmic_norms_of_known_matrices_are_exact_to_rounding_of_their_size() {
+        let close = |matrix: &[f64], width, expected: f64| {
+            let norm = logarithmic_norm(matrix, width);
+            let size = matrix.iter().map(|v| v * v).sum::<f64>().sqrt();
+            assert!((norm - expected).abs() <= 1e-14 * size, "{norm} {expected}");
+        };
+        close(&[-3.0], 1, -3.0);
+        close(&[0.0; 9], 3, 0.0);
+        close(&[0.0, 5.0, -5.0, 0.0], 2, 0.0); // A rotation.
+        close(&[-2.0, 0.0, 0.0, -7.0], 2, -2.0);
+        close(&[-2.0, 6.0, 0.0, -2.0], 2, 1.0); // Decays, but not at first.
+        close(&[1.0, 2.0, 2.0, 1.0], 2, 3.0);
+        assert!(logarithmic_norm(&[f64::NAN], 1).is_nan());
     }
 
     #[test]
