@@ -159,6 +159,7 @@ fn impossible_combinations_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     for (setting, part) in [
         ("gradient.segments=3", "gradient.segments means nothing"),
+        ("gradient.slots=3", "gradient.slots means nothing"),
         ("gradient.method=backprob", "backprop"),
         ("network.stage.0.transition={kind=\"conv\",channels=4,kernel=9}", "kernel"),
         ("network.stage.0.scheme=eulr", "euler"),

@@ -51,6 +51,7 @@ fn checkpointing_with_any_number_of_segments_is_backprop() {
             for segments in [None, Some(1), Some(2), Some(3), Some(5), Some(16), Some(99)] {
                 let method = Method::Checkpoint(Checkpoint {
                     segments: segments.and_then(NonZeroUsize::new),
+                    slots: None,
                 });
                 let what = format!("{scheme}, {steps} steps, {segments:?} segments");
                 assert_exact(

@@ -41,6 +41,7 @@ pub struct Config {
 /// | `tolerance` | 1e-3 | distance at which `adjoint-adaptive` stops evaluating | 1e-6 ≤ tolerance < 1 |
 /// | `anchors` | 1 | states kept to check and reset the reconstruction | 1 to the depth |
 /// | `segments` | √depth | segments of `checkpoint` | 1 to the depth |
+/// | `slots` | none | most states that `checkpoint` keeps, instead of segments | 1 to the depth |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradientConfig {
@@ -52,12 +53,14 @@ pub struct GradientConfig {
     pub anchors: Option<NonZeroUsize>,
     /// Only for `checkpoint`.
     pub segments: Option<NonZeroUsize>,
+    /// Only for `checkpoint`, without `segments`.
+    pub slots: Option<NonZeroUsize>,
 }
 
 impl Default for GradientConfig {
     fn default() -> Self {
         let method = "adjoint-adaptive".to_owned();
-        Self { method, tolerance: None, anchors: None, segments: None }
+        Self { method, tolerance: None, anchors: None, segments: None, slots: None }
     }
 }
 
@@ -180,9 +183,11 @@ impl GradientConfig {
     /// # Errors
     /// If the method is unknown, or a setting does not belong to it.
     pub fn check(&self, depth: usize) -> Result<Method, ConfigError> {
-        for (key, count) in
-            [("gradient.anchors", self.anchors), ("gradient.segments", self.segments)]
-        {
+        for (key, count) in [
+            ("gradient.anchors", self.anchors),
+            ("gradient.segments", self.segments),
+            ("gradient.slots", self.slots),
+        ] {
             if let Some(count) = count.filter(|count| count.get() > depth) {
                 return out_of_range(key, count, "at most the depth of the shallowest flow");
             }
@@ -199,8 +204,21 @@ impl GradientConfig {
             return out_of_range("gradient.tolerance", tolerance, "1e-6 ≤ tolerance < 1");
         }
         let method: Method = self.method.parse()?;
-        if self.segments.is_some() && !matches!(method, Method::Checkpoint(_)) {
-            return unused("gradient.segments", "use method = \"checkpoint\" or leave it out");
+        if !matches!(method, Method::Checkpoint(_)) {
+            for (key, count) in
+                [("gradient.segments", self.segments), ("gradient.slots", self.slots)]
+            {
+                if count.is_some() {
+                    return unused(key, "use method = \"checkpoint\" or leave it out");
+                }
+            }
+        }
+        if let (Some(_), Some(segments)) = (self.slots, self.segments) {
+            return Err(ConfigError::Unused {
+                key: "gradient.slots",
+                beside: format!("gradient.segments = {segments}"),
+                instead: "slots and segments are two schedules: leave one of them out",
+            });
         }
         if self.anchors.is_some() && !matches!(method, Method::Adjoint(_)) {
             return unused("gradient.anchors", "use one of the adjoints or leave it out");
@@ -213,7 +231,9 @@ impl GradientConfig {
         }
         Ok(match method {
             Method::Backprop(_) => Method::Backprop(Backprop),
-            Method::Checkpoint(_) => Method::Checkpoint(Checkpoint { segments: self.segments }),
+            Method::Checkpoint(_) => {
+                Method::Checkpoint(Checkpoint { segments: self.segments, slots: self.slots })
+            }
             Method::Adjoint(mut adjoint) => {
                 adjoint.anchors = self.anchors.map_or(adjoint.anchors, NonZeroUsize::get);
                 if let (Sweeps::UntilWithin { tolerance, .. }, Some(asked)) =
@@ -297,6 +317,36 @@ impl TrainConfig {
                 .with_gamma(0.1)
                 .init()
                 .expect("the rate was checked"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<Method, String> {
+        let config: GradientConfig = toml::from_str(text).expect("a configuration");
+        config.check(16).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn slots_go_to_checkpoint_and_are_refused_by_name_elsewhere() {
+        let eight = Checkpoint { segments: None, slots: NonZeroUsize::new(8) };
+        let found = check("method = 'checkpoint'\nslots = 8");
+        assert_eq!(found, Ok(Method::Checkpoint(eight)));
+        for (text, parts) in [
+            ("method = 'backprop'\nslots = 8", ["gradient.slots", "\"backprop\""]),
+            ("method = 'P1C2'\nslots = 8", ["gradient.slots", "\"P1C2\""]),
+            ("slots = 8", ["gradient.slots", "\"adjoint-adaptive\""]),
+            ("method = 'checkpoint'\nslots = 17", ["gradient.slots = 17", "depth"]),
+            (
+                "method = 'checkpoint'\nslots = 8\nsegments = 3",
+                ["gradient.slots", "gradient.segments = 3"],
+            ),
+        ] {
+            let error = check(text).expect_err(text);
+            assert!(parts.iter().all(|part| error.contains(part)), "{text}: {error}");
         }
     }
 }

@@ -47,8 +47,8 @@ pub const REGISTRY: [Entry; 7] = [
     },
     Entry {
         name: "checkpoint",
-        summary: "keeps the states at segment starts; exact",
-        method: Method::Checkpoint(Checkpoint { segments: None }),
+        summary: "keeps some states, walks to the others again; exact",
+        method: Method::Checkpoint(Checkpoint { segments: None, slots: None }),
     },
     Entry {
         name: "adjoint-published",

@@ -15,6 +15,7 @@ mod certificate;
 mod checkpoint;
 mod method;
 mod predictor;
+mod revolve;
 mod turn;
 
 pub use adjoint::{Adjoint, AdjointTape, Passage, Sweeps};
