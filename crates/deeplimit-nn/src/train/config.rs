@@ -1,7 +1,7 @@
 //! The configuration of a run, and its check.
 
 use crate::data::{Augment, Options};
-use crate::network::NetworkConfig;
+use crate::network::{NetworkConfig, NetworkPlan};
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -11,7 +11,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 use deeplimit::Method;
-use deeplimit::gradient::{Backprop, Checkpoint, Sweeps};
+use deeplimit::gradient::{Backprop, Checkpoint, Misfit, Reversible, Sweeps};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 
@@ -164,6 +164,21 @@ pub enum ConfigError {
         /// What to do.
         instead: &'static str,
     },
+    /// The gradient method does not walk a flow's steps back.
+    #[error(
+        "gradient.method = {method:?} does not go with network.stage.{stage}.scheme = {scheme:?}; \
+         {instead}"
+    )]
+    Misfit {
+        /// The method, as it was named.
+        method: String,
+        /// Index of the stage.
+        stage: usize,
+        /// Its scheme.
+        scheme: String,
+        /// What to do.
+        instead: String,
+    },
     /// The gradient method is unknown.
     #[error("gradient.method: {0}")]
     Method(#[from] deeplimit::gradient::UnknownMethod),
@@ -231,6 +246,7 @@ impl GradientConfig {
         }
         Ok(match method {
             Method::Backprop(_) => Method::Backprop(Backprop),
+            Method::Reversible(_) => Method::Reversible(Reversible),
             Method::Checkpoint(_) => {
                 Method::Checkpoint(Checkpoint { segments: self.segments, slots: self.slots })
             }
@@ -244,6 +260,21 @@ impl GradientConfig {
                 Method::Adjoint(adjoint)
             }
         })
+    }
+}
+
+impl GradientConfig {
+    /// Checks that a method of this configuration walks all flows of a network back.
+    ///
+    /// # Errors
+    /// [`ConfigError::Misfit`], which names the method, and the stage with its scheme.
+    pub fn check_flows(&self, method: &Method, plan: &NetworkPlan) -> Result<(), ConfigError> {
+        for (stage, plan) in plan.stages.iter().enumerate() {
+            method.fits(&plan.scheme).map_err(|Misfit { scheme, instead, .. }| {
+                ConfigError::Misfit { method: self.method.clone(), stage, scheme, instead }
+            })?;
+        }
+        Ok(())
     }
 }
 

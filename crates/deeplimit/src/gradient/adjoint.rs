@@ -211,7 +211,7 @@ impl Adjoint {
             stepper.pull_back(step, &mut step_tape, x_bar, Some(turn.due(step, sink)));
             turn.leave(step);
             if let Some(sum) = &mut evidence.kink_squared {
-                *sum += step_tape.kink_exposure(field, flow.scheme(), step, &y);
+                *sum += step_tape.kink_exposure(field, stepper.scheme(), step, &y);
             }
             if !self.refine {
                 y.copy_from(step_tape.state());

@@ -50,7 +50,7 @@ pub struct Bounds {
 #[error("no error bounds for a flow with scheme {scheme}; they hold for scheme euler")]
 pub struct NotEuler {
     /// The flow's scheme.
-    pub scheme: &'static str,
+    pub scheme: String,
 }
 
 impl Bounds {
@@ -66,8 +66,8 @@ impl Bounds {
         x0: &Rows<R>,
         substeps: usize,
     ) -> Result<Self, NotEuler> {
-        if *flow.scheme() != Scheme::EULER {
-            return Err(NotEuler { scheme: flow.scheme().name() });
+        if *flow.scheme() != Scheme::EULER.into() {
+            return Err(NotEuler { scheme: flow.scheme().to_string() });
         }
         let (layers, h) = (flow.steps(), flow.h());
         let ode = NeuralOde::new(flow, Interpolant::Function).with_substeps(substeps);
