@@ -1,6 +1,8 @@
 //! The command, run as a user runs it.
 
 use assert_cmd::Command;
+use deeplimit::Scheme;
+use deeplimit::gradient::{Entry, REGISTRY};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -159,6 +161,11 @@ fn impossible_combinations_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     for (setting, part) in [
         ("gradient.segments=3", "gradient.segments means nothing"),
+        ("gradient.slots=3", "gradient.slots means nothing"),
+        ("network.stage.0.scheme=leapfrog", "gradient.method = \"adjoint-adaptive\""),
+        ("network.stage.0.scheme=leapfrog", "network.stage.0.scheme = \"leapfrog\""),
+        ("gradient.method=reversible", "gradient.method = \"reversible\""),
+        ("gradient.method=reversible", "network.stage.0.scheme = \"euler\""),
         ("gradient.method=backprob", "backprop"),
         ("network.stage.0.transition={kind=\"conv\",channels=4,kernel=9}", "kernel"),
         ("network.stage.0.scheme=eulr", "euler"),
@@ -222,7 +229,11 @@ fn gradcheck_prints_a_row_a_method_with_every_field() {
     assert!(output.status.success());
     let rows = json(&output.stdout);
     let rows = rows.as_array().expect("an array");
-    assert_eq!(rows.len(), deeplimit::gradient::REGISTRY.len());
+    let fit = |entry: &&Entry| entry.method.fits(&Scheme::EULER.into()).is_ok();
+    let names: Vec<&str> = REGISTRY.iter().filter(fit).map(|entry| entry.name).collect();
+    assert_eq!(names.len(), REGISTRY.len() - 1, "all but reversible");
+    let found: Vec<&str> = rows.iter().filter_map(|row| row["method"].as_str()).collect();
+    assert_eq!(found, names);
     for row in rows {
         for field in [
             "method",
@@ -245,6 +256,14 @@ fn gradcheck_prints_a_row_a_method_with_every_field() {
     }
     assert_eq!(rows[0]["gradient_error"], 0.0);
     assert_eq!(rows[0]["cost_units"], 3.0);
+}
+
+#[test]
+fn gradcheck_refuses_a_method_that_does_not_go_with_the_scheme() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = deeplimit(folder.path());
+    command.args(["gradcheck", "--scheme", "heun", "--method", "reversible"]);
+    refused(command, &["reversible", "heun steps", "leapfrog"]);
 }
 
 /// Slope of the gradient error in the depth, from 64 to 512, beside theory (orders of P_kC_m).

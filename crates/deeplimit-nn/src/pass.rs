@@ -12,7 +12,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use deeplimit::gradient::MethodTape;
-use deeplimit::{Bytes, Certificate, Flow, Method, Recording, Scheme};
+use deeplimit::{AnyScheme, Bytes, Certificate, Flow, Method, Recording};
 
 /// A flow of blocks, ready for one training step.
 pub struct FlowPass<M: Residual<D>, const D: usize> {
@@ -33,13 +33,17 @@ impl<M: Residual<D>, const D: usize> FlowPass<M, D> {
     ///
     /// # Errors
     /// Those of [`Blocks::new`].
-    pub fn new(blocks: &[M], scheme: Scheme, x0: &Tensor<D>) -> Result<Self, BlockError> {
+    pub fn new(
+        blocks: &[M],
+        scheme: impl Into<AnyScheme>,
+        x0: &Tensor<D>,
+    ) -> Result<Self, BlockError> {
         let blocks = Blocks::new(blocks.to_vec(), x0)?;
         Ok(Self { flow: Flow::new(blocks, scheme) })
     }
 
     /// A flow through blocks that have been checked in an earlier step.
-    pub fn trusted(blocks: &[M], scheme: Scheme) -> Self {
+    pub fn trusted(blocks: &[M], scheme: impl Into<AnyScheme>) -> Self {
         Self { flow: Flow::new(Blocks::trusted(blocks.to_vec()), scheme) }
     }
 
@@ -50,6 +54,9 @@ impl<M: Residual<D>, const D: usize> FlowPass<M, D> {
 
     /// Walks the flow without a graph; the x_N returned is a new leaf to build the rest of the
     /// loss on.
+    ///
+    /// # Panics
+    /// If the method does not walk the scheme's steps back (see [`Method::fits`]).
     pub fn forward(self, method: &Method, x0: Tensor<D>) -> (Tensor<D>, Pass<M, D>) {
         let (end, recording) = self.flow.record(method, &TensorState(x0.clone().inner()));
         let end = Tensor::from_inner(end.0).require_grad();

@@ -1,24 +1,27 @@
 //! The flow x_0 → x_N: field + control + scheme.
 
 use crate::Field;
-use crate::scheme::{Scheme, Stepper};
+use crate::scheme::reversible::{AnyReversible, Reversible, Slope};
+use crate::scheme::{AnyScheme, Stepper};
 
 /// Field + control + scheme: the map x_0 → x_N.
 #[derive(Clone, Debug)]
 pub struct Flow<F> {
     field: F,
-    scheme: Scheme,
+    scheme: AnyScheme,
     steps: usize,
     h: f64,
     tile: Option<usize>,
 }
 
 impl<F: Field> Flow<F> {
-    /// As many steps as the field's control nodes allow, of size h = 1/N.
+    /// As many steps as the field's control nodes allow, of size h = 1/N, of a tableau or of a
+    /// scheme with an exact inverse.
     ///
     /// # Panics
     /// If there are too few nodes for one step.
-    pub fn new(field: F, scheme: Scheme) -> Self {
+    pub fn new(field: F, scheme: impl Into<AnyScheme>) -> Self {
+        let scheme = scheme.into();
         let steps = scheme.steps_for(field.nodes());
         assert!(steps > 0, "{} nodes are too few for a step of {scheme}", field.nodes());
         Self { field, scheme, steps, h: 1.0 / steps as f64, tile: None }
@@ -50,7 +53,7 @@ impl<F: Field> Flow<F> {
     }
 
     /// The scheme.
-    pub fn scheme(&self) -> &Scheme {
+    pub fn scheme(&self) -> &AnyScheme {
         &self.scheme
     }
 
@@ -64,9 +67,28 @@ impl<F: Field> Flow<F> {
         self.h
     }
 
-    /// Scratch space for one tile.
+    /// Scratch space for one tile of a flow with a tableau.
+    ///
+    /// # Panics
+    /// If the scheme is one with an exact inverse.
     pub fn stepper(&self, like: &F::State) -> Stepper<'_, F> {
-        Stepper::new(&self.field, &self.scheme, self.h, like)
+        match &self.scheme {
+            AnyScheme::RungeKutta(scheme) => Stepper::new(&self.field, scheme, self.h, like),
+            AnyScheme::Reversible(scheme) => panic!(
+                "{scheme} steps are no steps of a tableau; the gradient method reversible, and no \
+                 other, walks them back"
+            ),
+        }
+    }
+
+    /// The scheme and scratch space for one tile, of a flow whose scheme has an exact inverse.
+    pub(crate) fn slope(&self, like: &F::State) -> Option<(&AnyReversible, Slope<'_, F>)> {
+        match &self.scheme {
+            AnyScheme::RungeKutta(_) => None,
+            AnyScheme::Reversible(scheme) => {
+                Some((scheme, Slope::new(&self.field, scheme.base(), self.h, like)))
+            }
+        }
     }
 
     /// Samples of a tile of a batch like `x`; `None` where the batch goes whole.
@@ -74,15 +96,37 @@ impl<F: Field> Flow<F> {
         self.field.tile_samples(x).map(|own| self.tile.unwrap_or(own))
     }
 
+    /// x_N of one tile.
+    pub(crate) fn end(&self, x0: F::State) -> F::State {
+        if let Some((scheme, slope)) = self.slope(&x0) {
+            let mut slope = slope.forward_only();
+            let mut states = scheme.start(&mut slope, &x0);
+            (0..self.steps).for_each(|n| scheme.step(&mut slope, n, &mut states));
+            return states.swap_remove(0);
+        }
+        let mut x = x0;
+        self.stepper(&x).advance(0..self.steps, &mut x);
+        x
+    }
+
     /// All states x_0 … x_N of the batch.
     pub fn states(&self, x0: &F::State) -> Vec<F::State> {
-        let mut stepper = self.stepper(x0);
-        let mut states = vec![x0.clone()];
-        for step in 0..self.steps {
-            let mut x = states[step].clone();
-            stepper.advance(step..step + 1, &mut x);
-            states.push(x);
+        let mut passed = vec![x0.clone()];
+        if let Some((scheme, slope)) = self.slope(x0) {
+            let mut slope = slope.forward_only();
+            let mut states = scheme.start(&mut slope, x0);
+            for n in 0..self.steps {
+                scheme.step(&mut slope, n, &mut states);
+                passed.push(states[0].clone());
+            }
+            return passed;
         }
-        states
+        let mut stepper = self.stepper(x0);
+        for step in 0..self.steps {
+            let mut x = passed[step].clone();
+            stepper.advance(step..step + 1, &mut x);
+            passed.push(x);
+        }
+        passed
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! - [`field`]: residual functions with hand-written pull-backs, and the [`Field`] trait.
 //! - [`control`]: depth-stacked parameters `[N, …]`.
-//! - [`scheme`]: explicit Runge–Kutta steps in depth.
+//! - [`scheme`]: explicit Runge–Kutta steps in depth, and steps with an exact inverse.
 //! - [`gradient`]: how the pull-back of a flow gets the states it needs, and its certificate.
 //! - [`flow`]: field + control + scheme; walked tile by tile on all cores.
 //! - [`limit`]: the neural ODE of a network, and how far the network is from it.
@@ -57,7 +57,7 @@ pub use flow::Flow;
 pub use gradient::{Certificate, GradientMethod, Method};
 pub use real::Real;
 pub use rows::Rows;
-pub use scheme::Scheme;
+pub use scheme::{AnyScheme, Scheme};
 pub use state::{Bytes, State};
 pub use tiles::{Recording, Spare, Sweep};
 

@@ -47,13 +47,7 @@ pub struct Sweep<S, L> {
 impl<F: Field> Flow<F> {
     /// x_N, keeping nothing.
     pub fn forward(&self, x0: &F::State) -> F::State {
-        let tiles = self.each_tile(self.cut(x0), |x, _| {
-            let mut x = x;
-            let mut stepper = self.stepper(&x);
-            stepper.advance(0..self.steps(), &mut x);
-            x
-        });
-        F::State::join(tiles)
+        F::State::join(self.each_tile(self.cut(x0), |x, _| self.end(x)))
     }
 
     /// x_N, with what `method` needs to pull a cotangent back later.

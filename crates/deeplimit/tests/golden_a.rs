@@ -316,7 +316,7 @@ fn bounds_are_refused_for_other_schemes_and_named() {
     let field = Stacked::<f64, _>::smooth(Linear { width: 2 }, 4, 1);
     let flow = Flow::new(field, Scheme::HEUN);
     let refused = Bounds::measure(&flow, &Rows::zeros(1, 2), SUBSTEPS);
-    assert_eq!(refused, Err(NotEuler { scheme: "heun" }));
+    assert_eq!(refused, Err(NotEuler { scheme: "heun".into() }));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod support_ab;
 
+use deeplimit::gradient::Due;
 use deeplimit::prelude::*;
 use deeplimit::scheme::Nodes;
 use deeplimit::scheme::reversible::{
@@ -174,7 +175,7 @@ fn a_gradient_costs_an_evaluation_and_a_pull_back_a_step_more_than_the_way_forwa
     let sink = field.open(&mut gradient);
     let mut bars = vec![x0.clone(), x0.clone()];
     for n in (0..steps).rev() {
-        Leapfrog.unstep(&mut slope, n, &mut states, Some((&mut bars, &sink)));
+        Leapfrog.unstep(&mut slope, n, &mut states, Some((&mut bars, Due::now(&sink))));
     }
     let samples = x0.rows() as u64;
     assert_eq!(slope.work().evaluations, 2 * 6 * samples);

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 use deeplimit::control::{Control, Family};
 use deeplimit::field::{ConvBn, Stacked, Tiled};
-use deeplimit::gradient::{Backprop, REGISTRY, UnknownMethod};
+use deeplimit::gradient::{Backprop, REGISTRY};
 use deeplimit::kernel::{Activation, Image};
 use deeplimit::{Bytes, Certificate, Field, Flow, Method, Real, Rows, Scheme, seed};
 use deeplimit_nn::network::{FieldName, Formula};
@@ -57,7 +57,8 @@ pub struct Arguments {
     /// stored [default: none, whatever it is].
     #[arg(long)]
     tolerance: Option<f64>,
-    /// Only these methods, by name or formula (P1C2, AR2C1, APC(1e-4)); may be repeated.
+    /// Only these methods, by name or formula (P1C2, AR2C1, APC(1e-4)); may be repeated
+    /// [default: all that go with the scheme].
     #[arg(long = "method", value_name = "METHOD")]
     methods: Vec<String>,
     /// Timed repetitions; the median is printed.
@@ -169,12 +170,22 @@ impl Arguments {
         Ok(name.formula(self.width, image, self.hidden.unwrap_or(self.width), activation))
     }
 
-    fn methods(&self) -> Result<Vec<(String, Method)>, UnknownMethod> {
-        let named = |name: &str| name.parse().map(|method| (name.to_owned(), method));
+    fn scheme(&self) -> Scheme {
+        Scheme::named(&self.scheme).expect("the parser knows the schemes")
+    }
+
+    fn methods(&self) -> Result<Vec<(String, Method)>> {
+        let scheme = self.scheme().into();
+        let named = |name: &String| -> Result<(String, Method)> {
+            let method: Method = name.parse()?;
+            method.fits(&scheme)?;
+            Ok((name.clone(), method))
+        };
         let mut methods: Vec<(String, Method)> = if self.methods.is_empty() {
-            REGISTRY.iter().map(|entry| (entry.name.to_owned(), entry.method)).collect()
+            let fitting = REGISTRY.iter().filter(|entry| entry.method.fits(&scheme).is_ok());
+            fitting.map(|entry| (entry.name.to_owned(), entry.method)).collect()
         } else {
-            self.methods.iter().map(|name| named(name)).collect::<Result<_, _>>()?
+            self.methods.iter().map(named).collect::<Result<_>>()?
         };
         for (_, method) in &mut methods {
             if let Method::Adjoint(adjoint) = method {
@@ -188,7 +199,7 @@ impl Arguments {
     }
 
     fn rows<R: Real>(&self, formula: &Formula, methods: &[(String, Method)]) -> Vec<Row> {
-        let scheme = Scheme::named(&self.scheme).expect("the parser knows the schemes");
+        let scheme = self.scheme();
         let family = if self.rough { Family::Rough } else { Family::Smooth };
         let control = formula.initial::<R>(scheme.nodes_for(self.depth), family, 1.0, self.seed);
         // The reference sees the same weights and states, after their rounding.

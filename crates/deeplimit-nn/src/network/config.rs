@@ -2,10 +2,10 @@
 
 use super::field::{FieldName, Formula};
 use crate::data::{Samples, Shape, Targets};
-use deeplimit::Scheme;
 use deeplimit::control::Family;
 use deeplimit::field::LayerName;
 use deeplimit::kernel::{Activation, Image};
+use deeplimit::{AnyScheme, Scheme};
 use serde::{Deserialize, Serialize};
 
 /// A network: stages, each a transition followed by a flow, and a head.
@@ -33,7 +33,7 @@ impl Default for NetworkConfig {
 /// | `hidden` | as the state | hidden units (`mlp`) or channels (`conv`, `conv-bn`) | ≥ 1 |
 /// | `activation` | `tanh` | nonlinearity of the field | see [`Activation`] |
 /// | `depth` | 64 | number of steps N | ≥ 1 |
-/// | `scheme` | `euler` | step in depth | `euler`, `heun`, `midpoint`, `rk4` |
+/// | `scheme` | `euler` | step in depth | `euler`, `heun`, `midpoint`, `rk4`, or one with an exact inverse: see [`AnyReversible`](deeplimit::scheme::reversible::AnyReversible) |
 /// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
 /// | `gain` | 1 | factor on the random weights | > 0 |
 /// | `tile` | by the caches | samples that walk through the flow together | ≥ 1 |
@@ -161,7 +161,7 @@ pub struct StagePlan {
     /// The residual function.
     pub formula: Formula,
     /// The step in depth.
-    pub scheme: Scheme,
+    pub scheme: AnyScheme,
     /// Number of steps.
     pub depth: usize,
     /// Initial weights.
@@ -262,9 +262,9 @@ impl StageConfig {
         if !(self.gain > 0.0 && self.gain.is_finite()) {
             return out_of_range("gain", self.gain.to_string(), "a positive number");
         }
-        let Some(scheme) = Scheme::named(&self.scheme) else {
-            let known = Scheme::ALL.map(|scheme| scheme.name()).join(", ");
-            return out_of_range("scheme", format!("{:?}", self.scheme), &known);
+        let Some(scheme) = AnyScheme::named(&self.scheme) else {
+            let known: Vec<String> = AnyScheme::all().map(|scheme| scheme.to_string()).collect();
+            return out_of_range("scheme", format!("{:?}", self.scheme), &known.join(", "));
         };
         let state = self.transition.shape_after(stage, input)?;
         let formula = self.formula(stage, state)?;

@@ -1,7 +1,7 @@
 //! The configuration of a run, and its check.
 
 use crate::data::{Augment, Options};
-use crate::network::NetworkConfig;
+use crate::network::{NetworkConfig, NetworkPlan};
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -11,7 +11,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 use deeplimit::Method;
-use deeplimit::gradient::{Backprop, Checkpoint};
+use deeplimit::gradient::{Backprop, Checkpoint, Misfit, Reversible};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 
@@ -41,6 +41,7 @@ pub struct Config {
 /// | `tolerance` | none | certificate above which a segment is walked again with stored steps | 1e-6 ≤ tolerance < 1 |
 /// | `anchors` | √depth with a tolerance, else 1 | states kept to check and reset the reconstruction | 1 to the depth |
 /// | `segments` | √depth | segments of `checkpoint` | 1 to the depth |
+/// | `slots` | none | most states that `checkpoint` keeps, instead of segments | 1 to the depth |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradientConfig {
@@ -52,12 +53,14 @@ pub struct GradientConfig {
     pub anchors: Option<NonZeroUsize>,
     /// Only for `checkpoint`.
     pub segments: Option<NonZeroUsize>,
+    /// Only for `checkpoint`, without `segments`.
+    pub slots: Option<NonZeroUsize>,
 }
 
 impl Default for GradientConfig {
     fn default() -> Self {
         let method = "adjoint-adaptive".to_owned();
-        Self { method, tolerance: None, anchors: None, segments: None }
+        Self { method, tolerance: None, anchors: None, segments: None, slots: None }
     }
 }
 
@@ -161,6 +164,21 @@ pub enum ConfigError {
         /// What to do.
         instead: &'static str,
     },
+    /// The gradient method does not walk a flow's steps back.
+    #[error(
+        "gradient.method = {method:?} does not go with network.stage.{stage}.scheme = {scheme:?}; \
+         {instead}"
+    )]
+    Misfit {
+        /// The method, as it was named.
+        method: String,
+        /// Index of the stage.
+        stage: usize,
+        /// Its scheme.
+        scheme: String,
+        /// What to do.
+        instead: String,
+    },
     /// The gradient method is unknown.
     #[error("gradient.method: {0}")]
     Method(#[from] deeplimit::gradient::UnknownMethod),
@@ -180,9 +198,11 @@ impl GradientConfig {
     /// # Errors
     /// If the method is unknown, or a setting does not belong to it.
     pub fn check(&self, depth: usize) -> Result<Method, ConfigError> {
-        for (key, count) in
-            [("gradient.anchors", self.anchors), ("gradient.segments", self.segments)]
-        {
+        for (key, count) in [
+            ("gradient.anchors", self.anchors),
+            ("gradient.segments", self.segments),
+            ("gradient.slots", self.slots),
+        ] {
             if let Some(count) = count.filter(|count| count.get() > depth) {
                 return out_of_range(key, count, "at most the depth of the shallowest flow");
             }
@@ -199,8 +219,21 @@ impl GradientConfig {
             return out_of_range("gradient.tolerance", tolerance, "1e-6 ≤ tolerance < 1");
         }
         let method: Method = self.method.parse()?;
-        if self.segments.is_some() && !matches!(method, Method::Checkpoint(_)) {
-            return unused("gradient.segments", "use method = \"checkpoint\" or leave it out");
+        if !matches!(method, Method::Checkpoint(_)) {
+            for (key, count) in
+                [("gradient.segments", self.segments), ("gradient.slots", self.slots)]
+            {
+                if count.is_some() {
+                    return unused(key, "use method = \"checkpoint\" or leave it out");
+                }
+            }
+        }
+        if let (Some(_), Some(segments)) = (self.slots, self.segments) {
+            return Err(ConfigError::Unused {
+                key: "gradient.slots",
+                beside: format!("gradient.segments = {segments}"),
+                instead: "slots and segments are two schedules: leave one of them out",
+            });
         }
         if self.anchors.is_some() && !matches!(method, Method::Adjoint(_)) {
             return unused("gradient.anchors", "use one of the adjoints or leave it out");
@@ -210,7 +243,10 @@ impl GradientConfig {
         }
         Ok(match method {
             Method::Backprop(_) => Method::Backprop(Backprop),
-            Method::Checkpoint(_) => Method::Checkpoint(Checkpoint { segments: self.segments }),
+            Method::Reversible(_) => Method::Reversible(Reversible),
+            Method::Checkpoint(_) => {
+                Method::Checkpoint(Checkpoint { segments: self.segments, slots: self.slots })
+            }
             Method::Adjoint(mut adjoint) => {
                 adjoint.anchors = self.anchors.map(NonZeroUsize::get);
                 Method::Adjoint(match self.tolerance {
@@ -219,6 +255,21 @@ impl GradientConfig {
                 })
             }
         })
+    }
+}
+
+impl GradientConfig {
+    /// Checks that a method of this configuration walks all flows of a network back.
+    ///
+    /// # Errors
+    /// [`ConfigError::Misfit`], which names the method, and the stage with its scheme.
+    pub fn check_flows(&self, method: &Method, plan: &NetworkPlan) -> Result<(), ConfigError> {
+        for (stage, plan) in plan.stages.iter().enumerate() {
+            method.fits(&plan.scheme).map_err(|Misfit { scheme, instead, .. }| {
+                ConfigError::Misfit { method: self.method.clone(), stage, scheme, instead }
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -292,6 +343,36 @@ impl TrainConfig {
                 .with_gamma(0.1)
                 .init()
                 .expect("the rate was checked"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<Method, String> {
+        let config: GradientConfig = toml::from_str(text).expect("a configuration");
+        config.check(16).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn slots_go_to_checkpoint_and_are_refused_by_name_elsewhere() {
+        let eight = Checkpoint { segments: None, slots: NonZeroUsize::new(8) };
+        let found = check("method = 'checkpoint'\nslots = 8");
+        assert_eq!(found, Ok(Method::Checkpoint(eight)));
+        for (text, parts) in [
+            ("method = 'backprop'\nslots = 8", ["gradient.slots", "\"backprop\""]),
+            ("method = 'P1C2'\nslots = 8", ["gradient.slots", "\"P1C2\""]),
+            ("slots = 8", ["gradient.slots", "\"adjoint-adaptive\""]),
+            ("method = 'checkpoint'\nslots = 17", ["gradient.slots = 17", "depth"]),
+            (
+                "method = 'checkpoint'\nslots = 8\nsegments = 3",
+                ["gradient.slots", "gradient.segments = 3"],
+            ),
+        ] {
+            let error = check(text).expect_err(text);
+            assert!(parts.iter().all(|part| error.contains(part)), "{text}: {error}");
         }
     }
 }

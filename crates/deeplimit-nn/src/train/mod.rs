@@ -93,6 +93,7 @@ impl Trainer {
         config.augment.check(splits.train.shape())?;
         config.train.check(splits.train.len())?;
         let plan = config.network.check(splits.train.shape(), Outputs::of(&splits.train))?;
+        config.gradient.check_flows(&method, &plan)?;
         let network = Network::new(&plan, config.seed);
         let optimiser = config.train.optimiser();
         let mut trainer = Self {

@@ -275,7 +275,7 @@ impl<'f, F: Field> Walk<'f, F> {
             turn.leave(step);
         }
         if let Some(sum) = &mut evidence.kink_squared {
-            let (field, scheme) = (self.flow.field(), self.flow.scheme());
+            let (field, scheme) = (self.flow.field(), self.stepper.scheme());
             let truth = match self.adjoint.tolerance {
                 None => &self.y,
                 Some(_) => {

@@ -39,12 +39,13 @@ pub struct AnchorError {
 /// How good a gradient is, measured while it was computed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Certificate {
-    /// e at every anchor, deepest first; the last one is x_0. Empty for exact methods.
+    /// e at every anchor, deepest first; the last one is x_0. Empty for methods that recover nothing.
     pub anchors: Vec<AnchorError>,
-    /// D = max_n ‖p_n − x̃_n‖ / ‖x_{n+1}‖ (the largest over the tiles); 0 for exact methods.
+    /// D = max_n ‖p_n − x̃_n‖ / ‖x_{n+1}‖ (the largest over the tiles); 0 where layers are linearised
+    /// at the states themselves, as exact methods do.
     pub defect: f64,
-    /// K, relative to the norm of the gradient; `None` for fields without kinks, and for fields
-    /// that cannot see theirs (modules of a framework): with relu in those, the gradient error
+    /// K, relative to the norm of the gradient; `None` for exact methods, for fields without kinks,
+    /// and for fields that cannot see theirs (modules of a framework): with relu in those, the gradient error
     /// can be many times [`error_estimate`](Self::error_estimate). Over several
     /// tiles the tiles' values are added, which bounds the exposure of the batch from above.
     pub kink: Option<f64>,
@@ -103,12 +104,12 @@ impl Certificate {
         }
     }
 
-    /// e_0: relative error of the reconstructed x_0; 0 for exact methods.
+    /// e_0: relative error of the reconstructed x_0; 0 for methods that recover nothing.
     pub fn state_error(&self) -> f64 {
         self.anchors.last().map_or(0.0, |anchor| anchor.error)
     }
 
-    /// The largest reconstruction error over the anchors; 0 for exact methods.
+    /// The largest reconstruction error over the anchors; 0 for methods that recover nothing.
     pub fn largest_state_error(&self) -> f64 {
         self.anchors.iter().map(|anchor| anchor.error).fold(0.0, larger)
     }

@@ -2,8 +2,10 @@
 
 use super::{
     Adjoint, AdjointTape, Backprop, BackpropTape, Checkpoint, CheckpointTape, Evidence,
-    GradientMethod, Predictor, Sweeps, Turn,
+    GradientMethod, Predictor, Reversible, ReversibleTape, Sweeps, Turn,
 };
+use crate::scheme::AnyScheme;
+use crate::scheme::reversible::AnyReversible;
 use crate::{Bytes, Field, Flow};
 use std::str::FromStr;
 
@@ -16,6 +18,8 @@ pub enum Method {
     Checkpoint(Checkpoint),
     /// Recovers the states backwards.
     Adjoint(Adjoint),
+    /// Recovers the states by the scheme's exact inverse.
+    Reversible(Reversible),
 }
 
 /// A line of the registry.
@@ -39,7 +43,7 @@ const fn adjoint(predictor: Predictor, sweeps: Sweeps, refine: bool) -> Method {
 }
 
 /// Every gradient method that a configuration can name, with its defaults.
-pub const REGISTRY: [Entry; 7] = [
+pub const REGISTRY: [Entry; 8] = [
     Entry {
         name: "backprop",
         summary: "keeps every linearised step; exact",
@@ -47,8 +51,8 @@ pub const REGISTRY: [Entry; 7] = [
     },
     Entry {
         name: "checkpoint",
-        summary: "keeps the states at segment starts; exact",
-        method: Method::Checkpoint(Checkpoint { segments: None }),
+        summary: "keeps some states, walks to the others again; exact",
+        method: Method::Checkpoint(Checkpoint { segments: None, slots: None }),
     },
     Entry {
         name: "adjoint-published",
@@ -79,7 +83,53 @@ pub const REGISTRY: [Entry; 7] = [
             true,
         ),
     },
+    Entry {
+        name: "reversible",
+        summary: "the scheme's exact inverse, where it has one; exact but for rounding",
+        method: Method::Reversible(Reversible),
+    },
 ];
+
+/// A gradient method and a scheme that do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gradient method {method} does not walk {scheme} steps back; {instead}")]
+pub struct Misfit {
+    /// The method, or the family that it belongs to.
+    pub method: &'static str,
+    /// The scheme.
+    pub scheme: String,
+    /// What to do.
+    pub instead: String,
+}
+
+impl Method {
+    /// Its name, or that of its family.
+    fn family(&self) -> &'static str {
+        match self {
+            Self::Backprop(_) => "backprop",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Adjoint(_) => "adjoint",
+            Self::Reversible(_) => "reversible",
+        }
+    }
+
+    /// Whether the method walks the steps of a scheme back: `reversible` those with an exact
+    /// inverse, the others those of a tableau.
+    ///
+    /// # Errors
+    /// If it does not; the error names both.
+    pub fn fits(&self, scheme: &AnyScheme) -> Result<(), Misfit> {
+        let instead = match (self, scheme) {
+            (Self::Reversible(_), AnyScheme::RungeKutta(_)) => {
+                let known = AnyReversible::ALL.map(|scheme| scheme.to_string()).join(", ");
+                format!("it needs a scheme with an exact inverse: {known}")
+            }
+            (Self::Reversible(_), _) | (_, AnyScheme::RungeKutta(_)) => return Ok(()),
+            (_, AnyScheme::Reversible(_)) => "use the method reversible".to_owned(),
+        };
+        Err(Misfit { method: self.family(), scheme: scheme.to_string(), instead })
+    }
+}
 
 /// A name that is no gradient method.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -133,6 +183,8 @@ pub enum MethodTape<F: Field> {
     Checkpoint(CheckpointTape<F::State>),
     /// Of an adjoint.
     Adjoint(AdjointTape<F::State>),
+    /// Of an exact inverse.
+    Reversible(ReversibleTape<F::State>),
 }
 
 impl<F: Field> Bytes for MethodTape<F> {
@@ -141,6 +193,7 @@ impl<F: Field> Bytes for MethodTape<F> {
             Self::Backprop(tape) => tape.bytes(),
             Self::Checkpoint(tape) => tape.bytes(),
             Self::Adjoint(tape) => tape.bytes(),
+            Self::Reversible(tape) => tape.bytes(),
         }
     }
 }
@@ -148,12 +201,17 @@ impl<F: Field> Bytes for MethodTape<F> {
 impl<F: Field> GradientMethod<F> for Method {
     type Tape = MethodTape<F>;
 
+    /// # Panics
+    /// If the method does not walk the flow's steps back (see [`Method::fits`]).
     fn record(
         &self,
         flow: &Flow<F>,
         x0: F::State,
         spent: Option<MethodTape<F>>,
     ) -> (F::State, MethodTape<F>) {
+        if let Err(misfit) = self.fits(flow.scheme()) {
+            panic!("{misfit}");
+        }
         match self {
             Self::Backprop(method) => {
                 let spent = match spent {
@@ -170,6 +228,10 @@ impl<F: Field> GradientMethod<F> for Method {
             Self::Adjoint(method) => {
                 let (end, tape) = method.record(flow, x0, None);
                 (end, MethodTape::Adjoint(tape))
+            }
+            Self::Reversible(method) => {
+                let (end, tape) = method.record(flow, x0, None);
+                (end, MethodTape::Reversible(tape))
             }
         }
     }
@@ -191,6 +253,9 @@ impl<F: Field> GradientMethod<F> for Method {
                 (method.pull_back(flow, tape, x_bar, sink, turn).0, None)
             }
             (Self::Adjoint(method), MethodTape::Adjoint(tape)) => {
+                (method.pull_back(flow, tape, x_bar, sink, turn).0, None)
+            }
+            (Self::Reversible(method), MethodTape::Reversible(tape)) => {
                 (method.pull_back(flow, tape, x_bar, sink, turn).0, None)
             }
             _ => unreachable!("a tape is pulled back by the method that recorded it"),

@@ -5,6 +5,10 @@
 //! | [`Backprop`] | every linearised step | exact |
 //! | [`Checkpoint`] | some states | exact |
 //! | [`Adjoint`] | x_N, x_0 and a fixed number of states | of a stated order in h, certified |
+//! | [`Reversible`] | x_0 and the scheme's last states | exact but for rounding, certified |
+//!
+//! [`Reversible`] is for flows on a scheme with an exact inverse, the others are for flows on a
+//! tableau.
 //!
 //! A method works on one tile; [`Flow`] runs it on all tiles of a batch. What it
 //! keeps between the way forward and the way back is its `Tape`, and a test counts its bytes.
@@ -16,14 +20,17 @@ mod certified;
 mod checkpoint;
 mod method;
 mod predictor;
+mod reversible;
+mod revolve;
 mod turn;
 
 pub use adjoint::{Adjoint, AdjointTape, Passage, Sweeps};
 pub use backprop::{Backprop, BackpropTape};
 pub use certificate::{AnchorError, Certificate, Evidence, larger};
 pub use checkpoint::{Checkpoint, CheckpointTape};
-pub use method::{Entry, Method, MethodTape, REGISTRY, UnknownMethod};
+pub use method::{Entry, Method, MethodTape, Misfit, REGISTRY, UnknownMethod};
 pub use predictor::Predictor;
+pub use reversible::{Reversible, ReversibleTape};
 pub(crate) use turn::Gates;
 pub use turn::{Due, Turn};
 

@@ -11,6 +11,7 @@
 //! happens, the others bound it; for weights of size √N they are far too large, because steps that
 //! amplify in different directions do not add up. The O(h) is then of order 1.
 
+use super::bounds::only_euler;
 use super::spectral::spectral_norm;
 use super::{Jacobian, NotEuler};
 use crate::control::Position;
@@ -39,9 +40,7 @@ impl Amplification {
         flow: &Flow<F>,
         x0: &Rows<R>,
     ) -> Result<Vec<Self>, NotEuler> {
-        if *flow.scheme() != Scheme::EULER {
-            return Err(NotEuler { scheme: flow.scheme().name() });
-        }
+        only_euler(flow)?;
         let (mut stepper, mut x) = (flow.stepper(x0), x0.clone());
         let mut walks: Vec<Walk> = (0..x0.rows()).map(|_| Walk::new(x0.width())).collect();
         for layer in 0..flow.steps() {

@@ -50,7 +50,15 @@ pub struct Bounds {
 #[error("no bounds or gaps for a flow with scheme {scheme}; they are about scheme euler")]
 pub struct NotEuler {
     /// The flow's scheme.
-    pub scheme: &'static str,
+    pub scheme: String,
+}
+
+/// Refuses flows that are no residual networks.
+pub(super) fn only_euler<F: Field>(flow: &Flow<F>) -> Result<(), NotEuler> {
+    if *flow.scheme() == Scheme::EULER.into() {
+        return Ok(());
+    }
+    Err(NotEuler { scheme: flow.scheme().to_string() })
 }
 
 impl Bounds {
@@ -66,9 +74,7 @@ impl Bounds {
         x0: &Rows<R>,
         substeps: usize,
     ) -> Result<Self, NotEuler> {
-        if *flow.scheme() != Scheme::EULER {
-            return Err(NotEuler { scheme: flow.scheme().name() });
-        }
+        only_euler(flow)?;
         let (layers, h) = (flow.steps(), flow.h());
         let ode = NeuralOde::new(flow, Interpolant::Function).with_substeps(substeps);
         let (mut curvature, mut speed, mut jump) = (vec![0.0; layers], 0.0, 0.0);

@@ -15,6 +15,7 @@
 //! compare N · gap between two depths rather than the gap with a threshold.
 
 use super::NotEuler;
+use super::bounds::only_euler;
 use crate::control::Position;
 use crate::{Field, Flow, Scheme, State};
 use serde::Serialize;
@@ -44,9 +45,7 @@ impl Gaps {
     /// # Errors
     /// If the flow's scheme is not Euler's.
     pub fn measure<F: Field>(flow: &Flow<F>, x0: &F::State) -> Result<Self, NotEuler> {
-        if *flow.scheme() != Scheme::EULER {
-            return Err(NotEuler { scheme: flow.scheme().name() });
-        }
+        only_euler(flow)?;
         let layers = flow.steps();
         let mut walk = Walk::new(flow, x0);
         let [euler, pairs, fours] = [1, 2, 4].map(|group| walk.grouped(layers, group));
@@ -207,6 +206,6 @@ mod tests {
         let layer = Mlp { width: 2, hidden: 3, activation: Activation::Tanh };
         let flow = Flow::new(Stacked::<f64, _>::smooth(layer, 4, 1), Scheme::MIDPOINT);
         let refused = Gaps::measure(&flow, &Rows::zeros(1, 2));
-        assert_eq!(refused, Err(NotEuler { scheme: "midpoint" }));
+        assert_eq!(refused, Err(NotEuler { scheme: "midpoint".to_owned() }));
     }
 }

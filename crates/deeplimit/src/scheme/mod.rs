@@ -4,9 +4,11 @@
 //! k_i = f(x_n + h Σ_{j<i} a_ij k_j, θ(s_n + c_i h)). The step with −h from s_{n+1} is the start of
 //! every reconstruction.
 
+mod any;
 pub mod reversible;
 mod step;
 
+pub use any::AnyScheme;
 pub use step::{StepTape, Stepper, Work};
 
 use crate::control::Position;
@@ -66,7 +68,7 @@ impl Scheme {
         c: &[0.0, 0.5, 0.5, 1.0],
     };
 
-    /// The registry: every scheme that a configuration can name.
+    /// The registry: every tableau that a configuration can name.
     pub const ALL: [Self; 4] = [Self::EULER, Self::HEUN, Self::MIDPOINT, Self::RK4];
 
     /// A scheme of one's own.

@@ -104,6 +104,11 @@ impl<'f, F: Field> Stepper<'f, F> {
         self.field
     }
 
+    /// The scheme whose steps these are.
+    pub fn scheme(&self) -> &'f Scheme {
+        self.scheme
+    }
+
     /// An empty tape for one step.
     pub fn step_tape(&self) -> StepTape<F> {
         let stages = 0..self.scheme.stages();

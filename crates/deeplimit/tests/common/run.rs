@@ -3,8 +3,9 @@
 use super::largest;
 use deeplimit::field::Layer;
 use deeplimit::gradient::Turn;
-use deeplimit::gradient::{Adjoint, Predictor, Sweeps};
+use deeplimit::gradient::{Adjoint, Entry, Predictor, REGISTRY, Sweeps};
 use deeplimit::prelude::*;
+use deeplimit::scheme::AnyScheme;
 use std::ops::Range;
 
 /// The method that golden files call so. Names of Heun methods have lost their `heun_`.
@@ -33,6 +34,16 @@ pub fn method(golden: &str) -> Method {
 /// The method of that name or formula.
 pub fn parse(name: &str) -> Method {
     name.parse().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The methods of the registry that walk back through flows with a scheme.
+pub fn fitting(scheme: &AnyScheme) -> impl Iterator<Item = &'static Entry> {
+    static METHODS: [Entry; REGISTRY.len()] = REGISTRY;
+    let fits = METHODS.iter().filter(|entry| entry.method.fits(scheme).is_ok());
+    let tableau = matches!(scheme, AnyScheme::RungeKutta(_));
+    let expected = if tableau { REGISTRY.len() - 1 } else { 1 };
+    assert_eq!(fits.clone().count(), expected, "all but reversible, or reversible alone: {scheme}");
+    fits
 }
 
 /// The adjoint in a method.

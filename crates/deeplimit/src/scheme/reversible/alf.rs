@@ -1,6 +1,7 @@
 //! The asynchronous leapfrog scheme (Mutze 2013; Zhuang et al. 2021, MALI).
 
-use super::{Reversible, Slope, two};
+use super::{Cotangents, Reversible, Slope, two};
+use crate::gradient::Due;
 use crate::scheme::Nodes;
 use crate::{Field, Scheme, State};
 
@@ -32,7 +33,10 @@ impl Reversible for AsynchronousLeapfrog {
     }
 
     fn start<F: Field>(&self, slope: &mut Slope<'_, F>, x0: &F::State) -> Vec<F::State> {
-        vec![x0.clone(), slope.first(x0).at(0, x0).clone()]
+        let mut first = slope.first(x0);
+        let v = first.at(0, x0).clone();
+        slope.count(first.work());
+        vec![x0.clone(), v]
     }
 
     fn start_pull_back<F: Field>(
@@ -40,12 +44,13 @@ impl Reversible for AsynchronousLeapfrog {
         slope: &mut Slope<'_, F>,
         x0: &F::State,
         mut bars: Vec<F::State>,
-        sink: &F::Sink<'_>,
+        gradient: Due<'_, F::Sink<'_>>,
     ) -> F::State {
         let (x_bar, v_bar) = two(&mut bars);
         let mut first = slope.first(x0);
         first.at(0, x0);
-        first.pull_back(0, 1.0, v_bar, x_bar, sink);
+        first.pull_back(0, 1.0, v_bar, x_bar, gradient);
+        slope.count(first.work());
         bars.swap_remove(0)
     }
 
@@ -58,14 +63,14 @@ impl Reversible for AsynchronousLeapfrog {
         slope: &mut Slope<'_, F>,
         n: usize,
         states: &mut [F::State],
-        adjoint: Option<(&mut [F::State], &F::Sink<'_>)>,
+        adjoint: Option<Cotangents<'_, '_, F>>,
     ) {
         // The inverse evaluates at the k of the step, so its tape serves the pull-back.
         swing(slope, n, -slope.h(), states);
-        if let Some((bars, sink)) = adjoint {
+        if let Some((bars, gradient)) = adjoint {
             let (half, (x_bar, v_bar)) = (slope.h() / 2.0, two(bars));
             v_bar.add_scaled(half, x_bar);
-            slope.pull_back(n, 2.0, v_bar, x_bar, sink);
+            slope.pull_back(n, 2.0, v_bar, x_bar, gradient);
             v_bar.scale(-1.0);
             v_bar.add_scaled(half, x_bar);
         }

@@ -1,6 +1,7 @@
 //! The leapfrog scheme, a two-step rule (Chang et al. 2018, "Reversible architectures").
 
-use super::{Reversible, Slope, two};
+use super::{Cotangents, Reversible, Slope, two};
+use crate::gradient::Due;
 use crate::{Field, Scheme, State};
 
 /// x_{n+1} = x_{n−1} + 2h f_n(x_n), started by x_1 = x_0 + h f_0(x_0).
@@ -32,7 +33,7 @@ impl Reversible for Leapfrog {
         _slope: &mut Slope<'_, F>,
         _x0: &F::State,
         mut bars: Vec<F::State>,
-        _sink: &F::Sink<'_>,
+        _gradient: Due<'_, F::Sink<'_>>,
     ) -> F::State {
         let (x_bar, before_bar) = two(&mut bars);
         x_bar.add_scaled(1.0, before_bar);
@@ -51,15 +52,15 @@ impl Reversible for Leapfrog {
         slope: &mut Slope<'_, F>,
         n: usize,
         states: &mut [F::State],
-        adjoint: Option<(&mut [F::State], &F::Sink<'_>)>,
+        adjoint: Option<Cotangents<'_, '_, F>>,
     ) {
         let (after, x) = two(states);
         let stride = stride(n) * slope.h();
         after.add_scaled(-stride, slope.at(n, x));
         std::mem::swap(after, x);
-        if let Some((bars, sink)) = adjoint {
+        if let Some((bars, gradient)) = adjoint {
             let (after_bar, x_bar) = two(bars);
-            slope.pull_back(n, stride, after_bar, x_bar, sink);
+            slope.pull_back(n, stride, after_bar, x_bar, gradient);
             std::mem::swap(after_bar, x_bar);
         }
     }

@@ -1,8 +1,9 @@
 //! Exactly reversible schemes: steps on a small set of states that have a closed inverse.
 //!
 //! The states of every layer come back from the last ones up to rounding, so the gradient is exact
-//! in the memory of one layer. The price is that the network itself changes: it is no longer
-//! x_{n+1} = x_n + h f(x_n, θ_n).
+//! in the memory of one layer: a [`Flow`](crate::Flow) built on such a scheme is walked back by the
+//! gradient method `reversible` ([`gradient::Reversible`](crate::gradient::Reversible)). The price is
+//! that the network itself changes: it is no longer x_{n+1} = x_n + h f(x_n, θ_n).
 //!
 //! | scheme | states | order | evaluations a step | source |
 //! |---|---|---|---|---|
@@ -32,12 +33,14 @@
 //! ```
 
 mod alf;
+mod any;
 mod leapfrog;
 mod mccallum_foster;
 mod momentum;
 mod reversible_heun;
 
 pub use alf::AsynchronousLeapfrog;
+pub use any::AnyReversible;
 pub use leapfrog::Leapfrog;
 pub use mccallum_foster::McCallumFoster;
 pub use momentum::Momentum;
@@ -48,6 +51,10 @@ use crate::gradient::Due;
 use crate::{Field, State};
 
 /// A step with an exact inverse, on a few states of which the first is the network's.
+///
+/// Parameter gradients go to a node when they are due ([`Due`]): those of step `n` to its own node,
+/// and the one above where the control is read there; those of the start, which reads node 0 at
+/// most, belong to step 0.
 pub trait Reversible: Sync {
     /// The scheme through which the field is read: its increment Φ is what one evaluation gives.
     fn base(&self) -> &Scheme;
@@ -60,6 +67,11 @@ pub trait Reversible: Sync {
         self.base().steps_for(nodes)
     }
 
+    /// Control nodes that `steps` steps need.
+    fn nodes_for(&self, steps: usize) -> usize {
+        self.base().nodes_for(steps)
+    }
+
     /// The states before step 0.
     fn start<F: Field>(&self, slope: &mut Slope<'_, F>, x0: &F::State) -> Vec<F::State>;
 
@@ -69,7 +81,7 @@ pub trait Reversible: Sync {
         slope: &mut Slope<'_, F>,
         x0: &F::State,
         bars: Vec<F::State>,
-        sink: &F::Sink<'_>,
+        gradient: Due<'_, F::Sink<'_>>,
     ) -> F::State;
 
     /// Step `n`.
@@ -77,15 +89,18 @@ pub trait Reversible: Sync {
 
     /// The inverse of step `n`; where an adjoint is given, its pull-back too, which shares the
     /// evaluations: the cotangents of the states go from after to before the step, and the step's
-    /// parameter gradient to the sink.
+    /// parameter gradient to the nodes when it is due.
     fn unstep<F: Field>(
         &self,
         slope: &mut Slope<'_, F>,
         n: usize,
         states: &mut [F::State],
-        adjoint: Option<(&mut [F::State], &F::Sink<'_>)>,
+        adjoint: Option<Cotangents<'_, '_, F>>,
     );
 }
+
+/// The cotangents of a scheme's states, and where parameter gradients go when they are due.
+pub type Cotangents<'a, 'g, F> = (&'a mut [<F as Field>::State], Due<'a, <F as Field>::Sink<'g>>);
 
 /// The increment Φ of the base scheme at the point where it was evaluated last.
 pub struct Slope<'f, F: Field> {
@@ -94,6 +109,9 @@ pub struct Slope<'f, F: Field> {
     tape: StepTape<F>,
     value: F::State,
     h: f64,
+    forward: bool,
+    /// The step whose increment the tape was linearised for, walking forward.
+    linear: Option<usize>,
 }
 
 impl<'f, F: Field> Slope<'f, F> {
@@ -101,7 +119,12 @@ impl<'f, F: Field> Slope<'f, F> {
     pub fn new(field: &'f F, base: &'f Scheme, h: f64, like: &F::State) -> Self {
         let stepper = Stepper::new(field, base, h, like);
         let tape = stepper.step_tape();
-        Self { field, stepper, tape, value: like.scratch(), h }
+        Self { field, stepper, tape, value: like.scratch(), h, forward: false, linear: None }
+    }
+
+    /// For a walk forward, on which nothing is pulled back: evaluations keep nothing for it.
+    pub fn forward_only(self) -> Self {
+        Self { forward: true, ..self }
     }
 
     /// Step size.
@@ -116,13 +139,31 @@ impl<'f, F: Field> Slope<'f, F> {
 
     /// Φ_n(x).
     pub fn at(&mut self, n: usize, x: &F::State) -> &F::State {
-        self.stepper.linearize(n, x, &mut self.value, &mut self.tape);
+        if self.forward {
+            self.stepper.increment(n, x, &mut self.value);
+        } else {
+            self.stepper.linearize(n, x, &mut self.value, &mut self.tape);
+            self.linear = Some(n);
+        }
         &self.value
+    }
+
+    /// Makes ready to pull Φ_n(x) back: an evaluation, unless the last one was the same.
+    fn stand_at(&mut self, n: usize, x: &F::State) {
+        let stands = self.linear == Some(n) && self.tape.state().distance_squared(x) == 0.0;
+        if !stands {
+            self.at(n, x);
+        }
     }
 
     /// Φ₋ₕ(y), the increment of the step with −h from the end of step `n`.
     fn backward_at(&mut self, n: usize, y: &F::State) -> &F::State {
-        self.stepper.linearize_backward(n, y, &mut self.value, &mut self.tape);
+        if self.forward {
+            self.stepper.increment_backward(n, y, &mut self.value);
+        } else {
+            self.stepper.linearize_backward(n, y, &mut self.value, &mut self.tape);
+            self.linear = None;
+        }
         &self.value
     }
 
@@ -133,15 +174,22 @@ impl<'f, F: Field> Slope<'f, F> {
         factor: f64,
         cotangent: &F::State,
         x_bar: &mut F::State,
-        sink: &F::Sink<'_>,
+        gradient: Due<'_, F::Sink<'_>>,
     ) {
+        debug_assert!(!self.forward, "nothing was kept for a pull-back");
         let Self { stepper, tape, .. } = self;
-        stepper.pull_back_increment(n, tape, factor, cotangent, x_bar, Some(Due::now(sink)));
+        stepper.pull_back_increment(n, tape, factor, cotangent, x_bar, Some(gradient));
     }
 
     /// The same for f(·, θ_0), which some schemes start with.
     fn first(&self, like: &F::State) -> Slope<'f, F> {
-        Slope::new(self.field, &Scheme::EULER, self.h, like)
+        let first = Slope::new(self.field, &Scheme::EULER, self.h, like);
+        Slope { forward: self.forward, ..first }
+    }
+
+    /// Takes over the work done elsewhere.
+    pub(crate) fn count(&mut self, work: Work) {
+        self.stepper.work += work;
     }
 }
 
@@ -188,10 +236,10 @@ pub fn pull_back<F: Field>(
     bars[0].copy_from(x_bar);
     let sink = field.open(gradient);
     for n in (0..steps).rev() {
-        scheme.unstep(&mut slope, n, &mut states, Some((&mut bars, &sink)));
+        scheme.unstep(&mut slope, n, &mut states, Some((&mut bars, Due::now(&sink))));
     }
     let x0 = states.swap_remove(0);
-    (scheme.start_pull_back(&mut slope, &x0, bars, &sink), x0)
+    (scheme.start_pull_back(&mut slope, &x0, bars, Due::now(&sink)), x0)
 }
 
 fn prepare<'f, F: Field>(
@@ -204,7 +252,8 @@ fn prepare<'f, F: Field>(
     (Slope::new(field, scheme.base(), 1.0 / steps as f64, like), steps)
 }
 
-fn zeros<S: State>(like: &S) -> S {
+/// A state of the same shape, all zeros.
+pub(crate) fn zeros<S: State>(like: &S) -> S {
     let mut zeros = like.scratch();
     zeros.set_zero();
     zeros

@@ -1,6 +1,7 @@
 //! The reversible Heun scheme (Kidger, Foster, Li, Lyons 2021).
 
-use super::{Reversible, Slope};
+use super::{Cotangents, Reversible, Slope};
+use crate::gradient::Due;
 use crate::{Field, Scheme, State};
 
 /// z' = 2y − z + h F, F' = f_{n+1}(z'), y' = y + (h/2)(F + F'), started with z = y = x_0 and
@@ -37,6 +38,10 @@ impl Reversible for ReversibleHeun {
         nodes.saturating_sub(1)
     }
 
+    fn nodes_for(&self, steps: usize) -> usize {
+        steps + 1
+    }
+
     fn start<F: Field>(&self, slope: &mut Slope<'_, F>, x0: &F::State) -> Vec<F::State> {
         vec![x0.clone(), x0.clone(), slope.at(0, x0).clone()]
     }
@@ -46,12 +51,12 @@ impl Reversible for ReversibleHeun {
         slope: &mut Slope<'_, F>,
         x0: &F::State,
         mut bars: Vec<F::State>,
-        sink: &F::Sink<'_>,
+        gradient: Due<'_, F::Sink<'_>>,
     ) -> F::State {
         let (y_bar, z_bar, f_bar) = three(&mut bars);
         y_bar.add_scaled(1.0, z_bar);
         slope.at(0, x0);
-        slope.pull_back(0, 1.0, f_bar, y_bar, sink);
+        slope.pull_back(0, 1.0, f_bar, y_bar, gradient);
         bars.swap_remove(0)
     }
 
@@ -68,14 +73,15 @@ impl Reversible for ReversibleHeun {
         slope: &mut Slope<'_, F>,
         n: usize,
         states: &mut [F::State],
-        adjoint: Option<(&mut [F::State], &F::Sink<'_>)>,
+        adjoint: Option<Cotangents<'_, '_, F>>,
     ) {
         let (h, (y, z, f)) = (slope.h(), three(states));
-        if let Some((bars, sink)) = adjoint {
+        if let Some((bars, gradient)) = adjoint {
             let (y_bar, z_bar, f_bar) = three(bars);
             f_bar.add_scaled(h / 2.0, y_bar);
-            slope.at(n + 1, z);
-            slope.pull_back(n + 1, 1.0, f_bar, z_bar, sink);
+            // The inverse of the step above ended here.
+            slope.stand_at(n + 1, z);
+            slope.pull_back(n + 1, 1.0, f_bar, z_bar, gradient);
             f_bar.copy_from(z_bar);
             f_bar.scale(h);
             f_bar.add_scaled(h / 2.0, y_bar);
