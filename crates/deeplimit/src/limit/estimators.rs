@@ -191,9 +191,9 @@ mod tests {
 
     #[test]
     fn an_order_within_rounding_is_not_given() {
-        // Merging changes x by (N/2) (1e-5 h)² = 1e-11: much more than doubles round, and less than
-        // single precision does.
-        let weights = [1e-5; 4];
+        // Merging changes x by (N/2) (4e-3 h)² = 2e-6: much more than doubles round, and some thirty
+        // roundings of single precision.
+        let weights = [4e-3; 4];
         let x0 = Rows::new(1, 1, &[1.0]);
         let double = Gaps::measure(&scalar::<f64>(&weights), &x0).expect("a residual network");
         let single = Gaps::measure(&scalar::<f32>(&weights), &x0.cast());

@@ -301,10 +301,26 @@ mod tests {
     }
 
     #[test]
+    fn second_differences_tell_hoelder_from_smooth_where_a_trend_hides_the_first() {
+        let slope = |value| Slope { value, error: 0.01 };
+        let slopes = DepthSlopes {
+            size: slope(0.0),
+            first_difference: slope(-0.8),
+            second_difference: slope(-0.5),
+            largest_increment: slope(-0.7),
+            variation: slope(-1.0),
+            primitive: slope(0.0),
+            peak: slope(0.0),
+        };
+        assert_eq!(slopes.regime(), Regime::HoelderOde);
+    }
+
+    #[test]
     fn weights_that_alternate_exactly_are_rough() {
         for layers in [9, 17, 64] {
             let alternating = roughness(layers, |n| if n % 2 == 0 { 0.3 } else { -0.1 });
             assert_eq!(alternating.regime(), Regime::AveragedOde, "{alternating:?}");
+            assert!(alternating.exponent < -1.0, "{alternating:?}"); // D(2) = 0.
         }
     }
 

@@ -207,7 +207,8 @@ mod tests {
     fn weights_that_cannot_be_measured_are_refused_and_named() {
         let error = |layers, values: &[f32]| DepthStack::new(layers, values).map(|_| ()).err();
         assert_eq!(error(2, &[1.0, 2.0]), Some(ScalingError::TooShallow { layers: 2 }));
-        let broken = [1.0, 2.0, 3.0, f32::NAN, f32::INFINITY, 0.0];
+        let mut broken = [1.0; 12];
+        (broken[6], broken[8]) = (f32::NAN, f32::INFINITY); // In layers of 4 numbers.
         assert_eq!(error(3, &broken), Some(ScalingError::NotFinite { layer: 1 }));
         assert_eq!(error(3, &[1.0, 2.0, 3.0]), None);
         assert_eq!(error(3, &[]), None);
