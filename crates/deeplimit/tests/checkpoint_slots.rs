@@ -242,6 +242,18 @@ impl Field for Counting {
         self.0.open_anew(gradient)
     }
 
+    fn zero_part(&self, nodes: usize) -> Control<f64> {
+        self.0.zero_part(nodes)
+    }
+
+    fn open_part<'g>(&self, part: &'g mut Control<f64>, first: usize) -> Sink<'g, f64> {
+        self.0.open_part(part, first)
+    }
+
+    fn add_part(&self, part: &Control<f64>, first: usize, node: usize, to: &Sink<'_, f64>) {
+        self.0.add_part(part, first, node, to);
+    }
+
     fn gradient_norm(&self, gradient: &Control<f64>) -> f64 {
         self.0.gradient_norm(gradient)
     }

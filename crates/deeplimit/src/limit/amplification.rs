@@ -16,7 +16,7 @@ use super::spectral::spectral_norm;
 use super::{Jacobian, NotEuler};
 use crate::control::Position;
 use crate::kernel::{Matrix, Start, multiply};
-use crate::{Field, Flow, Real, Rows, Scheme};
+use crate::{Field, Flow, Real, Rows};
 use serde::Serialize;
 
 /// Logarithms of the amplification of errors from x_N to x_0, along the trajectory of one sample.
@@ -131,6 +131,7 @@ fn inverse(matrix: &[f64], width: usize) -> Option<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Scheme;
     use crate::control::Control;
     use crate::field::{Layer, Linear, Stacked};
     use crate::seed::uniform;

@@ -17,7 +17,7 @@
 use super::NotEuler;
 use super::bounds::only_euler;
 use crate::control::Position;
-use crate::{Field, Flow, Scheme, State};
+use crate::{Field, Flow, State};
 use serde::Serialize;
 
 /// Gaps between a residual network and neighbours of its own weights, relative to ‖x_N − x_0‖ over
@@ -143,7 +143,7 @@ mod tests {
     use crate::control::Control;
     use crate::field::{Layer, Linear, Mlp, Stacked};
     use crate::kernel::Activation;
-    use crate::{Real, Rows};
+    use crate::{Real, Rows, Scheme};
 
     /// x' = θ_n x in one dimension.
     fn scalar<R: Real>(weights: &[f64]) -> Flow<Stacked<R, Linear>> {
