@@ -1,66 +1,83 @@
 //! Numbers in memory, from the start of a cache line on.
 
 use crate::Real;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 /// A vector whose first number lies at the start of a cache line, so that no register is loaded
 /// from two of them.
-#[derive(Clone)]
+///
+/// It takes a line more than it needs and begins where a line does: memory that is asked for with an
+/// alignment leaves holes in the heap of some systems, which grows by a megabyte a training step.
 pub struct Buffer<R> {
-    lines: Vec<Line>,
+    room: Vec<R>,
+    /// Where the first number lies.
+    first: usize,
     length: usize,
-    numbers: PhantomData<R>,
 }
 
-/// A cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 impl<R: Real> Buffer<R> {
     /// So many zeros.
     pub fn zeros(length: usize) -> Self {
-        let mut buffer = Self::default();
-        buffer.resize(length);
-        buffer
+        Self::filled(R::zero(), length)
     }
 
     /// Makes it so long; what is added is zero.
     pub fn resize(&mut self, length: usize) {
         let old = self.length;
-        self.lines.resize((length * size_of::<R>()).div_ceil(64), Line([0; 64]));
+        if self.first + length > self.room.len() {
+            let mut larger = Self::zeros(length);
+            larger[..old].copy_from_slice(self);
+            *self = larger;
+            return;
+        }
         self.length = length;
         if old < length {
-            // The last line may hold numbers from before it was shortened.
-            let end = (old * size_of::<R>()).next_multiple_of(64) / size_of::<R>();
-            self[old..end.min(length)].fill(R::zero());
+            self[old..].fill(R::zero());
         }
+    }
+}
+
+impl<R: Clone> Buffer<R> {
+    /// So many times the same number.
+    fn filled(number: R, length: usize) -> Self {
+        if length == 0 {
+            return Self::default();
+        }
+        let room = vec![number; length + LINE / size_of::<R>() - 1];
+        let first = room.as_ptr().align_offset(LINE);
+        Self { room, first, length }
+    }
+}
+
+impl<R: Clone> Clone for Buffer<R> {
+    fn clone(&self) -> Self {
+        let Some(number) = <[R]>::first(self) else { return Self::default() };
+        let mut copy = Self::filled(number.clone(), self.length);
+        copy.clone_from_slice(self);
+        copy
     }
 }
 
 impl<R> Default for Buffer<R> {
     fn default() -> Self {
-        Self { lines: Vec::new(), length: 0, numbers: PhantomData }
+        Self { room: Vec::new(), first: 0, length: 0 }
     }
 }
 
 impl<R> Deref for Buffer<R> {
     type Target = [R];
 
-    #[expect(unsafe_code, reason = "lines seen as numbers")]
     fn deref(&self) -> &[R] {
-        // SAFETY: the lines have room for `length` numbers, and any bytes are a number: the only
-        // ways to make a buffer of a length ask for `Real`.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+        &self.room[self.first..self.first + self.length]
     }
 }
 
 impl<R> DerefMut for Buffer<R> {
-    #[expect(unsafe_code, reason = "lines seen as numbers")]
     fn deref_mut(&mut self) -> &mut [R] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+        &mut self.room[self.first..self.first + self.length]
     }
 }
 
@@ -93,8 +110,10 @@ mod tests {
     fn buffers_start_at_a_line_and_grow_by_zeros() {
         let mut buffer: Buffer<f32> = (0..5).map(|i| i as f32).collect();
         assert_eq!(buffer.as_ptr().align_offset(64), 0);
+        assert_eq!(buffer.clone().as_ptr().align_offset(64), 0);
         buffer.resize(3);
         buffer.resize(40);
+        assert_eq!(buffer.as_ptr().align_offset(64), 0);
         assert_eq!(buffer[..4], [0.0, 1.0, 2.0, 0.0]);
         assert!(buffer[3..].iter().all(|v| *v == 0.0) && buffer.len() == 40);
         assert_eq!(Buffer::<f64>::default().len(), 0);
