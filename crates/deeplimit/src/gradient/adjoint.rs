@@ -342,14 +342,29 @@ impl<'f, F: Field> Walk<'f, F> {
         error
     }
 
+    /// The state that the walk has come to.
+    pub(super) fn state(&self) -> &F::State {
+        &self.y
+    }
+
     /// Squared norm of the state that the walk has come to.
     pub(super) fn squared(&self) -> f64 {
         self.squared
     }
 
     /// Forgets all increments and learns those between exact states x_n, x_{n+1}, …, the first of
-    /// which the walk goes on from.
-    pub(super) fn relearn(&mut self, states: &[&F::State]) {
+    /// which the walk goes on from, as far as the predictor looks back.
+    pub(super) fn relearn<'s>(&mut self, states: impl Iterator<Item = &'s F::State>)
+    where
+        F: 's,
+    {
+        let increments = match self.adjoint.predictor {
+            Predictor::None => 0,
+            Predictor::Extrapolation(order) => order,
+            // Enough equations for the fit; older ones are nearly forgotten.
+            Predictor::Learned(size) => 4 * size,
+        };
+        let states: Vec<&F::State> = states.take(increments + 1).collect();
         self.tail.clear();
         self.prediction = Prediction::new(self.adjoint.predictor, &self.y, F::SINGLE_PRECISION);
         for pair in states.windows(2).rev() {

@@ -23,10 +23,6 @@ use crate::scheme::StepTape;
 use crate::{Field, Flow, State};
 use std::ops::Range;
 
-/// Increments from which the predictor starts after a segment that was walked again, at most: more
-/// than any of them looks back.
-const RELEARNED: usize = 8;
-
 /// [`pull_back`](super::GradientMethod::pull_back) of an adjoint with a tolerance.
 pub(super) fn pull_back<F: Field>(
     adjoint: Adjoint,
@@ -60,7 +56,6 @@ pub(super) fn pull_back<F: Field>(
                 }
             }
         }
-        let again = exact.clone();
         let error = walk.reset(exact);
         let kink = found
             .kink_squared
@@ -74,7 +69,7 @@ pub(super) fn pull_back<F: Field>(
             evidence.anchors.push((start, error, walk.squared()));
         } else {
             x_bar.copy_from(&entered);
-            walk_again(&mut walk, again, segment.clone(), &mut stored, x_bar, &mut part);
+            walk_again(&mut walk, segment.clone(), &mut stored, x_bar, &mut part);
             evidence.anchors.push((start, 0.0, walk.squared()));
             evidence.again += (segment.len() * x_bar.samples()) as u64;
         }
@@ -100,22 +95,22 @@ fn longest<S>(anchors: &[(usize, S)], steps: usize) -> usize {
     anchors.iter().zip(ends).map(|((start, _), end)| end - start).max().unwrap_or(0)
 }
 
-/// The exact gradient of a segment, from its first state.
+/// The gradient of a segment from its exact states, of which the walk has come to the first.
 fn walk_again<F: Field>(
     walk: &mut Walk<'_, F>,
-    mut x: F::State,
     segment: Range<usize>,
     stored: &mut Vec<StepTape<F>>,
     x_bar: &mut F::State,
     part: &mut F::Gradient,
 ) {
     let field = walk.stepper.field();
+    let mut x = walk.state().clone();
     let to = field.open_part(part, segment.start);
     backprop::linearize(&mut walk.stepper, segment.clone(), &mut x, stored);
     let stored = &mut stored[..segment.len()];
     backprop::pull_back(&mut walk.stepper, segment, stored, x_bar, &to, &Turn::alone());
     let states = stored.iter().map(StepTape::state).chain([&x]);
-    walk.relearn(&states.take(RELEARNED + 1).collect::<Vec<_>>());
+    walk.relearn(states);
 }
 
 impl Evidence {
