@@ -4,7 +4,7 @@
 //! Every cell is one training; at its trained weights the gradient of each memory-free method is held
 //! against backprop's, layer by layer, on one batch of training images.
 
-use super::{Experiment, Findings, Size, slopes::slope};
+use super::{Experiment, Findings, Size};
 use crate::page::{
     CURVES, Claim, Curve, Figure, Frame, Part, Scale, Section, Stroke, Table, Text, significant,
 };
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use deeplimit::control::{Control, Family};
 use deeplimit::gradient::Backprop;
 use deeplimit::kernel::Activation;
+use deeplimit::limit::Slope;
 use deeplimit::{Method, Scheme};
 use deeplimit_nn::data::{Augment, HeldOut, Options, Source, Splits, batch};
 use deeplimit_nn::network::{FieldName, HeadConfig, NetworkConfig, StageConfig, TransitionConfig};
@@ -351,7 +352,7 @@ impl Sweep<'_> {
                 holds: better == published.len(),
             });
             for (probe, errors) in [("published", &published), ("corrected", &corrected)] {
-                let fitted = -slope(errors.iter().copied());
+                let fitted = -Slope::fit(errors).value;
                 claims.push(Claim {
                     claim: format!(
                         "{}: the {probe} gradient's error falls with depth",
@@ -447,7 +448,7 @@ impl Sweep<'_> {
         for (index, probe) in METHODS.iter().enumerate().skip(1) {
             let points = self.errors(scheme, probe);
             let (ink, stroke) = (CURVES[index], Stroke::Bold);
-            let fitted = significant(-slope(points.iter().copied()));
+            let fitted = significant(-Slope::fit(&points).value);
             let name = format!("{probe}, order {fitted}").into();
             curves.push(Curve { name, ink, stroke, points });
         }

@@ -14,7 +14,6 @@
 
 mod depth_sweep;
 mod folder;
-mod slopes;
 
 pub use depth_sweep::DepthSweep;
 pub use folder::run;
@@ -110,4 +109,11 @@ pub fn within(
     };
     let (claim, holds) = (claim.into(), range.contains(&measured));
     Claim { claim, expected, measured: significant(measured), holds }
+}
+
+/// Points on the power law of exponent `slope` through the last of `points`, at their abscissas: what
+/// theory says, to be drawn dashed beside them.
+pub fn power_law(points: &[(f64, f64)], slope: f64) -> Vec<(f64, f64)> {
+    let Some(&(at, value)) = points.last() else { return Vec::new() };
+    points.iter().map(|&(x, _)| (x, value * (x / at).powf(slope))).collect()
 }
