@@ -116,6 +116,7 @@ pub fn run<E: Experiment>(
     let folder = &summary.folder;
     write_whole(&folder.join("rows.csv"), &table(&rows)?)?;
     write_whole(&folder.join("findings.json"), &serde_json::to_vec_pretty(&summary)?)?;
+    draw(&folder.join("figures"), &sections)?;
     let page = page(experiment, &summary, &settings, sections);
     write_whole(&folder.join("index.html"), page.render()?.as_bytes())?;
     Ok(summary)
@@ -186,6 +187,23 @@ fn table<R: Serialize>(rows: &[R]) -> Result<Vec<u8>> {
         writer.serialize(row).context("rows are flat")?;
     }
     Ok(writer.into_inner()?)
+}
+
+/// Every chart as an image of its own, named by its title.
+fn draw(folder: &Path, sections: &[Section]) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for part in sections.iter().flat_map(|section| &section.parts) {
+        let (Part::Figures(figures) | Part::Small(figures)) = part else { continue };
+        for figure in figures {
+            let Some(svg) = figure.standalone() else { continue };
+            let name: String = (figure.title.chars())
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+                .collect();
+            let words: Vec<&str> = name.split('-').filter(|word| !word.is_empty()).collect();
+            write_whole(&folder.join(words.join("-") + ".svg"), svg.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 fn page<E: Experiment>(

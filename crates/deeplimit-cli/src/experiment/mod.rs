@@ -10,6 +10,7 @@
 //! rows.csv           all rows as one table
 //! findings.json      every claim with what was expected and measured
 //! index.html         one self-contained page
+//! figures/           its charts, an image each
 //! ```
 
 mod depth_sweep;

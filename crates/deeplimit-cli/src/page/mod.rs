@@ -5,6 +5,7 @@
 
 mod axis;
 mod plot;
+mod standalone;
 mod thin;
 
 pub use axis::{Scale, significant};

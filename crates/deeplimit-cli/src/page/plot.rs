@@ -37,7 +37,8 @@ const TEAL: Ink = ink("teal", 0x0f7c8c, 0x4fc4d6);
 const GOLD: Ink = ink("gold", 0x94720c, 0xd9b64a);
 /// Sums and backgrounds.
 pub const GREY: Ink = ink("grey", 0x8a9099, 0x8b939e);
-const TEXT: Ink = ink("text", 0x4a515b, 0xaeb6c1);
+/// Words.
+pub const TEXT: Ink = ink("text", 0x4a515b, 0xaeb6c1);
 const GRID: Ink = ink("grid", 0xe2e6eb, 0x333b46);
 
 /// Every ink, for the style sheet.
@@ -123,6 +124,9 @@ impl Frame<'_> {
 pub struct Drawing {
     /// The image; `None` if there is nothing to draw.
     pub svg: Option<String>,
+    /// Width and height in pixels on the page.
+    #[serde(skip)]
+    pub size: (u32, u32),
     /// The curves in the image.
     pub legend: Vec<LegendEntry>,
     /// Values that are not finite.
@@ -134,9 +138,12 @@ pub struct Drawing {
 /// A curve's name and looks.
 #[derive(Clone, Debug, Serialize)]
 pub struct LegendEntry {
-    name: Text,
-    ink: &'static str,
-    stroke: Stroke,
+    /// The curve's name.
+    pub name: Text,
+    /// Name of its colour.
+    pub ink: &'static str,
+    /// Its line.
+    pub stroke: Stroke,
 }
 
 /// Image pixels for a pixel on the page.
@@ -173,7 +180,7 @@ pub fn draw(frame: &Frame, curves: &[Curve]) -> Result<Drawing, PageError> {
             reason: source.to_string(),
         })?),
     };
-    Ok(Drawing { svg, legend, broken, nonpositive })
+    Ok(Drawing { svg, size: frame.size, legend, broken, nonpositive })
 }
 
 type Plotted<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
