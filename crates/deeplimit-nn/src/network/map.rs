@@ -67,6 +67,13 @@ impl Map {
         Slopes { weight: vec![0.0; weight.len()], bias: vec![0.0; bias.len()] }
     }
 
+    /// Bytes of the slopes that are added up side by side for a batch of so many samples.
+    pub(super) fn buffers(&self, samples: usize) -> usize {
+        let (weight, bias) = self.weights();
+        let tiles = samples.div_ceil(SAMPLES);
+        (tiles.min(BUFFERS) + 1) * size_of::<f32>() * (weight.len() + bias.len())
+    }
+
     /// The map of one tile.
     pub(super) fn apply(&self, x: &Rows<f32>) -> Rows<f32> {
         let samples = x.rows();
@@ -165,6 +172,13 @@ fn sum(x: &[f32]) -> f32 {
         lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
     }
     lanes.iter().chain(rest).sum()
+}
+
+/// Bytes of a batch in tiles, and of what stands for a tile in vectors that grow by doubling.
+pub(super) fn bytes(samples: usize, width: usize) -> usize {
+    const EDGE: usize = 64;
+    let handles = EDGE + 6 * size_of::<Rows<f32>>();
+    samples * width * size_of::<f32>() + samples.div_ceil(SAMPLES) * handles
 }
 
 /// A batch in tiles.

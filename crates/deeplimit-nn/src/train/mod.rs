@@ -4,20 +4,23 @@ mod checkpoint;
 mod config;
 
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
-pub use config::{Config, ConfigError, GradientConfig, Optimiser, Schedule, TrainConfig};
+pub use config::{Config, ConfigError, GradientConfig, Optimiser, PLANNED, Schedule, TrainConfig};
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
 use crate::network::{Memory, Network, NetworkError, Outputs, Score};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::ModuleOptimizer;
-use deeplimit::{Certificate, Method};
+use deeplimit::Certificate;
+use deeplimit::gradient::{Choice, Plan};
 use std::num::NonZeroUsize;
 
 /// A run in memory: data, network, optimiser, and where it stands.
 pub struct Trainer {
     config: Config,
     splits: Splits,
-    method: Method,
+    /// How each flow is walked.
+    choices: Vec<Choice>,
+    plan: Option<Plan>,
     network: Network,
     memory: Memory,
     optimiser: ModuleOptimizer,
@@ -95,12 +98,17 @@ impl Trainer {
         let plan = config.network.check(splits.train.shape(), Outputs::of(&splits.train))?;
         config.gradient.check_flows(&method, &plan)?;
         let network = Network::new(&plan, config.seed);
+        let threads = rayon::current_num_threads();
+        let plan = config.gradient.plan(&method, &network, config.train.batch, threads)?;
+        let unplanned = || vec![Choice { method, tile: None }; network.plans().count()];
+        let choices = plan.as_ref().map_or_else(unplanned, |plan| plan.choices.clone());
         let optimiser = config.train.optimiser();
         let mut trainer = Self {
             schedule: config.train.schedule(1),
             config,
             splits,
-            method,
+            choices,
+            plan,
             network,
             memory: Memory::default(),
             optimiser,
@@ -114,6 +122,11 @@ impl Trainer {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How the gradient keeps to its memory budget, where there is one.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
     }
 
     /// The data.
@@ -166,7 +179,7 @@ impl Trainer {
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let epoch = self.position.step / self.steps_per_epoch();
         let batch = self.next_batch(epoch)?;
-        let gradient = self.network.gradient_with(&batch, &self.method, &self.memory);
+        let gradient = self.network.gradient_planned(&batch, &self.choices, &self.memory);
         self.finite("the loss", gradient.score.loss)?;
         self.finite("the norm of the gradient", gradient.norm)?;
         let rate = self.schedule.step();

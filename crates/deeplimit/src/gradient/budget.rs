@@ -146,7 +146,7 @@ pub struct Choice {
     /// The gradient method.
     #[serde(serialize_with = "as_text")]
     pub method: Method,
-    /// Samples of a tile; none where the batch goes whole.
+    /// Samples of a tile; none where that is the field's own choice, or the batch goes whole.
     pub tile: Option<usize>,
 }
 
@@ -174,7 +174,7 @@ impl Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&told(&self.method))?;
         match self.tile {
-            None => f.write_str(", the batch whole"),
+            None => Ok(()),
             Some(1) => f.write_str(", tiles of 1 sample"),
             Some(samples) => write!(f, ", tiles of {samples} samples"),
         }
@@ -216,7 +216,7 @@ impl Display for Plan {
 /// No method keeps to the budget.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "a memory budget of {budget} is too small{family}; the least possible is {} bytes ({}), by {choice}",
+    "{budget} is too small a memory budget{family}; the least possible is {} bytes ({}), by {choice}",
     least.0,
     least
 )]
@@ -241,6 +241,8 @@ pub struct Planner {
     pub sweeps: bool,
     /// Bytes that are there all the time besides, such as states between the flows.
     pub around: usize,
+    /// Most bytes that are asked for while no flow is walked, but recorded ones keep theirs.
+    pub between: usize,
     /// Threads that walk tiles.
     pub threads: usize,
 }
@@ -416,7 +418,8 @@ impl Planner {
         // A sweep leaves its memory for the next gradient, when earlier flows are recorded again.
         let (own, spare) =
             if self.sweeps { (last.sweep, last.spare) } else { (last.record.max(last.back), 0) };
-        self.around + scratch + PASSING + (most + spare).max(kept + own)
+        let walked = (most + spare).max(kept + own);
+        self.around + scratch + PASSING + walked.max(kept + spare + self.between)
     }
 
     fn deepest(&self) -> usize {
