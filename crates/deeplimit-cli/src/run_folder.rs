@@ -10,7 +10,7 @@
 
 use crate::metrics::Line;
 use anyhow::{Context, Result, bail};
-use deeplimit_nn::deeplimit::gradient::Plan;
+use deeplimit::gradient::Plan;
 use deeplimit_nn::train::{Config, write_whole};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};

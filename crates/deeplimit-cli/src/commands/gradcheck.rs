@@ -121,7 +121,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         }
     }
     if arguments.memory_budget.is_some() && arguments.anchors.is_some() {
-        bail!("--anchors means nothing with --memory-budget, which chooses their number; leave one of them out");
+        bail!(
+            "--anchors means nothing with --memory-budget, which chooses their number; leave one of them out"
+        );
     }
     if let Some(anchors) = arguments.anchors.filter(|count| *count > arguments.depth) {
         bail!("--anchors {anchors} is out of range, expected at most --depth");
@@ -254,9 +256,8 @@ impl Arguments {
     {
         let (reference, ..) = gradient(exact, &Method::Backprop(Backprop), exact_ends);
         let Some(budget) = self.memory_budget else {
-            let row = |(name, method): &(String, Method)| {
-                self.row(name, method, flow, ends, &reference)
-            };
+            let row =
+                |(name, method): &(String, Method)| self.row(name, method, flow, ends, &reference);
             return Ok(methods.iter().map(row).collect());
         };
         let planner = Planner {

@@ -67,7 +67,8 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
     let lines = run_folder::lines(path)?;
     let find = |wanted: fn(&Line) -> bool| lines.iter().rev().find(|line| wanted(line)).cloned();
     let plan = run_folder::plan(path)?;
-    let told = plan.as_ref().map_or_else(String::new, |plan| format!("memory plan: {}\n", plan.told));
+    let told =
+        plan.as_ref().map_or_else(String::new, |plan| format!("memory plan: {}\n", plan.told));
     let info = RunInfo {
         kind: "run",
         run: path.to_owned(),

@@ -7,7 +7,7 @@ use crate::run_folder::{self, RunFolder};
 use crate::weight_paths::weight_paths;
 use crate::{Outcome, config, report};
 use anyhow::{Context, Result, bail};
-use deeplimit_nn::deeplimit::gradient::Plan;
+use deeplimit::gradient::Plan;
 use deeplimit_nn::network::Score;
 use deeplimit_nn::train::{Config, StepReport, Trainer, read_weights, write_whole};
 use serde::Serialize;

@@ -155,12 +155,7 @@ impl Network {
     ///
     /// # Panics
     /// If there is not one choice a stage.
-    pub fn gradient_planned(
-        &self,
-        batch: &Batch,
-        choices: &[Choice],
-        memory: &Memory,
-    ) -> Gradient {
+    pub fn gradient_planned(&self, batch: &Batch, choices: &[Choice], memory: &Memory) -> Gradient {
         assert_eq!(choices.len(), self.stages.len(), "one choice a stage");
         let (last, earlier) = self.split();
         let mut x = map::inputs(batch);
@@ -218,9 +213,8 @@ impl Network {
         let inputs = |stage: &Stage| map::bytes(samples, stage.plan().input.elements());
         let states = |stage: &Stage| map::bytes(samples, stage.plan().state.elements());
         // A transition goes back between its flow and the one before: both ends, whole and in tiles.
-        let transition = |stage: &Stage| {
-            2 * (inputs(stage) + states(stage)) + stage.map().buffers(samples)
-        };
+        let transition =
+            |stage: &Stage| 2 * (inputs(stage) + states(stage)) + stage.map().buffers(samples);
         Planner {
             flows: self.stages.iter().enumerate().map(flow).collect(),
             sweeps: true,

@@ -215,7 +215,7 @@ pub enum ConfigError {
     Method(#[from] deeplimit::gradient::UnknownMethod),
     /// A plan without a budget.
     #[error(
-        "gradient.method = {PLANNED:?} needs gradient.memory_budget, such as \"256 MiB\"; or name one \
+        "gradient.method = \"planned\" needs gradient.memory_budget, such as \"256 MiB\"; or name one \
          of {known}"
     )]
     NoBudget {
@@ -282,7 +282,8 @@ impl GradientConfig {
                 }
             }
         }
-        let method: Method = if planned { USUAL } else { &self.method }.parse()?;
+        let name = if planned { USUAL } else { self.method.as_str() };
+        let method: Method = name.parse()?;
         if !matches!(method, Method::Checkpoint(_)) {
             for (key, count) in
                 [("gradient.segments", self.segments), ("gradient.slots", self.slots)]

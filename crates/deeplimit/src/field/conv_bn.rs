@@ -8,11 +8,11 @@ use super::conv::with_window_norms;
 use super::parameters::with_theta;
 use super::statistics::{LayerStatistics, Met, Statistics};
 use super::{Accountable, Field, NodeGradient, Sink, Tiled};
-use crate::{Heap, Real};
 use crate::control::{Control, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::normalise::{self, Moments};
 use crate::kernel::{Activation, Buffer, Convolution, Image, Start, sums, vector};
+use crate::{Heap, Real};
 use rayon::prelude::*;
 
 /// Added to variances (Ioffe, Szegedy 2015; the value PyTorch uses).

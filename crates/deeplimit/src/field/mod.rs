@@ -27,9 +27,9 @@ pub use stacked::{Layer, Stacked};
 pub use statistics::{LayerStatistics, Statistics};
 pub use tiled::Tiled;
 
-use crate::{Heap, State};
 use crate::control::Position;
 use crate::gradient::Due;
+use crate::{Heap, State};
 
 /// The residual function f(·, θ(s)) on one tile of states.
 ///

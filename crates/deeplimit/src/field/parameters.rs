@@ -1,8 +1,8 @@
 //! Reading parameters at a position of depth, and adding to their gradients there.
 
-use crate::{Heap, Real};
 use crate::control::{Control, Kind, Position};
 use crate::kernel::vector;
+use crate::{Heap, Real};
 use std::sync::{Mutex, PoisonError};
 
 /// The gradient of one control node: one slice a parameter kind.

@@ -1,7 +1,7 @@
 //! A layer's formula put on a depth-stacked control.
 
-use super::{Accountable, Field};
 use super::parameters::{MOST_KINDS, with_theta};
+use super::{Accountable, Field};
 use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
 use crate::gradient::Due;

@@ -17,9 +17,10 @@
 //! | reversible | that of its inverse |
 //!
 //! On equal terms the exact method is taken, and the larger tile. Checkpoints get as many slots as fit, an
-//! adjoint √N anchors or the number nearest to it that fits. Smaller tiles hold less at a time: they pay
-//! a twentieth for each halving, as weights serve fewer samples (measured: 2 to 9 %), and below 16 samples
-//! vector registers are not full.
+//! adjoint √N anchors or the number nearest to it that fits. Smaller tiles hold less at a time. They are
+//! taken to be slower by a twentieth for each halving, as weights serve fewer samples, and below 16
+//! samples, where vector registers are not full, by 16 over their number. These and the 4.5 are estimates:
+//! they decide between methods, not whether one fits.
 
 use super::footprint::{Footprint, Phases, root};
 use super::{Adjoint, Backprop, Checkpoint, Method, Reversible, Sweeps, revolve};
@@ -505,4 +506,30 @@ fn joined(choices: &[Choice]) -> String {
 fn shortest(mut texts: Vec<String>) -> String {
     texts.dedup();
     texts.join("; then ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units_and_shown_in_the_largest() {
+        for (text, bytes, shown) in [
+            ("256 MiB", 256 << 20, "256 MiB"),
+            ("1.5 GiB", 3 << 29, "1.50 GiB"),
+            ("64KiB", 64 << 10, "64 KiB"),
+            ("100 MB", 100_000_000, "95.37 MiB"),
+            ("2 gib", 2 << 30, "2 GiB"),
+            (" 1000 ", 1000, "1000 B"),
+            ("7 B", 7, "7 B"),
+        ] {
+            assert_eq!(text.parse(), Ok(Budget(bytes)), "{text}");
+            assert_eq!(Budget(bytes).to_string(), shown);
+        }
+        for bad in ["", "MiB", "0", "0.5 B", "-1 MiB", "1e9", "inf", "nan", "12 parsecs", "1 2 MiB"]
+        {
+            let error = bad.parse::<Budget>().expect_err(bad);
+            assert!(error.to_string().starts_with(&format!("{bad:?} is no memory budget")));
+        }
+    }
 }

@@ -277,8 +277,7 @@ impl<F: Accountable> Flow<F> {
             scheme.unstep(&mut slope, n, &mut states, adjoint);
         }
         let units = |work: Work| (work.evaluations + 2 * work.pull_backs) as f64;
-        let inverse_cost =
-            (units(slope.work()) - units(started)) / (steps * x.samples()) as f64;
+        let inverse_cost = (units(slope.work()) - units(started)) / (steps * x.samples()) as f64;
         scheme.start_pull_back(&mut slope, x, bars, Due::now(&sink));
         Tile {
             state: x.heap(),

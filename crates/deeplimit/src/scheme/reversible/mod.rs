@@ -47,8 +47,8 @@ pub use momentum::Momentum;
 pub use reversible_heun::ReversibleHeun;
 
 use super::{Scheme, StepTape, Stepper, Work};
-use crate::gradient::Due;
 use crate::field::Accountable;
+use crate::gradient::Due;
 use crate::{Field, Heap, State};
 
 /// A step with an exact inverse, on a few states of which the first is the network's.
