@@ -65,10 +65,11 @@ impl Reader {
             + 6 * size_of::<(Score, Slopes)>()
     }
 
-    /// Bytes of the outputs of a batch and what a loss makes of them.
-    pub(super) fn around(&self, samples: usize) -> usize {
-        let bias = self.no_slopes().bias.len();
-        4 * samples * bias * size_of::<f64>()
+    /// Bytes of the outputs of a batch and what a loss makes of them, and that threads keep for kernels.
+    pub(super) fn around(&self, samples: usize, threads: usize) -> usize {
+        let Slopes { weight, bias } = self.no_slopes();
+        let inputs = weight.len() / bias.len();
+        4 * samples * bias.len() * size_of::<f64>() + threads * self.map.scratch(inputs)
     }
 
     /// The outputs of a batch.

@@ -4,7 +4,7 @@
 //! that the batch's size alone decides, so that they have the same bits for any number of threads.
 
 use crate::data::Batch;
-use deeplimit::kernel::{Convolution, Matrix, Start, add_outer, multiply};
+use deeplimit::kernel::{Convolution, Lanes, Matrix, Start, add_outer, multiply};
 use deeplimit::{Rows, State};
 use rayon::prelude::*;
 
@@ -72,6 +72,21 @@ impl Map {
         let (weight, bias) = self.weights();
         let tiles = samples.div_ceil(SAMPLES);
         (tiles.min(BUFFERS) + 1) * size_of::<f32>() * (weight.len() + bias.len())
+    }
+
+    /// Bytes that a thread keeps for the kernels, found by a tile there and back on a thread that ends.
+    ///
+    /// # Panics
+    /// If no thread can be started.
+    pub(super) fn scratch(&self, width: usize) -> usize {
+        let walk = || {
+            let x = Rows::zeros(SAMPLES, width);
+            let bar = self.apply(&x);
+            self.add_slopes(&x, &bar, &mut self.no_slopes());
+            self.pull_back(&x, &bar);
+            f32::scratch_bytes()
+        };
+        std::thread::scope(|scope| scope.spawn(walk).join()).expect("a tile of zeros is walked")
     }
 
     /// The map of one tile.

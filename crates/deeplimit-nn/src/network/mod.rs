@@ -215,10 +215,12 @@ impl Network {
         // A transition goes back between its flow and the one before: both ends, whole and in tiles.
         let transition =
             |stage: &Stage| 2 * (inputs(stage) + states(stage)) + stage.map().buffers(samples);
+        let scratch = |stage: &Stage| threads * stage.map().scratch(stage.plan().input.elements());
+        let around = |stage: &Stage| inputs(stage) + scratch(stage);
         Planner {
             flows: self.stages.iter().enumerate().map(flow).collect(),
             sweeps: true,
-            around: self.stages.iter().map(inputs).sum::<usize>() + head.around(samples),
+            around: self.stages.iter().map(around).sum::<usize>() + head.around(samples, threads),
             between: self.stages.iter().map(transition).max().unwrap_or(0),
             threads,
         }

@@ -328,7 +328,8 @@ impl Footprint {
             back: 3 * self.batch + cut + kept + sink + (flying * needs.back).max(join),
             sweep: held + walking.max(spare + join),
             spare,
-            scratch: full.scratch * if tiling.shared { threads } else { flying },
+            // A tile that threads share has one more that waits for them.
+            scratch: full.scratch * if tiling.shared { threads + 1 } else { flying },
         }
     }
 
