@@ -22,6 +22,7 @@ use crate::kernel::Lanes;
 use crate::scheme::reversible::{Reversible, Slope, zeros};
 use crate::scheme::{AnyScheme, StepTape, Work};
 use crate::{Flow, Heap, State};
+use std::borrow::Borrow;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
@@ -158,16 +159,14 @@ impl<F: Accountable> Flow<F> {
         let batch = x0.samples();
         let tile = |samples: usize| {
             let count = batch.div_ceil(samples);
-            let of = |samples: usize| self.tile_sizes(&x0.slice(0, samples));
-            let full = of(samples.min(batch));
             let last = batch - (count - 1) * samples;
-            let last = if count == 1 || last == samples { full } else { of(last) };
+            let [full, last] = self.tile_sizes([samples.min(batch), last].map(|m| x0.slice(0, m)));
             Tiling { samples: Some(samples), count, full, last, shared: false }
         };
         let before = self.field().remembered();
         let tilings = match self.tile_samples(x0) {
             None => {
-                let full = self.tile_sizes(x0);
+                let [full] = self.tile_sizes([x0]);
                 vec![Tiling { samples: None, count: 1, full, last: full, shared: true }]
             }
             Some(own) if self.tile().is_some() => vec![tile(own)],
@@ -221,12 +220,15 @@ impl<F: Accountable> Flow<F> {
         }
     }
 
-    /// Walks the first two steps of a tile there and the first one back.
-    fn tile_sizes(&self, x: &F::State) -> Tile {
+    /// Walks the first two steps of tiles there and back, one tile after the other on one thread: the
+    /// last has the scratch space of all.
+    fn tile_sizes<const T: usize>(&self, tiles: [impl Borrow<F::State> + Send; T]) -> [Tile; T] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        pool.expect("a thread can be started").install(|| match self.slope(x) {
-            None => self.tableau_sizes(x),
-            Some((scheme, slope)) => self.reversible_sizes(x, scheme, slope),
+        pool.expect("a thread can be started").install(|| {
+            tiles.map(|x| match self.slope(x.borrow()) {
+                None => self.tableau_sizes(x.borrow()),
+                Some((scheme, slope)) => self.reversible_sizes(x.borrow(), scheme, slope),
+            })
         })
     }
 
@@ -329,7 +331,7 @@ impl Footprint {
             sweep: held + walking.max(spare + join),
             spare,
             // A tile that threads share has one more that waits for them.
-            scratch: full.scratch * if tiling.shared { threads + 1 } else { flying },
+            scratch: last.scratch * if tiling.shared { threads + 1 } else { flying },
         }
     }
 
