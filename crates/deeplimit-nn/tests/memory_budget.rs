@@ -24,7 +24,7 @@ const DENSE: &str = r#"
     [[network.stage]]
     transition = { kind = "linear", width = 24 }
     hidden = 10
-    depth = 30
+    depth = 150
 "#;
 
 const CONVOLUTIONAL: &str = r#"
@@ -136,9 +136,15 @@ fn a_run_under_a_budget_trains_the_bits_of_its_methods_chosen_by_hand() {
             weights.tensors().map(|(_, _, values)| values.to_vec()).collect();
         (weights, trainer.plan().cloned())
     };
+    let network = network(DENSE, 1).0;
+    let threads = rayon::current_num_threads();
+    let planner = network.planner(config(DENSE).train.batch, threads);
+    let Ok(Method::Adjoint(adjoint)) = "adjoint-adaptive".parse() else { panic!("an adjoint") };
+    let least = planner.plan(Wish::Any(adjoint), Budget(1)).expect_err("a byte").least.0;
+    let backprop = planner.bytes(&"backprop".parse().expect("a method"));
     let mut names = Vec::new();
-    for budget in ["200 KiB", "330 KiB", "700 KiB", "8 MiB"] {
-        let (weights, plan) = trained(&format!("[gradient]\nmemory_budget = '{budget}'\n{DENSE}"));
+    for budget in [least, least + (backprop - least) / 8, backprop] {
+        let (weights, plan) = trained(&format!("[gradient]\nmemory_budget = {budget}\n{DENSE}"));
         let choice = plan.expect("a plan").choices[0];
         names.push(choice.method.name());
         let (same, none) = trained(&by_hand(choice));
