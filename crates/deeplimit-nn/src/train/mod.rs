@@ -88,8 +88,23 @@ impl Trainer {
     /// Checks everything, reads the data and builds the network.
     ///
     /// # Errors
-    /// If the configuration or the data cannot be used.
+    /// If the configuration or the data cannot be used, or no gradient keeps to the memory budget.
     pub fn new(config: Config) -> Result<Self, TrainError> {
+        let mut trainer = Self::scoring(config)?;
+        let Config { gradient, train, .. } = &trainer.config;
+        let (method, threads) = (trainer.choices[0].method, rayon::current_num_threads());
+        trainer.plan = gradient.plan(&method, &trainer.network, train.batch, threads)?;
+        if let Some(plan) = &trainer.plan {
+            trainer.choices.clone_from(&plan.choices);
+        }
+        Ok(trainer)
+    }
+
+    /// As [`new`](Self::new), for scores alone: a memory budget is not looked at.
+    ///
+    /// # Errors
+    /// If the configuration or the data cannot be used.
+    pub fn scoring(config: Config) -> Result<Self, TrainError> {
         let depths = config.network.stage.iter().map(|stage| stage.depth);
         let method = config.gradient.check(depths.min().unwrap_or(0))?;
         let splits = crate::data::load(&config.data)?;
@@ -98,17 +113,14 @@ impl Trainer {
         let plan = config.network.check(splits.train.shape(), Outputs::of(&splits.train))?;
         config.gradient.check_flows(&method, &plan)?;
         let network = Network::new(&plan, config.seed);
-        let threads = rayon::current_num_threads();
-        let plan = config.gradient.plan(&method, &network, config.train.batch, threads)?;
-        let unplanned = || vec![Choice { method, tile: None }; network.plans().count()];
-        let choices = plan.as_ref().map_or_else(unplanned, |plan| plan.choices.clone());
+        let choices = vec![Choice { method, tile: None }; plan.stages.len()];
         let optimiser = config.train.optimiser();
         let mut trainer = Self {
             schedule: config.train.schedule(1),
             config,
             splits,
             choices,
-            plan,
+            plan: None,
             network,
             memory: Memory::default(),
             optimiser,
