@@ -142,7 +142,6 @@ fn wishes() -> Vec<Wish> {
 
 /// Budgets from the least to what backprop takes, and more.
 fn check<F: Accountable>(case: &Case<F>, ratios: &mut Ratios) {
-    let began = std::time::Instant::now();
     for (threads, sweeps) in [(1, true), (2, true), (2, false)] {
         let planner = case.planner(threads, sweeps);
         let backprop = planner.bytes(&"backprop".parse().expect("a method"));
@@ -171,7 +170,6 @@ fn check<F: Accountable>(case: &Case<F>, ratios: &mut Ratios) {
             }
         }
     }
-    eprintln!("{} {:.1} s", case.what, began.elapsed().as_secs_f64());
 }
 
 #[test]
