@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! config.toml           complete, with defaults
+//! plan.json             how the gradient keeps to its memory budget, where there is one
 //! metrics.jsonl         a line a step and a line an epoch
 //! weights/              best and last, and the optimiser's state to resume from
 //! report.html           one self-contained page
@@ -9,7 +10,9 @@
 
 use crate::metrics::Line;
 use anyhow::{Context, Result, bail};
+use deeplimit::gradient::Plan;
 use deeplimit_nn::train::{Config, write_whole};
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -65,6 +68,14 @@ impl RunFolder {
         Ok((Self { path: path.to_owned(), metrics }, kept))
     }
 
+    /// Writes how the gradient keeps to its memory budget, where there is one.
+    pub fn plan(&self, plan: Option<&Plan>) -> Result<()> {
+        let Some(plan) = plan else { return Ok(()) };
+        let told = ToldPlan { plan: serde_json::to_value(plan)?, told: plan.to_string() };
+        let text = serde_json::to_string_pretty(&told)?;
+        Ok(write_whole(&self.path.join(PLAN), text.as_bytes())?)
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -82,6 +93,28 @@ impl RunFolder {
         let place = || self.path.join("metrics.jsonl").display().to_string();
         self.metrics.write_all(text.as_bytes()).with_context(place)
     }
+}
+
+/// The file of a plan.
+const PLAN: &str = "plan.json";
+
+/// A plan, and the line that tells it.
+#[derive(Serialize, Deserialize)]
+pub struct ToldPlan {
+    #[serde(flatten)]
+    pub plan: serde_json::Value,
+    pub told: String,
+}
+
+/// The plan of a run's last session, where the run has a memory budget.
+pub fn plan(path: &Path) -> Result<Option<ToldPlan>> {
+    let file = path.join(PLAN);
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let place = || file.display().to_string();
+    let text = fs::read_to_string(&file).with_context(place)?;
+    Ok(Some(serde_json::from_str(&text).with_context(place)?))
 }
 
 /// The next free `NAME-001` in a folder.

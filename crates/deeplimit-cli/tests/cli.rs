@@ -161,6 +161,9 @@ fn impossible_combinations_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     for (setting, part) in [
         ("gradient.segments=3", "gradient.segments means nothing"),
+        ("gradient.method=planned", "needs gradient.memory_budget"),
+        ("gradient.memory_budget=12 parsecs", "\"12 parsecs\" is no memory budget"),
+        ("gradient.memory_budget=10 KiB", "the least possible is "),
         ("gradient.slots=3", "gradient.slots means nothing"),
         ("network.stage.0.scheme=leapfrog", "gradient.method = \"adjoint-adaptive\""),
         ("network.stage.0.scheme=leapfrog", "network.stage.0.scheme = \"leapfrog\""),
@@ -256,6 +259,46 @@ fn gradcheck_prints_a_row_a_method_with_every_field() {
     }
     assert_eq!(rows[0]["gradient_error"], 0.0);
     assert_eq!(rows[0]["cost_units"], 3.0);
+}
+
+#[test]
+fn a_memory_budget_is_planned_told_and_kept_in_the_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = deeplimit(folder.path())
+        .args(["train", "--json", "--out", "run", "--set", "gradient.memory_budget=2 MiB"])
+        .args(["--threads", "1"])
+        .args(QUICK)
+        .output()
+        .expect("run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("gradients by planned\nmemory plan: "), "{said}");
+    let plan = json(&output.stdout)["memory_plan"].clone();
+    assert_eq!(plan["budget"], "2 MiB");
+    assert!(plan["bytes"].as_u64().expect("bytes") <= 2 << 20, "{plan}");
+    let page = fs::read_to_string(folder.path().join("run/report.html")).expect("the page");
+    assert!(page.contains("memory plan"));
+    let info = deeplimit(folder.path()).args(["info", "run", "--json"]).output().expect("run");
+    let info = json(&info.stdout);
+    assert_eq!(info["memory_plan"]["choices"], plan["choices"]);
+    assert_eq!(info["config"]["gradient"]["method"], "planned");
+
+    let mut refusal = deeplimit(folder.path());
+    refusal.args(["gradcheck", "--depth", "50", "--batch", "40", "--memory-budget", "1 KiB"]);
+    let output = refusal.output().expect("run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let least = said.split("the least possible is ").nth(1).and_then(|s| s.split(' ').next());
+    let least: usize = least.and_then(|least| least.parse().ok()).expect("a number of bytes");
+    let check = |budget: usize| {
+        let arguments = "gradcheck --depth 50 --batch 40 --repeat 1 --json --memory-budget";
+        let mut command = deeplimit(folder.path());
+        command.args(arguments.split_whitespace()).arg(budget.to_string());
+        command
+    };
+    refused(check(least - 1), &["--memory-budget", "the least possible is"]);
+    let output = check(least).output().expect("run");
+    assert!(output.status.success());
+    assert!(json(&output.stdout)[0]["gradient_error"].as_f64().expect("a number") < 1e-12);
 }
 
 #[test]

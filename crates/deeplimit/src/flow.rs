@@ -91,6 +91,11 @@ impl<F: Field> Flow<F> {
         }
     }
 
+    /// The tile's samples, where they are not the field's own choice.
+    pub(crate) fn tile(&self) -> Option<usize> {
+        self.tile
+    }
+
     /// Samples of a tile of a batch like `x`; `None` where the batch goes whole.
     pub(crate) fn tile_samples(&self, x: &F::State) -> Option<usize> {
         self.field.tile_samples(x).map(|own| self.tile.unwrap_or(own))

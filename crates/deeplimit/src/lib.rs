@@ -58,7 +58,7 @@ pub use gradient::{Certificate, GradientMethod, Method};
 pub use real::Real;
 pub use rows::Rows;
 pub use scheme::{AnyScheme, Scheme};
-pub use state::{Bytes, State};
+pub use state::{Bytes, Heap, State};
 pub use tiles::{Recording, Spare, Sweep};
 
 /// The names most programs import.

@@ -1,7 +1,7 @@
 //! States of the CPU fields: samples side by side.
 
 use crate::kernel::{Buffer, sums, transpose, vector};
-use crate::{Bytes, Real, State};
+use crate::{Bytes, Heap, Real, State};
 
 /// A matrix `[rows, width]`; a row is one sample.
 ///
@@ -89,6 +89,12 @@ impl<R: Real> Rows<R> {
 impl<R> Bytes for Rows<R> {
     fn bytes(&self) -> usize {
         std::mem::size_of_val(&self.columns[..])
+    }
+}
+
+impl<R> Heap for Rows<R> {
+    fn heap(&self) -> usize {
+        self.columns.heap()
     }
 }
 

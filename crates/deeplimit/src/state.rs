@@ -6,6 +6,19 @@ pub trait Bytes {
     fn bytes(&self) -> usize;
 }
 
+/// Memory that a value has asked the allocator for.
+pub trait Heap {
+    /// Bytes that the value holds on the heap: those of its numbers, of the handles that lie there
+    /// too, and of the room at the edges of buffers.
+    fn heap(&self) -> usize;
+}
+
+impl<T: Heap> Heap for Vec<T> {
+    fn heap(&self) -> usize {
+        self.capacity() * size_of::<T>() + self.iter().map(Heap::heap).sum::<usize>()
+    }
+}
+
 /// Hidden activations of a batch, or of a tile of it.
 ///
 /// Scalars are `f64` whatever the element type. Inner products of [`Rows`](crate::Rows) are

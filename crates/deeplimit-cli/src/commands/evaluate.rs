@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             serde_json::from_str(text).with_context(|| path.display().to_string())?;
         run_config.data.normalise = Normalise::Given(kept);
     }
-    let mut trainer = Trainer::new(run_config)?;
+    let mut trainer = Trainer::scoring(run_config)?;
     trainer.load_weights(&path, &file)?;
     let (part, score) = match trainer.test()? {
         Some(score) => ("test", score),

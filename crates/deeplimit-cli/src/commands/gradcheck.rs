@@ -4,8 +4,8 @@ use crate::Outcome;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 use deeplimit::control::{Control, Family};
-use deeplimit::field::{ConvBn, Stacked, Tiled};
-use deeplimit::gradient::{Backprop, REGISTRY};
+use deeplimit::field::{Accountable, ConvBn, Stacked, Tiled};
+use deeplimit::gradient::{Backprop, Budget, Choice, Planner, REGISTRY, Wish};
 use deeplimit::kernel::{Activation, Image};
 use deeplimit::{Bytes, Certificate, Field, Flow, Method, Real, Rows, Scheme, seed};
 use deeplimit_nn::network::{FieldName, Formula};
@@ -57,6 +57,10 @@ pub struct Arguments {
     /// stored [default: none, whatever it is].
     #[arg(long)]
     tolerance: Option<f64>,
+    /// Most memory of a gradient beyond weights and their gradient, such as "64 MiB": the fastest method
+    /// that keeps to it is checked, or each --method with its slots, anchors and tiles fitted to it.
+    #[arg(long, value_name = "SIZE")]
+    memory_budget: Option<Budget>,
     /// Only these methods, by name or formula (P1C2, AR2C1, APC(1e-4)); may be repeated
     /// [default: all that go with the scheme].
     #[arg(long = "method", value_name = "METHOD")]
@@ -116,6 +120,11 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             bail!("{name} 0 is out of range, expected at least 1");
         }
     }
+    if arguments.memory_budget.is_some() && arguments.anchors.is_some() {
+        bail!(
+            "--anchors means nothing with --memory-budget, which chooses their number; leave one of them out"
+        );
+    }
     if let Some(anchors) = arguments.anchors.filter(|count| *count > arguments.depth) {
         bail!("--anchors {anchors} is out of range, expected at most --depth");
     }
@@ -127,7 +136,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let rows = match arguments.dtype.as_str() {
         "f32" => arguments.rows::<f32>(&formula, &methods),
         _ => arguments.rows::<f64>(&formula, &methods),
-    };
+    }?;
     let limit = if arguments.dtype == "f32" { EXACT_F32 } else { EXACT_F64 };
     let wrong = |row: &&Row| {
         let exact = matches!(row.method.as_str(), "backprop" | "checkpoint");
@@ -198,7 +207,7 @@ impl Arguments {
         Ok(methods)
     }
 
-    fn rows<R: Real>(&self, formula: &Formula, methods: &[(String, Method)]) -> Vec<Row> {
+    fn rows<R: Real>(&self, formula: &Formula, methods: &[(String, Method)]) -> Result<Vec<Row>> {
         let scheme = self.scheme();
         let family = if self.rough { Family::Rough } else { Family::Smooth };
         let control = formula.initial::<R>(scheme.nodes_for(self.depth), family, 1.0, self.seed);
@@ -232,18 +241,51 @@ impl Arguments {
 
     /// A row a method, on a flow and beside backprop on the same in `f64`; of both are given x_0 and
     /// the cotangent of x_N.
-    fn compare<E: Field<Gradient = Control<f64>>, R: Real, F: Field<Gradient = Control<R>>>(
+    fn compare<E, R, F>(
         &self,
         exact: &Flow<E>,
         exact_ends: &[E::State; 2],
         flow: &Flow<F>,
         ends: &[F::State; 2],
         methods: &[(String, Method)],
-    ) -> Vec<Row> {
+    ) -> Result<Vec<Row>>
+    where
+        E: Field<Gradient = Control<f64>>,
+        R: Real,
+        F: Accountable<Gradient = Control<R>> + Clone,
+    {
         let (reference, ..) = gradient(exact, &Method::Backprop(Backprop), exact_ends);
-        let rows =
-            methods.iter().map(|(name, method)| self.row(name, method, flow, ends, &reference));
-        rows.collect()
+        let Some(budget) = self.memory_budget else {
+            let row =
+                |(name, method): &(String, Method)| self.row(name, method, flow, ends, &reference);
+            return Ok(methods.iter().map(row).collect());
+        };
+        let planner = Planner {
+            flows: vec![flow.footprint(&ends[0])],
+            sweeps: false,
+            around: 0,
+            between: 0,
+            threads: rayon::current_num_threads(),
+        };
+        let planned = |name: Option<&str>, wish: Wish| -> Result<Row> {
+            let plan = planner.plan(wish, budget).context("--memory-budget")?;
+            crate::say(&format!("memory plan: {plan}"));
+            let Choice { method, tile } = plan.choices[0];
+            let flow = match tile {
+                Some(samples) => flow.clone().with_tile(samples),
+                None => flow.clone(),
+            };
+            Ok(self.row(name.unwrap_or(method.name()), &method, &flow, ends, &reference))
+        };
+        if self.methods.is_empty() {
+            let usual = methods.iter().find_map(|(name, method)| match method {
+                Method::Adjoint(adjoint) if name == "adjoint-adaptive" => Some(*adjoint),
+                _ => None,
+            });
+            let usual = usual.context("the registry has adjoint-adaptive")?;
+            return Ok(vec![planned(None, Wish::Any(usual))?]);
+        }
+        methods.iter().map(|(name, method)| planned(Some(name), Wish::Family(*method))).collect()
     }
 
     fn row<R: Real, F: Field<Gradient = Control<R>>>(

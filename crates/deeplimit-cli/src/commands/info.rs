@@ -22,6 +22,8 @@ struct RunInfo {
     kind: &'static str,
     run: PathBuf,
     config: Config,
+    /// How the gradient keeps to its memory budget; null without one.
+    memory_plan: Option<serde_json::Value>,
     position: Position,
     last_step: Option<Line>,
     last_epoch: Option<Line>,
@@ -64,10 +66,14 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
     let (_, _, position) = read_weights(&last)?;
     let lines = run_folder::lines(path)?;
     let find = |wanted: fn(&Line) -> bool| lines.iter().rev().find(|line| wanted(line)).cloned();
+    let plan = run_folder::plan(path)?;
+    let told =
+        plan.as_ref().map_or_else(String::new, |plan| format!("memory plan: {}\n", plan.told));
     let info = RunInfo {
         kind: "run",
         run: path.to_owned(),
         config: run_folder::config(path)?,
+        memory_plan: plan.map(|plan| plan.plan),
         position,
         last_step: find(|line| matches!(line, Line::Step(_))),
         last_epoch: find(|line| matches!(line, Line::Epoch(_))),
@@ -77,6 +83,7 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
     }
     let mut text =
         format!("run {}\nsteps at the last checkpoint: {}\n", path.display(), info.position.step);
+    text += &told;
     for line in [&info.last_step, &info.last_epoch].into_iter().flatten() {
         text += &format!("{}\n", serde_json::to_string(line)?);
     }

@@ -7,6 +7,7 @@ use crate::run_folder::{self, RunFolder};
 use crate::weight_paths::weight_paths;
 use crate::{Outcome, config, report};
 use anyhow::{Context, Result, bail};
+use deeplimit::gradient::Plan;
 use deeplimit_nn::network::Score;
 use deeplimit_nn::train::{Config, StepReport, Trainer, read_weights, write_whole};
 use serde::Serialize;
@@ -46,6 +47,8 @@ struct Summary<'a> {
     train_seconds: f64,
     peak_mb: Option<f64>,
     gradient_method: &'a str,
+    /// How the gradient keeps to its memory budget; null without one.
+    memory_plan: Option<&'a Plan>,
     /// Of the last step: the worst over the flows.
     certificate: Option<Certificate>,
 }
@@ -100,6 +103,7 @@ impl Session {
         let name = file.and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
         let name = name.unwrap_or_else(|| trainer.splits().name.clone());
         let folder = RunFolder::create(arguments.out.as_deref(), &name, trainer.config())?;
+        folder.plan(trainer.plan())?;
         // A run killed before its first checkpoint can be resumed too.
         trainer.save(&folder.weights())?;
         Ok(Self { trainer, folder, lines: Vec::new(), began: Instant::now(), before: 0.0 })
@@ -109,6 +113,8 @@ impl Session {
         let mut trainer = Trainer::new(run_folder::config(path)?)?;
         trainer.resume(&path.join("weights"))?;
         let (folder, lines) = RunFolder::resume(path, trainer.position().step)?;
+        // The number of threads may be another.
+        folder.plan(trainer.plan())?;
         let before = lines.last().map_or(0.0, Line::seconds);
         Ok(Self { trainer, folder, lines, began: Instant::now(), before })
     }
@@ -127,7 +133,7 @@ impl Session {
             self.config().network.stage.iter().map(|stage| stage.depth.to_string()).collect();
         format!(
             "{}: {} training, {} validation, {} test samples; {} parameters, depth {}; \
-             gradients by {}\nrun folder {}",
+             gradients by {}{}\nrun folder {}",
             splits.name,
             splits.train.len(),
             splits.validation.len(),
@@ -135,6 +141,7 @@ impl Session {
             self.trainer.network().parameters(),
             depths.join(" + "),
             self.config().gradient.method,
+            self.trainer.plan().map_or_else(String::new, |plan| format!("\nmemory plan: {plan}")),
             self.folder.path().display(),
         )
     }
@@ -284,6 +291,9 @@ impl Session {
             ("parameters".to_owned(), self.trainer.network().parameters().to_string()),
             ("gradient method".to_owned(), self.config().gradient.method.clone()),
         ];
+        if let Some(plan) = self.trainer.plan() {
+            summary.push(("memory plan".to_owned(), plan.to_string()));
+        }
         if let Some((test, seconds)) = end {
             if let Some(accuracy) = self.accuracy(test) {
                 summary.push(("test accuracy".to_owned(), format!("{:.2} %", 100.0 * accuracy)));
@@ -315,6 +325,7 @@ impl Session {
             train_seconds: seconds,
             peak_mb: peak_mb(),
             gradient_method: &self.config().gradient.method,
+            memory_plan: self.trainer.plan(),
             certificate: last.map(Certificate::of),
         };
         if json {

@@ -1,8 +1,8 @@
 //! The flow of a stage, whichever field it has: from rows to rows.
 
 use deeplimit::control::Control;
-use deeplimit::field::{AnyLayer, ConvBn, LayerStatistics, Sink, Stacked, Tiled};
-use deeplimit::gradient::{Evidence, MethodTape, Turn};
+use deeplimit::field::{Accountable, AnyLayer, ConvBn, LayerStatistics, Sink, Stacked, Tiled};
+use deeplimit::gradient::{Evidence, Footprint, MethodTape, Turn};
 use deeplimit::{Bytes, Certificate, Field, Flow, GradientMethod, Method, Rows, Spare};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +55,11 @@ impl AnyFlow {
         each!(self, flow => forward(flow, x0))
     }
 
+    /// The sizes that decide the memory of a gradient for batches like `x0`.
+    pub(super) fn footprint(&self, x0: Rows<f32>) -> Footprint {
+        each!(self, flow => footprint(flow, x0))
+    }
+
     /// x_N, and the way back.
     pub(super) fn record(self, method: Method, x0: Rows<f32>) -> (Rows<f32>, WayBack) {
         each!(self, flow => record(flow, method, x0))
@@ -77,7 +82,9 @@ impl AnyFlow {
 }
 
 /// A field whose states are rows, or made of them.
-trait OnRows: for<'g> Field<Gradient = Control<f32>, Sink<'g> = Sink<'g, f32>> + 'static {
+trait OnRows:
+    for<'g> Field<Gradient = Control<f32>, Sink<'g> = Sink<'g, f32>> + Accountable + 'static
+{
     fn state(x: Rows<f32>) -> Self::State;
     fn rows(x: Self::State) -> Rows<f32>;
     fn statistics(&self) -> Option<Vec<LayerStatistics>>;
@@ -113,6 +120,10 @@ impl OnRows for ConvBn<f32> {
 
 fn forward<F: OnRows>(flow: &Flow<F>, x0: Rows<f32>) -> Rows<f32> {
     F::rows(flow.forward(&F::state(x0)))
+}
+
+fn footprint<F: OnRows>(flow: &Flow<F>, x0: Rows<f32>) -> Footprint {
+    flow.footprint(&F::state(x0))
 }
 
 fn record<F: OnRows>(flow: Flow<F>, method: Method, x0: Rows<f32>) -> (Rows<f32>, WayBack) {

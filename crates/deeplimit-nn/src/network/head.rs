@@ -35,6 +35,9 @@ pub(super) struct Reader {
 }
 
 impl Head {
+    /// States that [`Reader::loss`] holds at most besides the end: what is read, and cotangents.
+    pub(super) const STATES: usize = 3;
+
     pub(super) fn new(plan: &NetworkPlan, seed: u64, device: &Device) -> Self {
         let state = plan.stages.last().expect("a checked network has a stage").state;
         let inputs = if plan.pool { state.channels } else { state.elements() };
@@ -52,6 +55,21 @@ impl Reader {
     /// Slopes before any sample.
     pub(super) fn no_slopes(&self) -> Slopes {
         self.map.no_slopes()
+    }
+
+    /// Bytes that what is found of a tile takes until all tiles are done.
+    pub(super) fn bytes(&self) -> usize {
+        let slopes = self.no_slopes();
+        // In vectors that grow by doubling.
+        size_of::<f32>() * (slopes.weight.len() + slopes.bias.len())
+            + 6 * size_of::<(Score, Slopes)>()
+    }
+
+    /// Bytes of the outputs of a batch and what a loss makes of them, and that threads keep for kernels.
+    pub(super) fn around(&self, samples: usize, threads: usize) -> usize {
+        let Slopes { weight, bias } = self.no_slopes();
+        let inputs = weight.len() / bias.len();
+        4 * samples * bias.len() * size_of::<f64>() + threads * self.map.scratch(inputs)
     }
 
     /// The outputs of a batch.

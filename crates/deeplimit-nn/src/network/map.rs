@@ -4,7 +4,7 @@
 //! that the batch's size alone decides, so that they have the same bits for any number of threads.
 
 use crate::data::Batch;
-use deeplimit::kernel::{Convolution, Matrix, Start, add_outer, multiply};
+use deeplimit::kernel::{Convolution, Lanes, Matrix, Start, add_outer, multiply};
 use deeplimit::{Rows, State};
 use rayon::prelude::*;
 
@@ -65,6 +65,28 @@ impl Map {
     pub(super) fn no_slopes(&self) -> Slopes {
         let (weight, bias) = self.weights();
         Slopes { weight: vec![0.0; weight.len()], bias: vec![0.0; bias.len()] }
+    }
+
+    /// Bytes of the slopes that are added up side by side for a batch of so many samples.
+    pub(super) fn buffers(&self, samples: usize) -> usize {
+        let (weight, bias) = self.weights();
+        let tiles = samples.div_ceil(SAMPLES);
+        (tiles.min(BUFFERS) + 1) * size_of::<f32>() * (weight.len() + bias.len())
+    }
+
+    /// Bytes that a thread keeps for the kernels, found by a tile there and back on a thread that ends.
+    ///
+    /// # Panics
+    /// If no thread can be started.
+    pub(super) fn scratch(&self, width: usize) -> usize {
+        let walk = || {
+            let x = Rows::zeros(SAMPLES, width);
+            let bar = self.apply(&x);
+            self.add_slopes(&x, &bar, &mut self.no_slopes());
+            self.pull_back(&x, &bar);
+            f32::scratch_bytes()
+        };
+        std::thread::scope(|scope| scope.spawn(walk).join()).expect("a tile of zeros is walked")
     }
 
     /// The map of one tile.
@@ -165,6 +187,13 @@ fn sum(x: &[f32]) -> f32 {
         lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
     }
     lanes.iter().chain(rest).sum()
+}
+
+/// Bytes of a batch in tiles, and of what stands for a tile in vectors that grow by doubling.
+pub(super) fn bytes(samples: usize, width: usize) -> usize {
+    const EDGE: usize = 64;
+    let handles = EDGE + 6 * size_of::<Rows<f32>>();
+    samples * width * size_of::<f32>() + samples.div_ceil(SAMPLES) * handles
 }
 
 /// A batch in tiles.

@@ -25,6 +25,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use deeplimit::control::Control;
 use deeplimit::field::LayerStatistics;
+use deeplimit::gradient::{Choice, Planner};
 use deeplimit::{Certificate, Method, Rows, seed};
 use head::Head;
 use map::cut;
@@ -134,9 +135,9 @@ impl Network {
         let (last, earlier) = self.split();
         let mut x = map::inputs(batch);
         for stage in earlier {
-            x = cut(&stage.flow(false).forward(stage.map().forward(&x)));
+            x = cut(&stage.flow(false, None).forward(stage.map().forward(&x)));
         }
-        self.head.reader().forward(&last.flow(false).forward(last.map().forward(&x)))
+        self.head.reader().forward(&last.flow(false, None).forward(last.map().forward(&x)))
     }
 
     /// Loss and hits of a batch.
@@ -154,7 +155,15 @@ impl Network {
 
     /// [`gradient`](Self::gradient), in the memory of the one before.
     pub fn gradient_with(&self, batch: &Batch, method: &Method, memory: &Memory) -> Gradient {
-        let Walk { score, head, stages } = self.walk(batch, method, memory);
+        self.gradient_planned(batch, &self.everywhere(method), memory)
+    }
+
+    /// [`gradient_with`](Self::gradient_with), with a choice for each stage.
+    ///
+    /// # Panics
+    /// If there is not one choice a stage.
+    pub fn gradient_planned(&self, batch: &Batch, choices: &[Choice], memory: &Memory) -> Gradient {
+        let Walk { score, head, stages } = self.walk(batch, choices, memory);
         let mut gradients = Vec::new();
         let (mut certificates, mut statistics, mut tape_bytes) = (Vec::new(), Vec::new(), 0);
         for (stage, (slopes, mut found)) in self.stages.iter().zip(stages) {
@@ -172,23 +181,32 @@ impl Network {
 
     /// The gradient of the mean loss over a batch with respect to the control of each flow.
     pub fn flow_gradients(&self, batch: &Batch, method: &Method) -> Vec<Control<f32>> {
-        let stages = self.walk(batch, method, &Memory::default()).stages;
+        let stages = self.walk(batch, &self.everywhere(method), &Memory::default()).stages;
         stages.into_iter().map(|(_, found)| found.gradient).collect()
     }
 
+    /// The same method for every stage, with the field's own tiles.
+    fn everywhere(&self, method: &Method) -> Vec<Choice> {
+        vec![Choice { method: *method, tile: None }; self.stages.len()]
+    }
+
     /// There and back through everything.
-    fn walk(&self, batch: &Batch, method: &Method, memory: &Memory) -> Walk {
+    fn walk(&self, batch: &Batch, choices: &[Choice], memory: &Memory) -> Walk {
+        assert_eq!(choices.len(), self.stages.len(), "one choice a stage");
         let (last, earlier) = self.split();
         let mut x = map::inputs(batch);
         let mut walked = Vec::new();
-        for stage in earlier {
+        for (stage, choice) in earlier.iter().zip(choices) {
             let map = stage.map();
-            let (end, way_back) = stage.flow(true).record(*method, map.forward(&x));
+            let flow = stage.flow(true, choice.tile);
+            let (end, way_back) = flow.record(choice.method, map.forward(&x));
             walked.push((map, std::mem::replace(&mut x, cut(&end)), way_back));
         }
         let (map, head) = (last.map(), self.head.reader());
         let loss = |end: &Rows<f32>, samples| head.loss(end, &batch.targets, samples);
-        let (tiles, found) = last.flow(true).sweep(*method, map.forward(&x), loss, memory);
+        let Choice { method, tile } = choices[earlier.len()];
+        let flow = last.flow(true, tile);
+        let (tiles, found) = flow.sweep(method, map.forward(&x), loss, memory);
         let (mut score, mut slopes) = (Score::default(), head.no_slopes());
         for (tile, tile_slopes) in &tiles {
             score.add(tile);
@@ -198,13 +216,39 @@ impl Network {
         // From the last stage to the first.
         let mut stages = Vec::new();
         let mut way = Some((map, x, found));
-        while let Some((map, x, found)) = way {
-            let (slopes, bar) = map.backward(&x, &found.x0_bar, !walked.is_empty());
+        while let Some((map, x, mut found)) = way {
+            let x0_bar = std::mem::replace(&mut found.x0_bar, Rows::zeros(0, 0));
+            let (slopes, bar) = map.backward(&x, &x0_bar, !walked.is_empty());
             stages.push((slopes, found));
             way = walked.pop().zip(bar).map(|((map, x, way_back), bar)| (map, x, way_back(&bar)));
         }
         stages.reverse();
         Walk { score, head: slopes, stages }
+    }
+
+    /// What there is to plan of a gradient for batches of so many samples: the states between and at the
+    /// ends of the flows count, weights and their gradients do not.
+    pub fn planner(&self, samples: usize, threads: usize) -> Planner {
+        let (head, last) = (self.head.reader(), self.stages.len() - 1);
+        let flow = |(index, stage): (usize, &Stage)| {
+            let state = Rows::zeros(samples, stage.plan().state.elements());
+            let footprint = stage.flow(true, None).footprint(state);
+            if index == last { footprint.with_loss(Head::STATES, head.bytes()) } else { footprint }
+        };
+        let inputs = |stage: &Stage| map::bytes(samples, stage.plan().input.elements());
+        let states = |stage: &Stage| map::bytes(samples, stage.plan().state.elements());
+        // A transition goes back between its flow and the one before: both ends, whole and in tiles.
+        let transition =
+            |stage: &Stage| 2 * (inputs(stage) + states(stage)) + stage.map().buffers(samples);
+        let scratch = |stage: &Stage| threads * stage.map().scratch(stage.plan().input.elements());
+        let around = |stage: &Stage| inputs(stage) + scratch(stage);
+        Planner {
+            flows: self.stages.iter().enumerate().map(flow).collect(),
+            sweeps: true,
+            around: self.stages.iter().map(around).sum::<usize>() + head.around(samples, threads),
+            between: self.stages.iter().map(transition).max().unwrap_or(0),
+            threads,
+        }
     }
 
     /// Moves the running statistics of normalisations by one training step.

@@ -141,14 +141,15 @@ impl Stage {
         Control::new(self.plan.formula.kinds(), self.plan.nodes(), values)
     }
 
-    /// The flow with the control's present values. In training a field that normalises does so by
-    /// the batch, otherwise by what it remembers.
-    pub(super) fn flow(&self, training: bool) -> AnyFlow {
+    /// The flow with the control's present values, in tiles of so many samples, or of as many as the
+    /// configuration says. In training a field that normalises does so by the batch, otherwise by what
+    /// it remembers.
+    pub(super) fn flow(&self, training: bool, tile: Option<usize>) -> AnyFlow {
         let (control, scheme) = (self.control(), self.plan.scheme.clone());
         match &self.plan.formula {
             Formula::Layer(layer) => {
                 let flow = Flow::new(Stacked::new(layer.clone(), control), scheme);
-                AnyFlow::Layer(match self.plan.tile {
+                AnyFlow::Layer(match tile.or(self.plan.tile) {
                     Some(samples) => flow.with_tile(samples),
                     None => flow,
                 })

@@ -4,20 +4,23 @@ mod checkpoint;
 mod config;
 
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
-pub use config::{Config, ConfigError, GradientConfig, Optimiser, Schedule, TrainConfig};
+pub use config::{Config, ConfigError, GradientConfig, Optimiser, PLANNED, Schedule, TrainConfig};
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
 use crate::network::{Memory, Network, NetworkError, Outputs, Score};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::ModuleOptimizer;
-use deeplimit::{Certificate, Method};
+use deeplimit::Certificate;
+use deeplimit::gradient::{Choice, Plan};
 use std::num::NonZeroUsize;
 
 /// A run in memory: data, network, optimiser, and where it stands.
 pub struct Trainer {
     config: Config,
     splits: Splits,
-    method: Method,
+    /// How each flow is walked.
+    choices: Vec<Choice>,
+    plan: Option<Plan>,
     network: Network,
     memory: Memory,
     optimiser: ModuleOptimizer,
@@ -85,30 +88,55 @@ impl Trainer {
     /// Checks everything, reads the data and builds the network.
     ///
     /// # Errors
-    /// If the configuration or the data cannot be used.
+    /// If the configuration or the data cannot be used, or no gradient keeps to the memory budget.
     pub fn new(config: Config) -> Result<Self, TrainError> {
         config.method()?;
         let splits = crate::data::load(&config.data)?;
         Self::with_splits(config, splits)
     }
 
+    /// As [`new`](Self::new), for scores alone: a memory budget is not looked at.
+    ///
+    /// # Errors
+    /// If the configuration or the data cannot be used.
+    pub fn scoring(config: Config) -> Result<Self, TrainError> {
+        config.method()?;
+        let splits = crate::data::load(&config.data)?;
+        Self::built(config, splits)
+    }
+
     /// As [`new`](Self::new), on data that was read before with the same options.
     ///
     /// # Errors
-    /// If the configuration cannot be used, or not with these data.
+    /// If the configuration cannot be used, or not with these data, or no gradient keeps to the memory
+    /// budget.
     pub fn with_splits(config: Config, splits: Splits) -> Result<Self, TrainError> {
+        let mut trainer = Self::built(config, splits)?;
+        let Config { gradient, train, .. } = &trainer.config;
+        let (method, threads) = (trainer.choices[0].method, rayon::current_num_threads());
+        trainer.plan = gradient.plan(&method, &trainer.network, train.batch, threads)?;
+        if let Some(plan) = &trainer.plan {
+            trainer.choices.clone_from(&plan.choices);
+        }
+        Ok(trainer)
+    }
+
+    /// A trainer of a checked configuration, without a plan.
+    fn built(config: Config, splits: Splits) -> Result<Self, TrainError> {
         let method = config.method()?;
         config.augment.check(splits.train.shape())?;
         config.train.check(splits.train.len())?;
         let plan = config.network.check(splits.train.shape(), Outputs::of(&splits.train))?;
         config.gradient.check_flows(&method, &plan)?;
         let network = Network::new(&plan, config.seed);
+        let choices = vec![Choice { method, tile: None }; plan.stages.len()];
         let optimiser = config.train.optimiser();
         let mut trainer = Self {
             schedule: config.train.schedule(1),
             config,
             splits,
-            method,
+            choices,
+            plan: None,
             network,
             memory: Memory::default(),
             optimiser,
@@ -122,6 +150,11 @@ impl Trainer {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How the gradient keeps to its memory budget, where there is one.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
     }
 
     /// The data.
@@ -174,7 +207,7 @@ impl Trainer {
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let epoch = self.position.step / self.steps_per_epoch();
         let batch = self.next_batch(epoch)?;
-        let gradient = self.network.gradient_with(&batch, &self.method, &self.memory);
+        let gradient = self.network.gradient_planned(&batch, &self.choices, &self.memory);
         self.finite("the loss", gradient.score.loss)?;
         self.finite("the norm of the gradient", gradient.norm)?;
         let rate = self.schedule.step();

@@ -9,7 +9,7 @@ mod family;
 pub use family::Family;
 
 use crate::kernel::sums;
-use crate::{Bytes, Real, seed};
+use crate::{Bytes, Heap, Real, seed};
 
 /// One kind of parameter of a layer, such as the first weight matrix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +156,16 @@ impl<R: Real> Control<R> {
 impl<R> Bytes for Control<R> {
     fn bytes(&self) -> usize {
         self.values.iter().map(|values| std::mem::size_of_val(values.as_slice())).sum()
+    }
+}
+
+impl<R> Heap for Control<R> {
+    fn heap(&self) -> usize {
+        let numbers = self.values.iter().map(|values| values.capacity() * size_of::<R>());
+        let shapes = self.kinds.iter().map(|kind| kind.shape.capacity() * size_of::<usize>());
+        let handles = self.values.capacity() * size_of::<Vec<R>>()
+            + self.kinds.capacity() * size_of::<Kind>();
+        handles + numbers.chain(shapes).sum::<usize>()
     }
 }
 

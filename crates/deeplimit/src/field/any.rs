@@ -6,7 +6,7 @@ use super::mlp::MlpTape;
 use super::{Conv, Dense, Layer, Linear, Mlp, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Activation, Image};
-use crate::{Real, Rows};
+use crate::{Heap, Real, Rows};
 use serde::{Deserialize, Serialize};
 
 /// Any layer of the registry.
@@ -33,6 +33,17 @@ pub enum AnyTape<R> {
     Mlp(MlpTape<R>),
     /// Of a convolutional layer.
     Conv(ConvTape<R>),
+}
+
+impl<R> Heap for AnyTape<R> {
+    fn heap(&self) -> usize {
+        match self {
+            Self::Linear(()) => 0,
+            Self::Dense(tape) => tape.heap(),
+            Self::Mlp(tape) => tape.heap(),
+            Self::Conv(tape) => tape.heap(),
+        }
+    }
 }
 
 /// The layers that a configuration can name.

@@ -3,7 +3,7 @@
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Activation, Buffer, Convolution, Image, Input, Start, sums, vector};
-use crate::{Real, Rows};
+use crate::{Heap, Real, Rows};
 use std::ops::Range;
 
 /// f(x) = W₂ ∗ σ(W₁ ∗ x + b₁) + b₂: cross-correlations with stride 1 and zero padding 1;
@@ -49,6 +49,13 @@ pub struct ConvTape<R> {
     gradient: Buffer<R>,
     /// What the cotangent was multiplied with, which the outer convolution's gradient still lacks.
     factor: R,
+}
+
+impl<R> Heap for ConvTape<R> {
+    fn heap(&self) -> usize {
+        let Self { z, a, z_bar, a_bar, gradient, .. } = self;
+        [z, a, z_bar, a_bar, gradient].map(Heap::heap).iter().sum()
+    }
 }
 
 /// The cotangent of f, and that of x, to which its pull-back is added.

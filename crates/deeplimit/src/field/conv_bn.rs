@@ -7,12 +7,12 @@
 use super::conv::with_window_norms;
 use super::parameters::with_theta;
 use super::statistics::{LayerStatistics, Met, Statistics};
-use super::{Field, NodeGradient, Sink, Tiled};
-use crate::Real;
+use super::{Accountable, Field, NodeGradient, Sink, Tiled};
 use crate::control::{Control, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::normalise::{self, Moments};
 use crate::kernel::{Activation, Buffer, Convolution, Image, Start, sums, vector};
+use crate::{Heap, Real};
 use rayon::prelude::*;
 
 /// Added to variances (Ioffe, Szegedy 2015; the value PyTorch uses).
@@ -48,6 +48,22 @@ pub struct ConvBnTape<R> {
     bar: Vec<Buffer<R>>,
     a_bar: Vec<Buffer<R>>,
     z_bar: Vec<Buffer<R>>,
+}
+
+impl<R> Heap for Norm<R> {
+    fn heap(&self) -> usize {
+        self.normal.heap()
+            + self.inverse.capacity() * size_of::<f64>()
+            + self.moments.capacity() * size_of::<Moments>()
+    }
+}
+
+impl<R> Heap for ConvBnTape<R> {
+    fn heap(&self) -> usize {
+        let Self { norms, z, a, bar, a_bar, z_bar } = self;
+        norms.iter().map(Heap::heap).sum::<usize>()
+            + [z, a, bar, a_bar, z_bar].map(Heap::heap).iter().sum::<usize>()
+    }
 }
 
 impl<R: Real> ConvBnTape<R> {
@@ -452,5 +468,27 @@ impl<R: Real> Field for ConvBn<R> {
             let total = |channel: usize| parts.iter().map(|tile| tile[channel]).sum::<f64>();
             (0..hidden).map(|channel| total(channel).powi(2)).sum()
         })
+    }
+}
+
+impl<R: Real> Accountable for ConvBn<R> {
+    fn remembered(&self) -> usize {
+        self.met.heap()
+    }
+
+    /// What the tiles tell of a layer: their moments; or, in a pull-back, their sums and both
+    /// convolutions' gradients of the weights.
+    fn passing(&self, like: &Tiled<R>) -> usize {
+        let channels = [self.inner.outputs(), self.outer.outputs()];
+        let most = channels[0].max(channels[1]);
+        let numbers = 2 * 9 * channels[0] * channels[1] * size_of::<R>();
+        let moments = (channels[0] + channels[1]) * size_of::<Moments>();
+        let sums = most * size_of::<[f64; 2]>();
+        let handles = 3 * size_of::<Vec<R>>();
+        like.tiles.len() * (handles + moments.max(numbers + sums)) + sums
+    }
+
+    fn sink_heap(&self, sink: &Sink<'_, R>) -> usize {
+        sink.heap()
     }
 }

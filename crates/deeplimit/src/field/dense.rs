@@ -3,7 +3,7 @@
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Activation, Buffer, Matrix, Start, multiply};
-use crate::{Real, Rows};
+use crate::{Heap, Real, Rows};
 
 /// f(x) = σ(K x + b), with K of shape `[width, width]` and b of shape `[width]`.
 #[derive(Clone, Debug)]
@@ -20,6 +20,12 @@ pub struct DenseTape<R> {
     a: Buffer<R>,
     z_bar: Buffer<R>,
     cotangent: Buffer<R>,
+}
+
+impl<R> Heap for DenseTape<R> {
+    fn heap(&self) -> usize {
+        [&self.z, &self.a, &self.z_bar, &self.cotangent].map(Heap::heap).iter().sum()
+    }
 }
 
 impl<R: Real> Layer<R> for Dense {

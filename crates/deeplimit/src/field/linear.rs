@@ -4,13 +4,19 @@
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Matrix, Start, add_outer, multiply};
-use crate::{Real, Rows};
+use crate::{Heap, Real, Rows};
 
 /// f(x) = θ x, with θ of shape `[width, width]`.
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// Numbers a sample.
     pub width: usize,
+}
+
+impl Heap for () {
+    fn heap(&self) -> usize {
+        0
+    }
 }
 
 impl<R: Real> Layer<R> for Linear {

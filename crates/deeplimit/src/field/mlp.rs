@@ -3,7 +3,7 @@
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Activation, Buffer, Matrix, Start, add_outer, multiply, sums, vector};
-use crate::{Real, Rows};
+use crate::{Heap, Real, Rows};
 
 /// f(x) = W₂ σ(W₁ x + b₁) + b₂, with W₁ `[hidden, width]`, b₁ `[hidden]`, W₂ `[width, hidden]`,
 /// b₂ `[width]`.
@@ -24,6 +24,12 @@ pub struct MlpTape<R> {
     a: Buffer<R>,
     z_bar: Buffer<R>,
     a_bar: Buffer<R>,
+}
+
+impl<R> Heap for MlpTape<R> {
+    fn heap(&self) -> usize {
+        [&self.z, &self.a, &self.z_bar, &self.a_bar].map(Heap::heap).iter().sum()
+    }
 }
 
 impl<R: Real> Layer<R> for Mlp {

@@ -27,9 +27,9 @@ pub use stacked::{Layer, Stacked};
 pub use statistics::{LayerStatistics, Statistics};
 pub use tiled::Tiled;
 
-use crate::State;
 use crate::control::Position;
 use crate::gradient::Due;
+use crate::{Heap, State};
 
 /// The residual function f(·, θ(s)) on one tile of states.
 ///
@@ -182,4 +182,22 @@ pub trait Field: Sync {
     ) -> f64 {
         0.0
     }
+}
+
+/// A field whose memory is known to the byte, so that a budget can be kept to (see
+/// [`gradient::Budget`](crate::gradient::Budget)).
+pub trait Accountable: Field<State: Heap, Tape: Heap, Gradient: Heap> {
+    /// Bytes that the field itself has come to keep of the walks through it.
+    fn remembered(&self) -> usize {
+        0
+    }
+
+    /// Most bytes that an evaluation or a pull-back asks for and gives back before it returns, besides
+    /// its tape and the thread's own scratch space.
+    fn passing(&self, _like: &Self::State) -> usize {
+        0
+    }
+
+    /// Bytes that an opened gradient takes besides the gradient.
+    fn sink_heap(&self, sink: &Self::Sink<'_>) -> usize;
 }

@@ -1,8 +1,8 @@
 //! Reading parameters at a position of depth, and adding to their gradients there.
 
-use crate::Real;
 use crate::control::{Control, Kind, Position};
 use crate::kernel::vector;
+use crate::{Heap, Real};
 use std::sync::{Mutex, PoisonError};
 
 /// The gradient of one control node: one slice a parameter kind.
@@ -127,6 +127,13 @@ impl<'g, R: Real> Sink<'g, R> {
         let mut node = self.nodes[node - self.first].lock().unwrap_or_else(PoisonError::into_inner);
         node.refresh();
         add(&mut node.slices);
+    }
+}
+
+impl<R: Real> Heap for Sink<'_, R> {
+    fn heap(&self) -> usize {
+        self.nodes.capacity() * size_of::<Mutex<Node<'_, R>>>()
+            + self.lengths.capacity() * size_of::<usize>()
     }
 }
 

@@ -1,12 +1,12 @@
 //! A layer's formula put on a depth-stacked control.
 
-use super::Field;
 use super::parameters::{MOST_KINDS, with_theta};
+use super::{Accountable, Field};
 use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::{fetch, own_cache_bytes};
-use crate::{Real, Rows, State};
+use crate::{Heap, Real, Rows, State};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
 ///
@@ -317,6 +317,12 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         apart: [&Rows<R>; 2],
     ) -> f64 {
         with_theta(&self.control, position, |theta| self.layer.kink_exposure(theta, x, tape, apart))
+    }
+}
+
+impl<R: Real, L: Layer<R, Tape: Heap>> Accountable for Stacked<R, L> {
+    fn sink_heap(&self, sink: &Sink<'_, R>) -> usize {
+        sink.heap()
     }
 }
 

@@ -39,6 +39,12 @@ impl Met {
         place.get_or_init(|| moments.map(|m| [m.mean, unbiased(m)]).collect());
     }
 
+    /// Bytes of what was met.
+    pub(super) fn heap(&self) -> usize {
+        let met = self.at.iter().chain(&self.before).filter_map(OnceLock::get);
+        met.map(|met| met.capacity() * size_of::<[f64; 2]>()).sum()
+    }
+
     /// What was met at each node; `None` before a whole walk.
     pub(super) fn all(&self) -> Option<Vec<LayerStatistics>> {
         let nodes = self.at.iter().zip(&self.before);

@@ -1,6 +1,6 @@
 //! A whole batch that stays together, cut into tiles that threads share.
 
-use crate::{Bytes, Real, Rows, State};
+use crate::{Bytes, Heap, Real, Rows, State};
 use rayon::prelude::*;
 
 /// Samples of a tile: what the widest vectors hold in single precision.
@@ -38,6 +38,12 @@ impl<R: Real> Tiled<R> {
 impl<R: Real> Bytes for Tiled<R> {
     fn bytes(&self) -> usize {
         self.tiles.iter().map(Bytes::bytes).sum()
+    }
+}
+
+impl<R> Heap for Tiled<R> {
+    fn heap(&self) -> usize {
+        self.tiles.heap()
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn linearize<F: Field>(
     x: &mut F::State,
     steps: &mut Vec<StepTape<F>>,
 ) {
+    steps.reserve_exact(range.len().saturating_sub(steps.len()));
     for (slot, step) in range.enumerate() {
         if slot == steps.len() || !steps[slot].fits(x) {
             steps.truncate(slot);

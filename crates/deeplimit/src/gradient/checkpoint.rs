@@ -60,7 +60,8 @@ impl<F: Field> GradientMethod<F> for Checkpoint {
             "checkpoint takes segments or slots, not both: {self:?}"
         );
         let mut stepper = flow.stepper(&x0);
-        let (mut x, mut kept) = (x0, Vec::new());
+        let most = self.slots.map_or_else(|| self.ranges(flow.steps()).len(), NonZeroUsize::get);
+        let (mut x, mut kept) = (x0, Vec::with_capacity(most.min(flow.steps())));
         match self.slots {
             // The loss counts as one step more.
             Some(slots) => {

@@ -113,6 +113,21 @@ impl Method {
         }
     }
 
+    /// Its name in the registry, whatever its settings; of a formula's adjoint the family's.
+    pub fn name(&self) -> &'static str {
+        let alike = |entry: &&Entry| match (entry.method, *self) {
+            (Self::Adjoint(known), Self::Adjoint(own)) => {
+                let sweeps = match (known.sweeps, own.sweeps) {
+                    (Sweeps::UntilWithin { .. }, Sweeps::UntilWithin { .. }) => true,
+                    (known, own) => known == own,
+                };
+                sweeps && (known.predictor, known.refine) == (own.predictor, own.refine)
+            }
+            (known, own) => std::mem::discriminant(&known) == std::mem::discriminant(&own),
+        };
+        REGISTRY.iter().find(alike).map_or(self.family(), |entry| entry.name)
+    }
+
     /// Whether the method walks the steps of a scheme back: `reversible` those with an exact
     /// inverse, the others those of a tableau.
     ///

@@ -15,9 +15,11 @@
 
 mod adjoint;
 mod backprop;
+mod budget;
 mod certificate;
 mod certified;
 mod checkpoint;
+mod footprint;
 mod method;
 mod predictor;
 mod reversible;
@@ -26,8 +28,10 @@ mod turn;
 
 pub use adjoint::{Adjoint, AdjointTape, Passage, Sweeps};
 pub use backprop::{Backprop, BackpropTape};
+pub use budget::{BadBudget, Budget, Choice, Plan, Planner, TooSmall, Wish};
 pub use certificate::{AnchorError, Certificate, Evidence, larger};
 pub use checkpoint::{Checkpoint, CheckpointTape};
+pub use footprint::Footprint;
 pub use method::{Entry, Method, MethodTape, Misfit, REGISTRY, UnknownMethod};
 pub use predictor::Predictor;
 pub use reversible::{Reversible, ReversibleTape};

@@ -35,6 +35,19 @@ pub(super) fn stride(steps: usize, slots: usize) -> usize {
     before.min(steps - rest)
 }
 
+/// t(l, s): how many steps are walked to reverse so many, with so many slots, the first state's included.
+pub(super) fn walked(steps: usize, slots: usize) -> u128 {
+    debug_assert!(steps > 0 && slots > 0, "{steps} steps, {slots} slots");
+    let (steps, slots) = (steps as u128, slots.min(steps) as u128);
+    let (mut repeats, mut reach) = (0, 1);
+    while reach < steps {
+        repeats += 1;
+        reach = reach * (slots + repeats) / repeats;
+    }
+    // β(s + 1, r − 1), from β(s, r).
+    repeats * steps - reach * repeats / (slots + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,23 +68,13 @@ mod tests {
         least
     }
 
-    fn choose(n: usize, k: usize) -> usize {
-        (0..k).fold(1, |product, i| product * (n - i) / (i + 1))
-    }
-
-    /// r l − C(s + r, r − 1) with the r for which C(s + r − 1, s) < l ≤ C(s + r, s).
-    fn formula(steps: usize, slots: usize) -> usize {
-        let repeats = (0..).find(|r| steps <= choose(slots + r, slots)).expect("it grows");
-        repeats * steps - repeats.checked_sub(1).map_or(0, |k| choose(slots + repeats, k))
-    }
-
     /// The steps walked by this schedule.
-    fn walked(steps: usize, slots: usize) -> usize {
+    fn scheduled(steps: usize, slots: usize) -> usize {
         if steps == 1 {
             return 0;
         }
         let m = stride(steps, slots);
-        m + walked(m, slots) + walked(steps - m, slots - 1)
+        m + scheduled(m, slots) + scheduled(steps - m, slots - 1)
     }
 
     #[test]
@@ -80,8 +83,8 @@ mod tests {
         for (slots, least) in least.iter().enumerate().skip(1) {
             for (steps, least) in least.iter().enumerate().skip(1) {
                 let what = format!("{steps} steps, {slots} slots");
-                assert_eq!(*least, formula(steps, slots), "{what}: the formula");
-                assert_eq!(*least, walked(steps, slots), "{what}: the schedule");
+                assert_eq!(*least as u128, walked(steps, slots), "{what}: the formula");
+                assert_eq!(*least, scheduled(steps, slots), "{what}: the schedule");
             }
         }
     }
@@ -107,6 +110,7 @@ mod tests {
         for (steps, slots) in [(1 << 30, 1 << 30), (1 << 30, 30), (1_000_000, 3)] {
             let m = stride(steps, slots);
             assert!((1..steps).contains(&m), "{steps} steps, {slots} slots: {m}");
+            assert!(walked(steps, slots) >= steps as u128 - 1, "{steps} steps, {slots} slots");
         }
     }
 }

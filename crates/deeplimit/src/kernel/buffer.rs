@@ -1,6 +1,6 @@
 //! Numbers in memory, from the start of a cache line on.
 
-use crate::Real;
+use crate::{Heap, Real};
 use std::ops::{Deref, DerefMut};
 
 /// A vector whose first number lies at the start of a cache line, so that no register is loaded
@@ -49,6 +49,12 @@ impl<R: Clone> Buffer<R> {
         let room = vec![number; length + LINE / size_of::<R>() - 1];
         let first = room.as_ptr().align_offset(LINE);
         Self { room, first, length }
+    }
+}
+
+impl<R> Heap for Buffer<R> {
+    fn heap(&self) -> usize {
+        self.room.capacity() * size_of::<R>()
     }
 }
 

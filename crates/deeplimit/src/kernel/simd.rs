@@ -5,6 +5,7 @@
 //! x86-64, NEON on 64-bit ARM).
 
 use super::buffer::Buffer;
+use crate::Heap;
 use pulp::{Scalar128b, Simd, WithSimd};
 use std::any::TypeId;
 use std::cell::RefCell;
@@ -136,6 +137,8 @@ pub trait Lanes: Copy {
     /// Runs `work` on a buffer of the thread's own, which keeps its memory for the next time; its
     /// numbers may be anything.
     fn with_scratch<T>(length: usize, work: impl FnOnce(&mut [Self]) -> T) -> T;
+    /// Bytes that the thread keeps of such buffers.
+    fn scratch_bytes() -> usize;
     /// Reads a vector.
     ///
     /// # Safety
@@ -171,8 +174,13 @@ pub trait Lanes: Copy {
     );
 }
 
+thread_local! {
+    static SPARE_SINGLE: RefCell<Vec<Buffer<f32>>> = const { RefCell::new(Vec::new()) };
+    static SPARE_DOUBLE: RefCell<Vec<Buffer<f64>>> = const { RefCell::new(Vec::new()) };
+}
+
 macro_rules! lanes {
-    ($real:ident, $vector:ident, $mask:ident, $lanes:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
+    ($real:ident, $spare:ident, $vector:ident, $mask:ident, $lanes:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
      $mul_add:ident, $max:ident, $less:ident, $select:ident, $sum:ident, $between:ident, $load:ident,
      $store:ident) => {
         impl Lanes for $real {
@@ -229,16 +237,19 @@ macro_rules! lanes {
             }
 
             fn with_scratch<T>(length: usize, work: impl FnOnce(&mut [Self]) -> T) -> T {
-                thread_local! {
-                    static SPARE: RefCell<Vec<Buffer<$real>>> = const { RefCell::new(Vec::new()) };
-                }
-                let mut scratch = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+                let mut scratch = $spare.with_borrow_mut(Vec::pop).unwrap_or_default();
                 if scratch.len() < length {
+                    // The old one goes first: there are never both.
+                    scratch = Buffer::default();
                     scratch.resize(length);
                 }
                 let result = work(&mut scratch[..length]);
-                SPARE.with_borrow_mut(|spare| spare.push(scratch));
+                $spare.with_borrow_mut(|spare| spare.push(scratch));
                 result
+            }
+
+            fn scratch_bytes() -> usize {
+                $spare.with_borrow(Heap::heap)
             }
 
             #[inline(always)]
@@ -283,6 +294,7 @@ macro_rules! lanes {
 
 lanes!(
     f32,
+    SPARE_SINGLE,
     f32s,
     m32s,
     F32_LANES,
@@ -301,6 +313,7 @@ lanes!(
 );
 lanes!(
     f64,
+    SPARE_DOUBLE,
     f64s,
     m64s,
     F64_LANES,

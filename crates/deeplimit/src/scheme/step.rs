@@ -1,9 +1,9 @@
 //! The one generic step: evaluated, linearised, pulled back, un-stepped.
 
 use super::Scheme;
-use crate::field::Field;
+use crate::field::{Accountable, Field};
 use crate::gradient::Due;
-use crate::{Bytes, State};
+use crate::{Bytes, Heap, State};
 
 /// Field evaluations and pull-backs done, each counted once a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +68,12 @@ impl<F: Field> StepTape<F> {
     }
 }
 
+impl<F: Accountable> Heap for StepTape<F> {
+    fn heap(&self) -> usize {
+        self.points.heap() + self.tapes.heap()
+    }
+}
+
 /// Scratch space for the steps of one tile, and the count of its work.
 pub struct Stepper<'f, F: Field> {
     field: &'f F,
@@ -80,6 +86,12 @@ pub struct Stepper<'f, F: Field> {
     samples: u64,
     /// Work done so far.
     pub work: Work,
+}
+
+impl<F: Accountable> Heap for Stepper<'_, F> {
+    fn heap(&self) -> usize {
+        self.slopes.heap() + self.bars.heap() + self.point.heap() + self.tape.heap()
+    }
 }
 
 impl<'f, F: Field> Stepper<'f, F> {

@@ -47,8 +47,9 @@ pub use momentum::Momentum;
 pub use reversible_heun::ReversibleHeun;
 
 use super::{Scheme, StepTape, Stepper, Work};
+use crate::field::Accountable;
 use crate::gradient::Due;
-use crate::{Field, State};
+use crate::{Field, Heap, State};
 
 /// A step with an exact inverse, on a few states of which the first is the network's.
 ///
@@ -112,6 +113,12 @@ pub struct Slope<'f, F: Field> {
     forward: bool,
     /// The step whose increment the tape was linearised for, walking forward.
     linear: Option<usize>,
+}
+
+impl<F: Accountable> Heap for Slope<'_, F> {
+    fn heap(&self) -> usize {
+        self.stepper.heap() + self.tape.heap() + self.value.heap()
+    }
 }
 
 impl<'f, F: Field> Slope<'f, F> {
