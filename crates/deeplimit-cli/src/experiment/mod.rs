@@ -12,9 +12,11 @@
 //! index.html         one self-contained page
 //! ```
 
+mod approximation;
 mod depth_sweep;
 mod folder;
 
+pub use approximation::Approximation;
 pub use depth_sweep::DepthSweep;
 pub use folder::run;
 
