@@ -1,7 +1,7 @@
 //! `deeplimit experiment`.
 
 use crate::Outcome;
-use crate::experiment::{self, Approximation, DepthSweep, Size};
+use crate::experiment::{self, Approximation, DepthSweep, Linear, Size};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -32,6 +32,11 @@ enum Name {
         /// Only these gradient methods; may be repeated [default: all four].
         #[arg(long = "method", value_name = "METHOD")]
         methods: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Gradient descent on deep linear residual networks, over depth.
+    Linear {
         #[command(flatten)]
         common: Common,
     },
@@ -75,6 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         Name::Approximation { common } => {
             common.run(&Approximation::new(common.size(), common.seed))
         }
+        Name::Linear { common } => common.run(&Linear::new(common.size(), common.seed)),
         Name::DepthSweep { data, epochs, depths, methods, common } => {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
