@@ -202,3 +202,63 @@ impl Experiment for Approximation {
         Ok(Findings { claims: measured.claims(), sections: measured.sections()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny() -> Approximation {
+        Approximation { depths: vec![16, 128, 512], networks: 3, random: 20, seed: 1 }
+    }
+
+    fn rows(experiment: &Approximation) -> Vec<Row> {
+        let measure = |case: &Case| experiment.measure(case, Path::new("")).unwrap();
+        experiment.cases().iter().flat_map(measure).collect()
+    }
+
+    fn failing(experiment: &Approximation, rows: &[Row]) -> Vec<String> {
+        let claims = experiment.findings(rows).unwrap().claims;
+        claims.into_iter().filter(|claim| !claim.holds).map(|claim| claim.claim).collect()
+    }
+
+    #[test]
+    fn claims_hold_on_a_tiny_size_and_fail_on_wrong_rows() {
+        let experiment = tiny();
+        let good = rows(&experiment);
+        assert_eq!(failing(&experiment, &good), [""; 0]);
+
+        let wrong = |change: fn(&mut Row)| {
+            let mut rows = good.clone();
+            rows.iter_mut().for_each(change);
+            failing(&experiment, &rows)
+        };
+        let above = wrong(|row| {
+            if row.kind == Kind::Random && row.network == 7 {
+                row.distance = 1.01 * row.smooth.unwrap();
+            }
+        });
+        assert!(above.iter().any(|claim| claim.contains("distance ≤ A1 (")), "{above:?}");
+        let still = wrong(|row| {
+            if row.kind == Kind::Family {
+                row.distance *= row.layers as f64 / 1e6;
+            }
+        });
+        assert_eq!(still.len(), FAMILIES.len(), "{still:?}");
+        let loose = wrong(|row| {
+            if row.kind == Kind::Tight {
+                row.distance *= 0.9;
+            }
+        });
+        assert_eq!(loose.len(), 2, "{loose:?}");
+        let near = wrong(|row| {
+            if matches!(row.kind, Kind::Relu | Kind::Diffusive) {
+                row.distance /= row.layers as f64;
+                row.weight_distance = Some(row.distance);
+                row.network_end = row.ode_end;
+            }
+        });
+        // Of ±relu(±x) the gap and the exponent; of each a the output and the distance.
+        assert_eq!(near.len(), 2 + 2 * DIFFUSIVE.len(), "{near:?}");
+        assert!(!failing(&experiment, &[]).is_empty());
+    }
+}

@@ -193,3 +193,47 @@ impl Experiment for Linear {
         Ok(Findings { claims: measured.claims(), sections: measured.sections()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failing(experiment: &Linear, rows: &[Row]) -> Vec<String> {
+        let claims = experiment.findings(rows).unwrap().claims;
+        claims.into_iter().filter(|claim| !claim.holds).map(|claim| claim.claim).collect()
+    }
+
+    #[test]
+    fn claims_hold_on_a_tiny_size_and_fail_on_wrong_rows() {
+        let depths = vec![32, 64, 128];
+        let experiment = Linear { depths, reference: 256, shown: 32, smooth: 1, rough: 4, seed: 1 };
+        let measure = |case: &Case| experiment.measure(case, Path::new("")).unwrap();
+        let good: Vec<Row> = experiment.cases().iter().flat_map(measure).collect();
+        assert_eq!(failing(&experiment, &good), [""; 0]);
+
+        let wrong = |change: fn(&mut Row)| {
+            let mut rows = good.clone();
+            rows.iter_mut().for_each(change);
+            failing(&experiment, &rows)
+        };
+        // A loss that does not decay breaks the three bounds and the comparison of rates.
+        let still = wrong(|row| {
+            if row.start != Start::Independent {
+                row.loss = row.loss.max(0.01);
+            }
+        });
+        assert_eq!(still.len(), 4, "{still:?}");
+        let steep = wrong(|row| {
+            if row.start.has_limit() {
+                row.scaled_increment *= row.layers as f64 * (1.0 + row.time);
+            }
+        });
+        // Three bounds, and for two starts the exponents of N and the growth in time.
+        assert_eq!(steep.len(), 3 + 2 * 2, "{steep:?}");
+        let far = wrong(|row| row.ode_distance *= (row.layers as f64).sqrt());
+        assert_eq!(far.len(), 4, "{far:?}");
+        let off = wrong(|row| row.weight_distance = row.weight_distance.map(|d| d.sqrt()));
+        assert_eq!(off.len(), 2, "{off:?}");
+        assert!(!failing(&experiment, &[]).is_empty());
+    }
+}
