@@ -132,12 +132,12 @@ pub struct Settings {
 impl Linear {
     /// The sizes of the command line.
     pub fn new(size: Size, seed: u64) -> Self {
-        let deepest = size.pick(8, 10);
+        let deepest = size.pick(9, 11);
         Self {
             depths: (3..=deepest).map(|power| 1 << power).collect(),
-            reference: size.pick(512, 2048),
+            reference: size.pick(1024, 4096),
             shown: size.pick(64, 128),
-            smooth: size.pick(1, 4),
+            smooth: size.pick(2, 4),
             rough: size.pick(4, 12),
             seed,
         }
