@@ -132,13 +132,13 @@ pub struct Settings {
 impl Linear {
     /// The sizes of the command line.
     pub fn new(size: Size, seed: u64) -> Self {
-        let deepest = size.pick(9, 11);
+        let deepest = size.pick(9, 10);
         Self {
             depths: (3..=deepest).map(|power| 1 << power).collect(),
-            reference: size.pick(1024, 4096),
+            reference: size.pick(1024, 2048),
             shown: size.pick(64, 128),
-            smooth: size.pick(2, 4),
-            rough: size.pick(4, 12),
+            smooth: size.pick(2, 3),
+            rough: size.pick(4, 8),
             seed,
         }
     }
