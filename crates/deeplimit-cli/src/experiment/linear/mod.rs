@@ -230,7 +230,7 @@ mod tests {
         });
         // Three bounds, and for two starts the exponents of N and the growth in time.
         assert_eq!(steep.len(), 3 + 2 * 2, "{steep:?}");
-        let far = wrong(|row| row.ode_distance *= (row.layers as f64).sqrt());
+        let far = wrong(|row| row.ode_distance *= row.layers as f64);
         assert_eq!(far.len(), 4, "{far:?}");
         let off = wrong(|row| row.weight_distance = row.weight_distance.map(|d| d.sqrt()));
         assert_eq!(off.len(), 2, "{off:?}");
