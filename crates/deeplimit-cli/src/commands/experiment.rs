@@ -1,7 +1,7 @@
 //! `deeplimit experiment`.
 
 use crate::Outcome;
-use crate::experiment::{self, DepthSweep, Size};
+use crate::experiment::{self, Approximation, DepthSweep, Linear, Size};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -13,6 +13,11 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Name {
+    /// The distance between networks and their ODEs, beside its bounds.
+    Approximation {
+        #[command(flatten)]
+        common: Common,
+    },
     /// CIFAR-10 over depths, schemes and gradient methods, as in the paper.
     DepthSweep {
         /// Folder of CIFAR-10's binary batches.
@@ -27,6 +32,11 @@ enum Name {
         /// Only these gradient methods; may be repeated [default: all four].
         #[arg(long = "method", value_name = "METHOD")]
         methods: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Gradient descent on deep linear residual networks, over depth.
+    Linear {
         #[command(flatten)]
         common: Common,
     },
@@ -67,6 +77,10 @@ impl Common {
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     match &arguments.name {
+        Name::Approximation { common } => {
+            common.run(&Approximation::new(common.size(), common.seed))
+        }
+        Name::Linear { common } => common.run(&Linear::new(common.size(), common.seed)),
         Name::DepthSweep { data, epochs, depths, methods, common } => {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;

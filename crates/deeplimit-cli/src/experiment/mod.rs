@@ -13,11 +13,15 @@
 //! figures/           its charts, an image each
 //! ```
 
+mod approximation;
 mod depth_sweep;
 mod folder;
+mod linear;
 
+pub use approximation::Approximation;
 pub use depth_sweep::DepthSweep;
 pub use folder::run;
+pub use linear::Linear;
 
 use crate::page::{Claim, Section, Text};
 use serde::{Serialize, de::DeserializeOwned};
