@@ -1,7 +1,7 @@
 //! `deeplimit experiment`.
 
 use crate::Outcome;
-use crate::experiment::{self, DepthSweep, Size};
+use crate::experiment::{self, DepthSweep, LargeDepth, Memory, Size};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -27,6 +27,16 @@ enum Name {
         /// Only these gradient methods; may be repeated [default: all four].
         #[arg(long = "method", value_name = "METHOD")]
         methods: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Two-matrix residual networks trained at growing depth, beside one of 2^14 layers.
+    LargeDepth {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Peak memory and time of one gradient against depth, for every gradient method.
+    Memory {
         #[command(flatten)]
         common: Common,
     },
@@ -72,5 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
             common.run(&sweep)
         }
+        Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
+        Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
     }
 }

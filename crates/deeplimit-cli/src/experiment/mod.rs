@@ -14,9 +14,13 @@
 
 mod depth_sweep;
 mod folder;
+mod large_depth;
+mod memory;
 
 pub use depth_sweep::DepthSweep;
 pub use folder::run;
+pub use large_depth::LargeDepth;
+pub use memory::Memory;
 
 use crate::page::{Claim, Section, Text};
 use serde::{Serialize, de::DeserializeOwned};
