@@ -148,6 +148,12 @@ impl Shown<'_> {
             self.rate(Smooth, last, |row| row.ode_weight),
             -1.25..=-0.75,
         ));
+        claims.push(within(
+            "independent start: to the ODE whose weights interpolate the layers' it does not come nearer \
+             (averaging is of functions, not of weights); exponent",
+            self.rate(Independent, last, |row| row.ode_weight),
+            -0.3..=0.3,
+        ));
         for start in Start::ALL {
             let gaps = self.of("repeated", start).map(|row| row.repeated_gap.unwrap_or(f64::NAN));
             let most = gaps.fold(f64::NAN, |a, b| if b <= a { a } else { b });
