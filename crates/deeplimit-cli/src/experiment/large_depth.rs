@@ -225,10 +225,7 @@ impl LargeDepth {
     }
 
     /// The weights of a descent at the recorded steps, and its end.
-    fn train(
-        start: Descent<f64, Mlp>,
-        steps: usize,
-    ) -> (Vec<(usize, f64, Control<f64>)>, Descent<f64, Mlp>) {
+    fn train(start: Descent<f64, Mlp>, steps: usize) -> (Vec<Recorded>, Descent<f64, Mlp>) {
         let (mut descent, mut all) = (start, Vec::new());
         for step in Self::recorded(steps) {
             let more = step - descent.steps();
@@ -357,6 +354,9 @@ impl LargeDepth {
         rows
     }
 }
+
+/// Step, loss and weights of a training at one time.
+type Recorded = (usize, f64, Control<f64>);
 
 /// A training at one time.
 struct At<'a> {
