@@ -1,4 +1,26 @@
-//! Peak memory of this process.
+//! Memory of this process: what the system gave it at most, and what is allocated, byte by byte.
+
+use peak_alloc::PeakAlloc;
+
+/// Counts every allocation of the program and passes it on to the system.
+#[global_allocator]
+static ALLOCATED: PeakAlloc = PeakAlloc;
+
+/// What `work` returns, and the most bytes that it had allocated at any time, those that were
+/// allocated before it not counted. Allocations of other threads count as its own, so nothing else may
+/// run meanwhile; what threads keep for themselves counts only where it is allocated anew, so `work`
+/// runs in a thread of its own.
+pub fn peak_of<T: Send>(work: impl FnOnce() -> T + Send) -> (T, usize) {
+    std::thread::scope(|scope| {
+        let counted = scope.spawn(|| {
+            let before = ALLOCATED.current_usage();
+            ALLOCATED.reset_peak_usage();
+            let result = work();
+            (result, ALLOCATED.peak_usage() - before)
+        });
+        counted.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
 
 /// Largest resident memory so far, in MB (10⁶ bytes); `None` where the system does not tell.
 pub fn peak_mb() -> Option<f64> {
@@ -6,6 +28,14 @@ pub fn peak_mb() -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024.0 / 1e6)
+}
+
+/// Milliseconds that this thread has spent on a core; `None` where the system does not tell. Unlike
+/// those of the clock they do not grow with what else the machine does.
+pub fn thread_milliseconds() -> Option<f64> {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: f64 = times.split_whitespace().next()?.parse().ok()?;
+    Some(nanoseconds / 1e6)
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -47,6 +47,18 @@ impl<F: Field> Flow<F> {
         &self.field
     }
 
+    /// The same flow after a change of its field's parameters.
+    ///
+    /// # Panics
+    /// If the change adds or removes control nodes.
+    pub fn update(self, change: impl FnOnce(&mut F)) -> Self {
+        let Self { mut field, scheme, steps, h, tile } = self;
+        let nodes = field.nodes();
+        change(&mut field);
+        assert_eq!(field.nodes(), nodes, "a flow keeps its depth");
+        Self { field, scheme, steps, h, tile }
+    }
+
     /// The field, without a copy.
     pub fn into_field(self) -> F {
         self.field

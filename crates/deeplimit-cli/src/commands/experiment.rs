@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::experiment::{self, Approximation, DepthSweep, Linear, Size};
+use crate::experiment::{self, DepthSweep, LargeDepth, Memory, Size};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -37,6 +38,13 @@ enum Name {
     },
     /// Gradient descent on deep linear residual networks, over depth.
     Linear {
+    /// Two-matrix residual networks trained at growing depth, beside one of 2^14 layers.
+    LargeDepth {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Peak memory and time of one gradient against depth, for every gradient method.
+    Memory {
         #[command(flatten)]
         common: Common,
     },
@@ -86,5 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
             common.run(&sweep)
         }
+        Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
+        Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
     }
 }

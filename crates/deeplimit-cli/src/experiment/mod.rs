@@ -17,11 +17,15 @@ mod approximation;
 mod depth_sweep;
 mod folder;
 mod linear;
+mod large_depth;
+mod memory;
 
 pub use approximation::Approximation;
 pub use depth_sweep::DepthSweep;
 pub use folder::run;
 pub use linear::Linear;
+pub use large_depth::LargeDepth;
+pub use memory::Memory;
 
 use crate::page::{Claim, Section, Text};
 use serde::{Serialize, de::DeserializeOwned};

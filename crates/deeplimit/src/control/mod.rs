@@ -4,8 +4,10 @@
 //! the control at and between the nodes `s_n = n h`, `n = 0 … N`, linearly interpolated
 //! (the *weight interpolant* of Sander, Ablin, Peyré 2022, section 2).
 
+mod distance;
 mod family;
 
+pub use distance::DepthDistance;
 pub use family::Family;
 
 use crate::kernel::sums;

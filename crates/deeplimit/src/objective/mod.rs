@@ -1,5 +1,7 @@
 //! Objectives whose optima, and the way there, are known.
 //!
-//! [`linear`]: deep linear residual networks under gradient descent.
+//! [`descent`]: gradient descent at equal time for any depth; [`linear`]: deep linear residual
+//! networks under it.
 
+pub mod descent;
 pub mod linear;
