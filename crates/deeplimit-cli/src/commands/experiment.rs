@@ -1,7 +1,7 @@
 //! `deeplimit experiment`.
 
 use crate::Outcome;
-use crate::experiment::{self, DepthSweep, Size};
+use crate::experiment::{self, AdjointOrder, DepthSweep, Failure, Size};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -13,6 +13,16 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Name {
+    /// Errors of every gradient method over depth, beside the orders of the theory.
+    AdjointOrder {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Networks on which memory-free gradients fail, and what their certificates say.
+    Failure {
+        #[command(flatten)]
+        common: Common,
+    },
     /// CIFAR-10 over depths, schemes and gradient methods, as in the paper.
     DepthSweep {
         /// Folder of CIFAR-10's binary batches.
@@ -67,6 +77,8 @@ impl Common {
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     match &arguments.name {
+        Name::AdjointOrder { common } => common.run(&AdjointOrder::new(common.size(), common.seed)),
+        Name::Failure { common } => common.run(&Failure::new(common.size(), common.seed)),
         Name::DepthSweep { data, epochs, depths, methods, common } => {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;

@@ -12,10 +12,15 @@
 //! index.html         one self-contained page
 //! ```
 
+mod adjoint_order;
 mod depth_sweep;
+mod failure;
 mod folder;
+mod walks;
 
+pub use adjoint_order::AdjointOrder;
 pub use depth_sweep::DepthSweep;
+pub use failure::Failure;
 pub use folder::run;
 
 use crate::page::{Claim, Section, Text};
