@@ -269,7 +269,7 @@ impl AdjointOrder {
                 Flow::new(build(control.clone()), case.scheme.clone()).forward(x0).dot(ends[1])
             };
             // Steps that cross no kink are small, and leave more rounding.
-            let step = if case.net == Net::Relu { 1e-6 } else { 1e-3 };
+            let step = if case.net == Net::Relu { 1e-6 } else { 3e-4 };
             let at = (control, ends[0]);
             let gradient = against_differences(loss, at, &found, (&along, ends[1]), step);
             all.push((DIFFERENCES, Errors { gradient, ..Errors::default() }));
@@ -432,7 +432,7 @@ impl Experiment for AdjointOrder {
     fn settings(&self) -> Settings {
         Settings {
             depths: self.size.pick(vec![16, 32, 64, 128], vec![8, 16, 32, 64, 128, 256, 512]),
-            depths_of_many_stages: vec![6, 8, 12, 16, 24, 32],
+            depths_of_many_stages: vec![8, 12, 16, 24, 32, 48, 64, 96],
             networks: self.size.pick(16, 64),
             networks_of_images: self.size.pick(4, 12),
             samples_in_mean_square: self.size.pick(20_000, 100_000),

@@ -101,6 +101,11 @@ pub fn stated(net: Net, scheme: &Scheme, adjoint: &Adjoint, measure: Measure) ->
         Net::Rough => {
             let order = sweeps as f64;
             match (measure, adjoint.predictor) {
+                // The un-step of a staged scheme is off by products of differences of layers, which
+                // are of either sign, and the layer is linearised where it leads to.
+                (Measure::Gradient, Predictor::None) if scheme.order() > 1 && !adjoint.refine => {
+                    Stated::Between(order, order + 0.5)
+                }
                 (Measure::Gradient, _) => Stated::Order(order),
                 (Measure::Cotangent, _) => Stated::AtLeast(order),
                 (_, Predictor::None) if scheme.order() == 1 => Stated::Order(order),
@@ -169,32 +174,25 @@ mod tests {
     #[test]
     fn orders_are_those_of_the_tables() {
         let gradient = Measure::Gradient;
+        let of = Stated::Order;
         for (scheme, method, smooth, rough) in [
-            (Scheme::EULER, "P0C1", 1.0, 1.0),
-            (Scheme::EULER, "adjoint-published", 1.0, 1.0),
-            (Scheme::EULER, "adjoint-corrected", 2.0, 2.0),
-            (Scheme::EULER, "P0C3", 3.0, 3.0),
-            (Scheme::EULER, "P1C1", 2.0, 1.0),
-            (Scheme::EULER, "P2C1", 3.0, 1.0),
-            (Scheme::EULER, "P1C2", 3.0, 2.0),
-            (Scheme::EULER, "AR2C2", 4.0, 2.0),
-            (Scheme::HEUN, "adjoint-published", 3.0, 1.0),
-            (Scheme::HEUN, "adjoint-corrected", 4.0, 2.0),
-            (Scheme::HEUN, "P2C1", 3.0, 1.0),
-            (Scheme::RK4, "adjoint-published", 5.0, 1.0),
-            (Scheme::RK4, "adjoint-corrected", 6.0, 2.0),
+            (Scheme::EULER, "P0C1", of(1.0), of(1.0)),
+            (Scheme::EULER, "adjoint-published", of(1.0), of(1.0)),
+            (Scheme::EULER, "adjoint-corrected", of(2.0), of(2.0)),
+            (Scheme::EULER, "P0C3", of(3.0), of(3.0)),
+            (Scheme::EULER, "P1C1", of(2.0), of(1.0)),
+            (Scheme::EULER, "P2C1", of(3.0), of(1.0)),
+            (Scheme::EULER, "P1C2", of(3.0), of(2.0)),
+            (Scheme::EULER, "AR2C2", of(4.0), of(2.0)),
+            (Scheme::HEUN, "adjoint-published", of(3.0), Stated::Between(1.0, 1.5)),
+            (Scheme::HEUN, "adjoint-corrected", of(4.0), of(2.0)),
+            (Scheme::HEUN, "P2C1", of(3.0), of(1.0)),
+            (Scheme::RK4, "adjoint-published", of(5.0), Stated::Between(1.0, 1.5)),
+            (Scheme::RK4, "adjoint-corrected", of(6.0), of(2.0)),
         ] {
             let what = format!("{scheme}, {method}");
-            assert_eq!(
-                order(Net::Smooth, &scheme, method, gradient),
-                Stated::Order(smooth),
-                "{what}"
-            );
-            assert_eq!(
-                order(Net::Rough, &scheme, method, gradient),
-                Stated::Order(rough),
-                "{what}"
-            );
+            assert_eq!(order(Net::Smooth, &scheme, method, gradient), smooth, "{what}");
+            assert_eq!(order(Net::Rough, &scheme, method, gradient), rough, "{what}");
         }
         let states = order(Net::Relu, &Scheme::EULER, "P3C1", Measure::State);
         assert_eq!(states, Stated::Order(3.0));

@@ -409,8 +409,8 @@ fn statistics(rows: &Rows<'_>) -> Result<Told> {
         sizes.sort_by(f64::total_cmp);
         sizes.dedup();
         for (size, ink) in sizes.into_iter().zip(CURVES) {
-            let pick = |rows: &Rows<'_>| rows.method(&method).only(|row| row.strength == size);
-            let (held, batch) = (pick(&held), pick(&batch));
+            let own = |row: &Row| row.method == method && row.strength == size;
+            let (held, batch) = (held.only(own), batch.only(own));
             curves.push(curve("", ink, Stroke::Dashed, held.points(depth, |row| row.estimate)));
             let points = held.points(depth, |row| row.gradient_error);
             curves.push(curve(format!("held, {size} samples"), ink, Stroke::Bold, points));
