@@ -23,7 +23,7 @@ pub use depth_sweep::DepthSweep;
 pub use failure::Failure;
 pub use folder::run;
 
-use crate::page::{Claim, Section, Text};
+use crate::page::{Claim, Curve, Section, Stroke, Text};
 use serde::{Serialize, de::DeserializeOwned};
 use std::path::Path;
 
@@ -114,6 +114,13 @@ pub fn within(
     };
     let (claim, holds) = (claim.into(), range.contains(&measured));
     Claim { claim, expected, measured: significant(measured), holds }
+}
+
+/// Names the first of the dashed curves, for all of them.
+pub fn name_dashes(curves: &mut [Curve], name: &'static str) {
+    if let Some(first) = curves.iter_mut().find(|curve| curve.stroke == Stroke::Dashed) {
+        first.name = name.into();
+    }
 }
 
 /// Points on the power law of exponent `slope` through the last of `points`, at their abscissas: what

@@ -14,7 +14,7 @@ use crate::page::Text;
 use anyhow::Result;
 use deeplimit::control::{Control, Family};
 use deeplimit::field::{ConvBn, Stacked, Tiled};
-use deeplimit::gradient::{Adjoint, GradientMethod, Turn};
+use deeplimit::gradient::{Adjoint, GradientMethod, Turn, larger};
 use deeplimit::kernel::{Activation, Image};
 use deeplimit::scheme::AnyScheme;
 use deeplimit::scheme::reversible::AnyReversible;
@@ -26,7 +26,7 @@ use std::path::Path;
 
 /// The experiment.
 pub struct AdjointOrder {
-    size: Size,
+    settings: Settings,
     seed: u64,
 }
 
@@ -166,7 +166,7 @@ const SAMPLES: usize = 4;
 const GROUP: usize = 20;
 
 /// Decides how much is measured.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Settings {
     depths: Vec<usize>,
     depths_of_many_stages: Vec<usize>,
@@ -178,14 +178,20 @@ pub struct Settings {
 impl AdjointOrder {
     /// From a seed.
     pub fn new(size: Size, seed: u64) -> Self {
-        Self { size, seed }
+        let settings = Settings {
+            depths: size.pick(vec![16, 32, 64, 128], vec![8, 16, 32, 64, 128, 256, 512]),
+            depths_of_many_stages: vec![8, 12, 16, 24, 32, 48, 64, 96],
+            networks: size.pick(16, 64),
+            networks_of_images: size.pick(4, 12),
+            samples_in_mean_square: size.pick(20_000, 100_000),
+        };
+        Self { settings, seed }
     }
 
     fn networks(&self, net: Net) -> usize {
-        let settings = self.settings();
         match net {
-            Net::Smooth | Net::Rough | Net::Relu => settings.networks,
-            Net::Conv | Net::ConvBn => settings.networks_of_images,
+            Net::Smooth | Net::Rough | Net::Relu => self.settings.networks,
+            Net::Conv | Net::ConvBn => self.settings.networks_of_images,
         }
     }
 
@@ -279,7 +285,7 @@ impl AdjointOrder {
 
     /// Roots of mean squares over the samples of one network.
     fn squared(&self, case: &Case) -> Vec<Row> {
-        let samples = self.settings().samples_in_mean_square;
+        let samples = self.settings.samples_in_mean_square;
         let control = case.net.control(case.depth, seed::derive(self.seed, 77));
         let Formula::Layer(layer) = case.net.formula() else {
             unreachable!("samples of a normalised field see each other")
@@ -326,9 +332,9 @@ impl AdjointOrder {
 
     /// The depths at which a scheme is measured. The errors of many stages are rounding where others
     /// just begin to follow their powers.
-    fn depths(&self, scheme: &Scheme) -> Vec<usize> {
-        let settings = self.settings();
-        if scheme.order() < 4 { settings.depths } else { settings.depths_of_many_stages }
+    fn depths(&self, scheme: &Scheme) -> &[usize] {
+        let Settings { depths, depths_of_many_stages, .. } = &self.settings;
+        if scheme.order() < 4 { depths } else { depths_of_many_stages }
     }
 }
 
@@ -381,9 +387,10 @@ fn reconstruction<F: Field>(
     let (_, tape) = adjoint.record(flow, x0.clone(), None);
     let (mut bar, mut gradient) = (bar.clone(), flow.field().zero_gradient());
     let sink = flow.field().open(&mut gradient);
-    let mut largest: f64 = 0.0;
+    let mut largest = 0.0;
     adjoint.pull_back_observed(flow, tape, &mut bar, &sink, &Turn::alone(), |passage| {
-        largest = largest.max(passage.state.distance_squared(&states[passage.layer]));
+        let error = passage.state.distance_squared(&states[passage.layer]);
+        largest = larger(largest, error);
     });
     let size = states.iter().map(State::norm_squared).fold(0.0, f64::max);
     (largest / size).sqrt()
@@ -430,13 +437,7 @@ impl Experiment for AdjointOrder {
     }
 
     fn settings(&self) -> Settings {
-        Settings {
-            depths: self.size.pick(vec![16, 32, 64, 128], vec![8, 16, 32, 64, 128, 256, 512]),
-            depths_of_many_stages: vec![8, 12, 16, 24, 32, 48, 64, 96],
-            networks: self.size.pick(16, 64),
-            networks_of_images: self.size.pick(4, 12),
-            samples_in_mean_square: self.size.pick(20_000, 100_000),
-        }
+        self.settings.clone()
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -453,11 +454,11 @@ impl Experiment for AdjointOrder {
                 };
                 cases.extend(depths.iter().copied().map(case(Mean::Geometric)));
                 if net == Net::Relu && scheme == Scheme::EULER {
-                    cases.extend(depths.into_iter().map(case(Mean::Square)));
+                    cases.extend(depths.iter().copied().map(case(Mean::Square)));
                 }
             }
             for scheme in AnyReversible::ALL {
-                for depth in self.settings().depths {
+                for &depth in &self.settings.depths {
                     let (scheme, mean) = (scheme.clone().into(), Mean::Geometric);
                     cases.push(Case { net, scheme, depth, mean });
                 }
@@ -480,5 +481,60 @@ impl Experiment for AdjointOrder {
 
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
         page::findings(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::Claim;
+
+    fn rows() -> (AdjointOrder, Vec<Row>) {
+        let settings = Settings {
+            depths: vec![32, 64, 128],
+            depths_of_many_stages: vec![16, 24, 32, 48, 64],
+            networks: 8,
+            networks_of_images: 2,
+            samples_in_mean_square: 20_000,
+        };
+        let experiment = AdjointOrder { settings, seed: 1 };
+        let measure = |case| experiment.measure(&case, Path::new("")).expect("rows");
+        let rows = experiment.cases().into_iter().flat_map(measure).collect();
+        (experiment, rows)
+    }
+
+    fn failed(experiment: &AdjointOrder, rows: &[Row]) -> Vec<Claim> {
+        let claims = experiment.findings(rows).expect("findings").claims;
+        assert!(claims.len() > 30, "{} claims", claims.len());
+        claims.into_iter().filter(|claim| !claim.holds).collect()
+    }
+
+    #[test]
+    fn orders_hold_on_small_networks_and_wrong_errors_are_noticed() {
+        let (experiment, rows) = rows();
+        let wrong = failed(&experiment, &rows);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let tamper = |change: &dyn Fn(&mut Row)| {
+            let mut rows = rows.clone();
+            rows.iter_mut().for_each(change);
+            let wrong = failed(&experiment, &rows);
+            wrong.into_iter().map(|claim| claim.claim).collect::<Vec<String>>()
+        };
+        // An order less than the stated one, of one method on one kind of network.
+        let slower = tamper(&|row| {
+            if row.net == "conv" && row.scheme == "euler" && row.method == "P1C2" {
+                row.gradient_error *= row.depth as f64;
+            }
+        });
+        assert_eq!(slower.len(), 1, "{slower:?}");
+        assert!(slower[0].starts_with("conv, euler: the gradient error"), "{slower:?}");
+        let inexact = tamper(&|row| {
+            if row.method == "checkpoint" && row.depth == 64 {
+                row.gradient_error = f64::NAN;
+            }
+        });
+        assert!(inexact.len() == 1 && inexact[0].starts_with("checkpointing"), "{inexact:?}");
+        let dear = tamper(&|row| row.cost_units *= 1.5);
+        assert_eq!(dear.len(), 2, "cost of adjoints and of exact inverses: {dear:?}");
     }
 }

@@ -2,12 +2,12 @@
 
 use super::theory::{self, Measure, Stated, TOLERANCE, in_mean_square, stated};
 use super::{DIFFERENCES, Net, Row, SQUARED, STAGED, parsed};
-use crate::experiment::{Findings, power_law, within};
+use crate::experiment::{Findings, name_dashes, power_law, within};
 use crate::page::{
-    CURVES, Claim, Curve, Figure, Frame, GREY, Ink, Part, Section, Stroke, Table, Text, significant,
+    CURVES, Claim, Curve, Figure, Frame, Ink, Part, Section, Stroke, Table, Text, significant,
 };
 use anyhow::Result;
-use deeplimit::gradient::Adjoint;
+use deeplimit::gradient::{Adjoint, larger};
 use deeplimit::limit::Slope;
 use deeplimit::scheme::reversible::AnyReversible;
 use deeplimit::{Method, Scheme};
@@ -155,9 +155,9 @@ fn heading(net: Net) -> &'static str {
 fn exact(rows: &[Row]) -> Vec<Claim> {
     let largest = |keep: &dyn Fn(&Row) -> bool, value: fn(&Row) -> f64| {
         let kept = rows.iter().filter(|row| keep(row)).map(value);
-        kept.fold(f64::NEG_INFINITY, |a, b| if a >= b { a } else { b })
+        kept.fold(f64::NEG_INFINITY, larger)
     };
-    let error = |row: &Row| row.gradient_error.max(row.cotangent_error);
+    let error = |row: &Row| larger(row.gradient_error, row.cotangent_error);
     let differences = |kinks: bool| {
         largest(&|row| row.method == DIFFERENCES && (row.net == "relu") == kinks, |r| {
             r.gradient_error
@@ -315,12 +315,14 @@ fn figure(lines: &[Line<'_>], measure: Measure, scheme: &Scheme) -> Result<Figur
             curves.push(Curve { name: "".into(), ink, stroke: Stroke::Dashed, points });
         }
         let name = match line.order(measure) {
-            Some(order) => format!("{}, order {}", line.method, significant(order)),
-            None => line.method.to_owned(),
+            Some(order) if line.stated(measure) != Stated::Nothing => {
+                format!("{}, order {}", line.method, significant(order))
+            }
+            _ => line.method.to_owned(),
         };
         curves.push(Curve { name: name.into(), ink, stroke: Stroke::Bold, points });
     }
-    curves.push(dashes("stated order", &curves));
+    name_dashes(&mut curves, "stated order");
     let y = match measure {
         Measure::Reconstruction => "largest relative error of a state",
         Measure::State => "relative error of x₀",
@@ -336,24 +338,14 @@ fn figure(lines: &[Line<'_>], measure: Measure, scheme: &Scheme) -> Result<Figur
     Ok(Figure::new(title, &frame, &curves)?)
 }
 
-/// A legend entry for all dashed lines: a line of which nothing is drawn but one point that is there.
-fn dashes(name: &'static str, curves: &[Curve]) -> Curve {
-    let points = curves.iter().find_map(|curve| curve.points.last().copied());
-    Curve {
-        name: name.into(),
-        ink: GREY,
-        stroke: Stroke::Dashed,
-        points: points.into_iter().collect(),
-    }
-}
-
 /// Schemes with an exact inverse.
 fn reversible(rows: &[Row]) -> Result<(Vec<Claim>, Section)> {
     let own: Vec<&Row> = rows.iter().filter(|row| row.method == "reversible").collect();
-    let error = |row: &Row| row.gradient_error.max(row.cotangent_error).max(row.state_error);
+    let error =
+        |row: &Row| larger(larger(row.gradient_error, row.cotangent_error), row.state_error);
     let largest = |keep: &dyn Fn(&Row) -> bool, value: &dyn Fn(&Row) -> f64| {
         let kept = own.iter().filter(|row| keep(row)).map(|row| value(row));
-        kept.fold(f64::NEG_INFINITY, |a, b| if a >= b { a } else { b })
+        kept.fold(f64::NEG_INFINITY, larger)
     };
     let momentum = |row: &Row| row.scheme == "momentum";
     // Below a few roundings nothing can be claimed.
@@ -395,7 +387,7 @@ fn reversible(rows: &[Row]) -> Result<(Vec<Claim>, Section)> {
             curves.push(stroke(name, ink, Stroke::Bold, points));
         }
         if curves.iter().any(|curve| !curve.points.is_empty()) {
-            curves.push(dashes("rounding times γ⁻ᴺ", &curves));
+            name_dashes(&mut curves, "rounding times γ⁻ᴺ");
             let y = "relative gradient error";
             let frame = Frame { x: "depth N", y, size: (520, 300), ..Frame::RATES };
             figures.push(Figure::new(format!("Gradient, {}", net.name()), &frame, &curves)?);

@@ -33,7 +33,8 @@ pub const ACCURATE: &str = "P2C2";
 
 /// One strength of contraction.
 pub fn measure(a: f64, seed: u64) -> Result<Vec<Row>> {
-    let layer = Mlp { width: WIDTH, hidden: WIDTH, activation: Activation::Identity };
+    let layer =
+        AnyLayer::Mlp(Mlp { width: WIDTH, hidden: WIDTH, activation: Activation::Identity });
     let kinds = Layer::<f64>::kinds(&layer);
     let identity = |factor: f64| -> Vec<f64> {
         let entry = |i: usize| if i / WIDTH == i % WIDTH { factor } else { 0.0 };

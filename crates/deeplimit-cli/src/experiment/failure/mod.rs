@@ -23,13 +23,14 @@ use super::{Experiment, Findings, Size};
 use crate::page::Text;
 use anyhow::Result;
 use deeplimit::control::Control;
+use deeplimit::gradient::larger;
 use deeplimit::{Field, Flow, Method, Real};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::path::Path;
 
 /// The experiment.
 pub struct Failure {
-    size: Size,
+    settings: Settings,
     seed: u64,
 }
 
@@ -147,7 +148,7 @@ impl Row {
 fn errors<R: Real>(found: &Control<R>, exact: &Control<f64>) -> (f64, f64) {
     let found = found.cast::<f64>();
     let layers = found.relative_errors(exact).into_iter();
-    (found.relative_error(exact), layers.fold(0.0, |a, b| if a >= b { a } else { b }))
+    (found.relative_error(exact), layers.fold(0.0, larger))
 }
 
 /// The method of that name, and the same within the tolerance.
@@ -173,7 +174,7 @@ fn judged<R: Real, F: Field<Gradient = Control<R>>>(
 }
 
 /// Decides how much is measured.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Settings {
     tolerance: f64,
     depths: Vec<usize>,
@@ -185,7 +186,14 @@ pub struct Settings {
 impl Failure {
     /// From a seed.
     pub fn new(size: Size, seed: u64) -> Self {
-        Self { size, seed }
+        let settings = Settings {
+            tolerance: TOLERANCE,
+            depths: size.pick(vec![16, 32, 64], vec![8, 16, 32, 64, 128, 256]),
+            contractions: vec![4, 8, 12, 16],
+            momentum_depths: vec![32, 64, 128, 192, 256],
+            parasites: vec![5, 10, 15, 20],
+        };
+        Self { settings, seed }
     }
 }
 
@@ -204,17 +212,11 @@ impl Experiment for Failure {
     }
 
     fn settings(&self) -> Settings {
-        Settings {
-            tolerance: TOLERANCE,
-            depths: self.size.pick(vec![16, 32, 64], vec![8, 16, 32, 64, 128, 256]),
-            contractions: vec![4, 8, 12, 16],
-            momentum_depths: vec![32, 64, 128, 192, 256],
-            parasites: vec![5, 10, 15, 20],
-        }
+        self.settings.clone()
     }
 
     fn cases(&self) -> Vec<Case> {
-        let settings = self.settings();
+        let settings = self.settings.clone();
         let mut cases: Vec<Case> = settings.depths.iter().copied().map(Case::Scale).collect();
         cases.extend(settings.contractions.into_iter().map(Case::Contraction));
         cases.extend(settings.depths.into_iter().map(Case::Statistics));
@@ -245,5 +247,48 @@ impl Experiment for Failure {
 
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
         page::findings(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(experiment: &Failure, rows: &[Row]) -> Vec<String> {
+        let claims = experiment.findings(rows).expect("findings").claims;
+        assert!(claims.len() > 25, "{} claims", claims.len());
+        let wrong = claims.into_iter().filter(|claim| !claim.holds);
+        wrong.map(|claim| format!("{}: {}", claim.claim, claim.measured)).collect()
+    }
+
+    #[test]
+    fn failures_are_flagged_and_a_silent_one_is_noticed() {
+        let mut experiment = Failure::new(Size::Quick, 1);
+        experiment.settings.depths = vec![16, 32];
+        let measure = |case| experiment.measure(&case, Path::new("")).expect("rows");
+        let rows: Vec<Row> = experiment.cases().into_iter().flat_map(measure).collect();
+        let wrong = failed(&experiment, &rows);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let tamper = |change: &dyn Fn(&mut Row)| {
+            let mut rows = rows.clone();
+            rows.iter_mut().for_each(change);
+            failed(&experiment, &rows)
+        };
+        let silent = tamper(&|row| row.estimate *= 1e-3);
+        for what in ["no 1/N", "contraction", "statistics", "momentum"] {
+            let flag = format!("{what}: every failure is flagged");
+            assert!(silent.iter().any(|claim| claim.starts_with(&flag)), "{what}: {silent:?}");
+        }
+        let unrepaired = tamper(&|row| row.repaired_error += 5.0 * TOLERANCE);
+        let left = |claim: &&String| claim.contains("within the tolerance t");
+        assert_eq!(unrepaired.iter().filter(left).count(), 4, "{unrepaired:?}");
+    }
+
+    #[test]
+    fn numbers_that_are_none_come_back_from_a_file() {
+        let row = Row { gradient_error: f64::NAN, estimate: 0.5, ..Row::default() };
+        let text = serde_json::to_string(&row).expect("a row");
+        let back: Row = serde_json::from_str(&text).expect("a row");
+        assert!(back.gradient_error.is_nan() && back.estimate == 0.5, "{text}");
     }
 }

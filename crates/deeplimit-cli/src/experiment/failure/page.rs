@@ -2,7 +2,7 @@
 
 use super::contraction::ACCURATE;
 use super::{Row, TOLERANCE, reversible::STEPS};
-use crate::experiment::{Findings, within};
+use crate::experiment::{Findings, name_dashes, within};
 use crate::page::{
     BLUE, CURVES, Claim, Curve, Figure, Frame, GREY, Ink, ORANGE, Part, Scale, Section, Stroke,
     Table, Text, significant,
@@ -231,7 +231,7 @@ fn scale(rows: &Rows<'_>) -> Result<Told> {
         let points = own.points(strength, |row| row.repaired_error);
         within_it.push(curve(method, ink, Stroke::Bold, points));
     }
-    errors.push(key("certificate", &errors));
+    name_dashes(&mut errors, "certificate");
     let ends = [0, 1].map(|end| {
         let points = last.points(strength, |_| TOLERANCE);
         if end == 0 { points[0] } else { points[points.len() - 1] }
@@ -354,7 +354,7 @@ fn contraction(rows: &Rows<'_>) -> Result<Told> {
         let points = own.points(count, |row| row.anchor_error);
         anchors.push(curve(format!("a = {a}"), ink, Stroke::Bold, points));
     }
-    anchors.push(key("6·10⁻⁸ e^{A/K}", &anchors));
+    name_dashes(&mut anchors, "6·10⁻⁸ e^{A/K}");
     let frame = Frame { x: "anchors K", y: "largest error at an anchor", ..FRAME };
     let second = Figure::new(format!("Anchors, {ACCURATE} in f32"), &frame, &anchors)?;
     Ok((claims, section("Contraction in single precision", vec![first, second])))
@@ -417,7 +417,7 @@ fn statistics(rows: &Rows<'_>) -> Result<Told> {
             let points = batch.points(depth, |row| row.gradient_error);
             curves.push(curve(format!("batch, {size} samples"), ink, Stroke::Thin, points));
         }
-        curves.push(key("certificate (held)", &curves));
+        name_dashes(&mut curves, "certificate (held)");
         let frame = Frame { x: "depth N", y: "relative gradient error", ..FRAME };
         figures.push(Figure::new(method, &frame, &curves)?);
     }
@@ -452,7 +452,7 @@ fn momentum(rows: &Rows<'_>) -> Result<Told> {
         let points = own.points(depth, |row| row.gradient_error);
         curves.push(curve(format!("gradient, {variant}"), ink, Stroke::Thin, points));
     }
-    curves.push(key("ε γ⁻ᴺ", &curves));
+    name_dashes(&mut curves, "ε γ⁻ᴺ");
     let frame = Frame { x: "depth N", y: "relative error", across: Scale::Tight, ..FRAME };
     let figure = Figure::new("Momentum, γ = 0.9", &frame, &curves)?;
     Ok((claims, section("Momentum", vec![figure])))
@@ -522,13 +522,6 @@ fn section(title: &'static str, figures: Vec<Figure>) -> Section {
 
 fn curve(name: impl Into<Text>, ink: Ink, stroke: Stroke, points: Vec<(f64, f64)>) -> Curve {
     Curve { name: name.into(), ink, stroke, points }
-}
-
-/// A legend entry for all dashed lines.
-fn key(name: &'static str, curves: &[Curve]) -> Curve {
-    let dashed = curves.iter().filter(|curve| curve.stroke == Stroke::Dashed);
-    let mut points = dashed.flat_map(|curve| curve.points.last()).copied();
-    curve(name, GREY, Stroke::Dashed, points.next().into_iter().collect())
 }
 
 /// The methods of some rows, in order.

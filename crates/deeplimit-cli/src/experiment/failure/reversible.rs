@@ -22,7 +22,7 @@ pub const STEPS: usize = 200;
 
 /// Momentum networks of a depth, with smooth weights.
 pub fn momentum(depth: usize, seed: u64) -> Vec<Row> {
-    let layer = Mlp { width: 6, hidden: 10, activation: Activation::Tanh };
+    let layer = AnyLayer::Mlp(Mlp { width: 6, hidden: 10, activation: Activation::Tanh });
     let [x0, bar] = [1, 2].map(|part| random(8, 6, seed::derive(seed, part)));
     let gamma = Momentum::GAMMA;
     let scheme = AnyReversible::Momentum(Momentum { gamma });
@@ -47,7 +47,7 @@ pub fn momentum(depth: usize, seed: u64) -> Vec<Row> {
 
 /// x' = −a x by every scheme, and by Euler's as the contrast.
 pub fn parasite(a: f64) -> Vec<Row> {
-    let layer = Linear { width: 1 };
+    let layer = AnyLayer::Linear(Linear { width: 1 });
     let (x0, bar) = (Rows::new(1, 1, &[1.0]), Rows::new(1, 1, &[1.0]));
     let field = |nodes: usize| {
         let control = Control::new(Layer::<f64>::kinds(&layer), nodes, vec![vec![-a; nodes]]);

@@ -21,7 +21,7 @@ const GAINS: [f64; 6] = [0.3, 0.5, 0.8, 1.2, 1.8, 2.7];
 
 /// Networks of a depth.
 pub fn measure(depth: usize, seed: u64) -> Vec<Row> {
-    let layer = Mlp { width: 6, hidden: 10, activation: Activation::Tanh };
+    let layer = AnyLayer::Mlp(Mlp { width: 6, hidden: 10, activation: Activation::Tanh });
     let [x0, bar] = [1, 2].map(|part| random(8, 6, seed::derive(seed, part)));
     let mut rows = Vec::new();
     for gain in GAINS {
@@ -45,7 +45,7 @@ pub fn measure(depth: usize, seed: u64) -> Vec<Row> {
 }
 
 /// h L: the largest h ‖J‖₂ over the states of all samples.
-fn contraction(flow: &Flow<Stacked<f64, Mlp>>, x0: &Rows<f64>) -> f64 {
+fn contraction(flow: &Flow<Stacked<f64, AnyLayer>>, x0: &Rows<f64>) -> f64 {
     let mut largest: f64 = 0.0;
     for (layer, x) in flow.states(x0).iter().take(flow.steps()).enumerate() {
         let jacobians = Jacobian::of(flow.field(), Position::node(layer), x);
