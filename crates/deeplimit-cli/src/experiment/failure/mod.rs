@@ -275,7 +275,7 @@ mod tests {
             failed(&experiment, &rows)
         };
         let silent = tamper(&|row| row.estimate *= 1e-3);
-        for what in ["no 1/N", "contraction", "statistics", "momentum"] {
+        for what in ["no 1/N", "contraction, the worst layer", "statistics", "momentum"] {
             let flag = format!("{what}: every failure is flagged");
             assert!(silent.iter().any(|claim| claim.starts_with(&flag)), "{what}: {silent:?}");
         }

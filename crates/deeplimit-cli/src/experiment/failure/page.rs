@@ -76,15 +76,15 @@ pub fn findings(rows: &[Row]) -> Result<Findings> {
 
 type Told = (Vec<Claim>, Section);
 
-/// That every failure is flagged: wherever the gradient is off by more than the tolerance, the estimate
+/// That every failure is flagged: wherever the gradient (or its worst layer) is off by more than the tolerance, the estimate
 /// is at least a quarter of its error. An error of 1 is a lost gradient, and larger ones are as much.
-fn flagged(what: &str, rows: &Rows<'_>) -> Claim {
-    let failed = rows.only(|row| !(row.gradient_error <= TOLERANCE));
+fn flagged(what: &str, rows: &Rows<'_>, error: fn(&Row) -> f64) -> Claim {
+    let failed = rows.only(|row| !(error(row) <= TOLERANCE));
     let ratio = |row: &Row| {
         // Not a number is within nothing, and so flags.
         let estimate = if row.estimate.is_nan() { f64::INFINITY } else { row.estimate };
-        let error = if row.gradient_error <= 1.0 { row.gradient_error } else { 1.0 };
-        estimate / error
+        let error = error(row);
+        estimate / if error <= 1.0 { error } else { 1.0 }
     };
     let least = failed.least(ratio);
     let count = failed.0.len();
@@ -193,7 +193,7 @@ fn scale(rows: &Rows<'_>) -> Result<Told> {
     let limit = unscaled.only(|row| row.strength >= 0.5).least(|row| row.strength);
     let below = unscaled.only(|row| row.strength < limit.min(0.5));
     let claims = vec![
-        flagged("no 1/N", &unscaled),
+        flagged("no 1/N", &unscaled, |row| row.gradient_error),
         Claim {
             claim: "no 1/N: `stalled` says where x = y − h f(x) does not contract (Banach: it does where \
                     h L < 1): adjoint-adaptive with h L ≥ 2"
@@ -309,7 +309,7 @@ fn contraction(rows: &Rows<'_>) -> Result<Told> {
             anchored.largest(anchored_factor),
             1.0..=10.0,
         ),
-        flagged("contraction", &single),
+        flagged("contraction, the worst layer", &single, |row| row.layer_error),
         repaired("contraction, f32", &walked),
         within(
             "contraction, f32: within the tolerance no layer's gradient is off by more than 14 t (t = 10⁻³; 99 of 100 networks)",
@@ -382,7 +382,7 @@ fn statistics(rows: &Rows<'_>) -> Result<Told> {
             held.least(|row| row.state_error / row.gradient_error),
             0.25..=f64::INFINITY,
         ),
-        flagged("statistics", &held),
+        flagged("statistics", &held, |row| row.gradient_error),
         within(
             "with a tolerance every layer is refused (share that is walked again, least)",
             held.least(|row| row.again),
@@ -432,7 +432,7 @@ fn momentum(rows: &Rows<'_>) -> Result<Told> {
             early.largest(|row| row.state_error / row.predicted),
             0.0..=100.0,
         ),
-        flagged("momentum", rows),
+        flagged("momentum", rows, |row| row.gradient_error),
     ];
     let mut curves = Vec::new();
     for (variant, ink) in ["f64", "f32"].into_iter().zip(CURVES) {
