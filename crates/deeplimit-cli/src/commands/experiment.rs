@@ -1,8 +1,9 @@
 //! `deeplimit experiment`.
 
 use crate::Outcome;
-use crate::experiment::{self, Approximation, DepthSweep, Linear, Size};
-use crate::experiment::{self, DepthSweep, LargeDepth, Memory, Size};
+use crate::experiment::{
+    self, AdjointOrder, Approximation, DepthSweep, Failure, LargeDepth, Linear, Memory, Size,
+};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -16,6 +17,26 @@ pub struct Arguments {
 enum Name {
     /// The distance between networks and their ODEs, beside its bounds.
     Approximation {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Gradient descent on deep linear residual networks, over depth.
+    Linear {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Errors of every gradient method over depth, beside the orders of the theory.
+    AdjointOrder {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Networks on which memory-free gradients fail, and what their certificates say.
+    Failure {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Peak memory and time of one gradient against depth, for every gradient method.
+    Memory {
         #[command(flatten)]
         common: Common,
     },
@@ -36,15 +57,8 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
-    /// Gradient descent on deep linear residual networks, over depth.
-    Linear {
     /// Two-matrix residual networks trained at growing depth, beside one of 2^14 layers.
     LargeDepth {
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Peak memory and time of one gradient against depth, for every gradient method.
-    Memory {
         #[command(flatten)]
         common: Common,
     },
@@ -89,6 +103,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             common.run(&Approximation::new(common.size(), common.seed))
         }
         Name::Linear { common } => common.run(&Linear::new(common.size(), common.seed)),
+        Name::AdjointOrder { common } => common.run(&AdjointOrder::new(common.size(), common.seed)),
+        Name::Failure { common } => common.run(&Failure::new(common.size(), common.seed)),
         Name::DepthSweep { data, epochs, depths, methods, common } => {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;

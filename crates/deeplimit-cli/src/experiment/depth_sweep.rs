@@ -9,7 +9,7 @@ use crate::page::{
     CURVES, Claim, Curve, Figure, Frame, Part, Scale, Section, Stroke, Table, Text, significant,
 };
 use anyhow::{Context, Result, bail, ensure};
-use deeplimit::control::{Control, Family};
+use deeplimit::control::Family;
 use deeplimit::gradient::Backprop;
 use deeplimit::kernel::Activation;
 use deeplimit::limit::Slope;
@@ -277,11 +277,12 @@ impl DepthSweep {
         for probe in &METHODS[1..] {
             let found = gradient(&probe.parse()?);
             let gradient_error = found.relative_error(&exact);
-            rows.extend((0..exact.nodes()).map(|layer| Row {
+            let errors = found.relative_errors(&exact);
+            rows.extend(errors.into_iter().enumerate().map(|(layer, layer_error)| Row {
                 probe: (*probe).to_owned(),
                 gradient_error,
                 layer,
-                layer_error: error_at(&found, &exact, layer),
+                layer_error,
                 scheme: trained.scheme.clone(),
                 method: trained.method.clone(),
                 ..*trained
@@ -289,18 +290,6 @@ impl DepthSweep {
         }
         Ok(rows)
     }
-}
-
-/// Relative error over the parameters of one node.
-fn error_at(found: &Control<f32>, exact: &Control<f32>, node: usize) -> f64 {
-    let (mut difference, mut size) = (0.0, 0.0);
-    for kind in 0..exact.kinds().len() {
-        for (f, e) in found.at(kind, node).iter().zip(exact.at(kind, node)) {
-            difference += f64::from(f - e).powi(2);
-            size += f64::from(*e).powi(2);
-        }
-    }
-    (difference / size).sqrt()
 }
 
 /// The rows of a sweep, and what they show.

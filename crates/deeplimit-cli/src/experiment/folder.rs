@@ -4,7 +4,7 @@ use super::{Experiment, Findings, Size};
 use crate::page::{Claim, Page, Part, Section, Table, Text};
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::train::write_whole;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
@@ -98,7 +98,7 @@ pub fn run<E: Experiment>(
                 let own = experiment.measure(case, &scratch).with_context(|| key.clone())?;
                 let seconds = began.elapsed().as_secs_f64();
                 let found = Measured { case: key.clone(), seconds, rows: own };
-                record(&folder, &found)?;
+                let found = record(&folder, found)?;
                 if scratch.exists() {
                     fs::remove_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
                 }
@@ -153,7 +153,7 @@ fn open(folder: &Path, settings: &Value) -> Result<()> {
 }
 
 /// The cases that a folder holds; a half-written last line is dropped, from the file too.
-fn measured<R: serde::de::DeserializeOwned>(folder: &Path) -> Result<HashMap<String, Measured<R>>> {
+fn measured<R: DeserializeOwned>(folder: &Path) -> Result<HashMap<String, Measured<R>>> {
     let file = folder.join("cases.jsonl");
     if !file.exists() {
         return Ok(HashMap::new());
@@ -172,13 +172,20 @@ fn measured<R: serde::de::DeserializeOwned>(folder: &Path) -> Result<HashMap<Str
     Ok(known)
 }
 
-fn record<R: Serialize>(folder: &Path, found: &Measured<R>) -> Result<()> {
+/// Writes a case down. Gives it back as it will be read, so that a page does not depend on whether
+/// the experiment was killed in between.
+fn record<R: Serialize + DeserializeOwned>(
+    folder: &Path,
+    found: Measured<R>,
+) -> Result<Measured<R>> {
     let file = folder.join("cases.jsonl");
-    let mut line = serde_json::to_string(found)?;
+    let mut line = serde_json::to_string(&found)?;
+    let found = serde_json::from_str(&line).context("a row reads what it has written")?;
     line.push('\n');
     let place = || file.display().to_string();
     let mut open = OpenOptions::new().create(true).append(true).open(&file).with_context(place)?;
-    open.write_all(line.as_bytes()).with_context(place)
+    open.write_all(line.as_bytes()).with_context(place)?;
+    Ok(found)
 }
 
 fn table<R: Serialize>(rows: &[R]) -> Result<Vec<u8>> {

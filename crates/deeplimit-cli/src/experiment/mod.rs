@@ -13,21 +13,26 @@
 //! figures/           its charts, an image each
 //! ```
 
+mod adjoint_order;
 mod approximation;
 mod depth_sweep;
+mod failure;
 mod folder;
-mod linear;
 mod large_depth;
+mod linear;
 mod memory;
+mod walks;
 
+pub use adjoint_order::AdjointOrder;
 pub use approximation::Approximation;
 pub use depth_sweep::DepthSweep;
+pub use failure::Failure;
 pub use folder::run;
-pub use linear::Linear;
 pub use large_depth::LargeDepth;
+pub use linear::Linear;
 pub use memory::Memory;
 
-use crate::page::{Claim, Section, Text};
+use crate::page::{Claim, Curve, Section, Stroke, Text};
 use serde::{Serialize, de::DeserializeOwned};
 use std::path::Path;
 
@@ -118,6 +123,13 @@ pub fn within(
     };
     let (claim, holds) = (claim.into(), range.contains(&measured));
     Claim { claim, expected, measured: significant(measured), holds }
+}
+
+/// Names the first of the dashed curves, for all of them.
+pub fn name_dashes(curves: &mut [Curve], name: &'static str) {
+    if let Some(first) = curves.iter_mut().find(|curve| curve.stroke == Stroke::Dashed) {
+        first.name = name.into();
+    }
 }
 
 /// Points on the power law of exponent `slope` through the last of `points`, at their abscissas: what

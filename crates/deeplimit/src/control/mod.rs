@@ -136,6 +136,26 @@ impl<R: Real> Control<R> {
         difference.sqrt() / reference.norm()
     }
 
+    /// [`relative_error`](Self::relative_error) at each node by itself; 0 where two gradients vanish.
+    ///
+    /// # Panics
+    /// If the two do not have the same kinds and nodes.
+    pub fn relative_errors(&self, reference: &Self) -> Vec<f64> {
+        assert_eq!(self.kinds, reference.kinds, "controls of the same kinds");
+        assert_eq!(self.nodes, reference.nodes, "controls with the same nodes");
+        let error = |node: usize| {
+            let (mut difference, mut size) = (0.0, 0.0);
+            for kind in 0..self.kinds.len() {
+                for (a, b) in self.at(kind, node).iter().zip(reference.at(kind, node)) {
+                    difference += (a.wide() - b.wide()).powi(2);
+                    size += b.wide().powi(2);
+                }
+            }
+            if difference == 0.0 { 0.0 } else { (difference / size).sqrt() }
+        };
+        (0..self.nodes).map(error).collect()
+    }
+
     /// Rounds or widens every number.
     pub fn cast<S: Real>(&self) -> Control<S> {
         let values = self.values.iter().map(|v| v.iter().map(|v| S::of(v.wide())).collect());
@@ -209,6 +229,19 @@ mod tests {
         assert!((3.5..4.5).contains(&smooth), "{smooth}");
         let rough = increments(Family::Rough, 64) / increments(Family::Rough, 256);
         assert!((0.4..1.6).contains(&rough), "{rough}");
+    }
+
+    #[test]
+    fn errors_of_nodes_add_up_to_the_error_of_the_control() {
+        let reference = Control::<f64>::random(kinds(), 3, Family::Rough, 1);
+        let mut control = reference.clone();
+        control.values_mut()[0][6] += 0.5; // The first number of node 1.
+        let errors = control.relative_errors(&reference);
+        assert_eq!((errors[0], errors[2]), (0.0, 0.0));
+        let norm = |node| reference.at(0, node).iter().map(|v| v * v).sum::<f64>().sqrt();
+        assert!((errors[1] - 0.5 / norm(1)).abs() < 1e-15);
+        let whole = control.relative_error(&reference) * reference.norm();
+        assert!((whole - errors[1] * norm(1)).abs() < 1e-15);
     }
 
     #[test]
