@@ -5,8 +5,10 @@
 
 mod commands;
 mod config;
+mod experiment;
 mod memory;
 mod metrics;
+mod page;
 mod progress;
 mod report;
 mod run_folder;
@@ -37,6 +39,8 @@ enum Command {
     Evaluate(commands::evaluate::Arguments),
     /// Error, memory and cost of every gradient method on a random flow.
     Gradcheck(commands::gradcheck::Arguments),
+    /// What the theory says, measured: a page with figures and a verdict on every claim.
+    Experiment(commands::experiment::Arguments),
     /// What a run, a weights file or a data folder holds.
     Info(commands::info::Arguments),
 }
@@ -70,6 +74,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         Some(Command::Train(arguments)) => commands::train::run(arguments),
         Some(Command::Evaluate(arguments)) => commands::evaluate::run(&arguments),
         Some(Command::Gradcheck(arguments)) => commands::gradcheck::run(&arguments),
+        Some(Command::Experiment(arguments)) => commands::experiment::run(&arguments),
         Some(Command::Info(arguments)) => commands::info::run(&arguments),
     }
 }

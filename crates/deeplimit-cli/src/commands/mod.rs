@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod evaluate;
+pub mod experiment;
 pub mod gradcheck;
 pub mod info;
 pub mod train;

@@ -1,8 +1,8 @@
 //! What the certificates of a run say, in numbers.
 
-use super::axis::significant;
 use super::charts::estimate;
 use crate::metrics::StepLine;
+use crate::page::significant;
 use serde::Serialize;
 
 /// The certificates of all steps.

@@ -1,25 +1,11 @@
 //! The charts of a report: which curves each one holds, and what is said below it.
 
-use super::axis::{Scale, significant};
-use super::plot::{BLUE, Curve, Drawing, Frame, GREEN, GREY, Ink, ORANGE, Stroke, VIOLET, draw};
-use super::thin::medians;
-use super::{ReportError, WeightPaths};
+use super::WeightPaths;
 use crate::metrics::{EpochLine, Line, StepLine};
-use serde::Serialize;
-
-/// A chart with its words.
-#[derive(Clone, Debug, Serialize)]
-pub struct Figure {
-    /// What is shown.
-    pub title: String,
-    /// Smaller text beside the title.
-    pub aside: String,
-    /// One sentence on how to read it.
-    pub note: &'static str,
-    /// The chart.
-    #[serde(flatten)]
-    pub drawing: Drawing,
-}
+use crate::page::{
+    BLUE, Curve, Figure, Frame, GREEN, GREY, Ink, ORANGE, PageError, Scale, Stroke, VIOLET,
+    medians, significant,
+};
 
 /// The lines of a run, by kind.
 pub struct Record<'a> {
@@ -50,7 +36,7 @@ impl<'a> Record<'a> {
     ) -> Curve {
         let points =
             self.steps.iter().filter_map(|line| Some((line.step as f64, value(line)?))).collect();
-        Curve { name, ink, stroke, points }
+        Curve { name: name.into(), ink, stroke, points }
     }
 
     fn epoch_curve(
@@ -61,12 +47,12 @@ impl<'a> Record<'a> {
     ) -> Curve {
         let points =
             self.epochs.iter().filter_map(|line| Some((line.step as f64, value(line)?))).collect();
-        Curve { name, ink, stroke: Stroke::Bold, points }
+        Curve { name: name.into(), ink, stroke: Stroke::Bold, points }
     }
 }
 
 /// Loss and, in classification, accuracy.
-pub fn fit(record: &Record) -> Result<Vec<Figure>, ReportError> {
+pub fn fit(record: &Record) -> Result<Vec<Figure>, PageError> {
     let loss = [
         record.step_curve("each batch", (BLUE, Stroke::Faint), |line| Some(line.loss)),
         record.epoch_curve("training, mean of the epoch", BLUE, |line| Some(line.train_loss)),
@@ -86,7 +72,7 @@ pub fn fit(record: &Record) -> Result<Vec<Figure>, ReportError> {
 }
 
 /// Learning rate and norm of the gradient.
-pub fn optimiser(record: &Record) -> Result<Vec<Figure>, ReportError> {
+pub fn optimiser(record: &Record) -> Result<Vec<Figure>, PageError> {
     let rate = [record.step_curve("", (GREEN, Stroke::Thin), |line| Some(line.rate))];
     let norm = record.step_curve("", (VIOLET, Stroke::Thin), |line| Some(line.gradient_norm));
     let (norm, note) = with_trends(vec![norm]);
@@ -97,7 +83,7 @@ pub fn optimiser(record: &Record) -> Result<Vec<Figure>, ReportError> {
 }
 
 /// e_0, D, K and their sum.
-pub fn certificate(record: &Record) -> Result<Figure, ReportError> {
+pub fn certificate(record: &Record) -> Result<Figure, PageError> {
     let thin = |ink| (ink, Stroke::Thin);
     let has_kinks = record.steps.iter().any(|line| line.kink.is_some());
     let sum = if has_kinks { "e₀ + D + K" } else { "e₀ + D" };
@@ -115,8 +101,11 @@ fn with_trends(curves: Vec<Curve>) -> (Vec<Curve>, &'static str) {
     if curves.iter().all(|curve| curve.points.len() <= 300) {
         return (curves, "");
     }
-    let pale =
-        curves.iter().map(|curve| Curve { name: "", stroke: Stroke::Faint, ..curve.clone() });
+    let pale = curves.iter().map(|curve| Curve {
+        name: "".into(),
+        stroke: Stroke::Faint,
+        ..curve.clone()
+    });
     let trend = curves.iter().map(|curve| {
         let mut points = curve.points.clone();
         points.retain(|point| point.1.is_finite());
@@ -132,7 +121,7 @@ pub fn estimate(line: &StepLine) -> f64 {
 }
 
 /// Cost and memory.
-pub fn resources(record: &Record) -> Result<Vec<Figure>, ReportError> {
+pub fn resources(record: &Record) -> Result<Vec<Figure>, PageError> {
     let cost = [record.step_curve("", (BLUE, Stroke::Thin), |line| Some(line.cost_units))];
     let small = Frame { scale: Scale::FromZero, size: SMALL, ..FRAME };
     let frame = Frame { y: "evaluations of all layers", ..small };
@@ -148,7 +137,7 @@ pub fn resources(record: &Record) -> Result<Vec<Figure>, ReportError> {
     let points: Vec<_> = (record.steps.iter())
         .filter_map(|line| Some((line.seconds / unit, line.peak_mb?)))
         .collect();
-    let peak = [Curve { name: "", ink: ORANGE, stroke: Stroke::Thin, points }];
+    let peak = [Curve { name: "".into(), ink: ORANGE, stroke: Stroke::Thin, points }];
     let note = "The largest memory that the whole process has held so far.";
     let across = Scale::Tight;
     let frame = Frame { x: of, y: "memory (MB)", across, ..small };
@@ -169,7 +158,7 @@ pub fn resources(record: &Record) -> Result<Vec<Figure>, ReportError> {
 }
 
 /// One small chart a kind of parameters.
-pub fn weights(kinds: &[WeightPaths]) -> Result<Vec<Figure>, ReportError> {
+pub fn weights(kinds: &[WeightPaths]) -> Result<Vec<Figure>, PageError> {
     let inks = [BLUE, ORANGE, GREEN, VIOLET, GREY];
     let paths: usize = kinds.iter().map(|kind| kind.paths.len()).sum();
     let frame = Frame {
@@ -183,7 +172,7 @@ pub fn weights(kinds: &[WeightPaths]) -> Result<Vec<Figure>, ReportError> {
     let several = kinds.iter().any(|kind| kind.stage != kinds[0].stage);
     let draw_kind = |kind: &WeightPaths| {
         let curve = |(index, path): (usize, &Vec<f64>)| Curve {
-            name: "",
+            name: "".into(),
             ink: inks[index % inks.len()],
             stroke: Stroke::Thin,
             points: path.iter().enumerate().map(|(n, value)| (n as f64, *value)).collect(),
@@ -199,7 +188,7 @@ pub fn weights(kinds: &[WeightPaths]) -> Result<Vec<Figure>, ReportError> {
             kind.paths.len(),
             kind.total_entries
         );
-        Ok(Figure { aside, ..figure(&title, &frame, &curves, "")? })
+        Ok(Figure { aside: aside.into(), ..figure(&title, &frame, &curves, "")? })
     };
     kinds.iter().map(draw_kind).collect()
 }
@@ -222,7 +211,7 @@ fn over_steps(
     scale: Scale,
     curves: &[Curve],
     note: &'static str,
-) -> Result<Figure, ReportError> {
+) -> Result<Figure, PageError> {
     figure(title, &Frame { y, scale, ..FRAME }, curves, note)
 }
 
@@ -231,9 +220,8 @@ fn figure(
     frame: &Frame,
     curves: &[Curve],
     note: &'static str,
-) -> Result<Figure, ReportError> {
-    let drawing = draw(frame, curves)?;
-    Ok(Figure { title: title.into(), aside: String::new(), note, drawing })
+) -> Result<Figure, PageError> {
+    Ok(Figure { note: note.into(), ..Figure::new(title.to_owned(), frame, curves)? })
 }
 
 /// Logarithmic where all values are positive and spread over more than a factor of 30.

@@ -4,16 +4,13 @@
 //! page. It can be written anew at any time from `metrics.jsonl`, the configuration and the
 //! weights.
 
-mod axis;
 mod certificate;
 mod charts;
-mod plot;
-mod thin;
 
 use crate::metrics::Line;
+use crate::page::{Figure, PageError, fill};
 use certificate::Verdict;
-use charts::{Figure, Record};
-use minijinja::{Environment, value::Serde};
+use charts::Record;
 use serde::Serialize;
 
 /// Weights of one kind over depth.
@@ -46,30 +43,12 @@ pub struct Report<'a> {
     pub weights: &'a [WeightPaths],
 }
 
-/// Why a report could not be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReportError {
-    /// The image of a chart could not be written.
-    #[error("the chart of {chart} could not be drawn: {reason}")]
-    Draw {
-        /// Label of its vertical axis.
-        chart: String,
-        /// What plotters says.
-        reason: String,
-    },
-    /// The page's template could not be filled in.
-    #[error("the report page could not be filled in")]
-    Page(#[from] minijinja::Error),
-}
-
 /// What the template fills in.
 #[derive(Serialize)]
 struct Page<'a> {
     title: &'a str,
     summary: &'a [(String, String)],
     config: &'a str,
-    inks: [InkRule; plot::INKS.len()],
     sections: Vec<Section>,
     verdict: Option<Verdict>,
     certificate: Figure,
@@ -85,19 +64,12 @@ struct Section {
     figures: Vec<Figure>,
 }
 
-#[derive(Serialize)]
-struct InkRule {
-    name: &'static str,
-    light: String,
-    dark: String,
-}
-
 /// Writes the page: HTML text that needs no other file.
 ///
 /// # Errors
 /// If a chart cannot be drawn or the template cannot be filled in; neither depends on the values,
 /// which may be missing, infinite or NaN.
-pub fn render(report: &Report) -> Result<String, ReportError> {
+pub fn render(report: &Report) -> Result<String, PageError> {
     let record = Record::new(report.lines);
     let sections = match record.steps.is_empty() && record.epochs.is_empty() {
         true => Vec::new(),
@@ -106,16 +78,10 @@ pub fn render(report: &Report) -> Result<String, ReportError> {
             Section { title: "Optimiser", figures: charts::optimiser(&record)? },
         ],
     };
-    let inks = plot::INKS.map(|ink| InkRule {
-        name: ink.name,
-        light: plot::hex(ink.light),
-        dark: plot::hex(ink.dark),
-    });
     let page = Page {
         title: report.title,
         summary: &report.summary,
         config: report.config,
-        inks,
         sections,
         verdict: Verdict::new(&record.steps),
         certificate: charts::certificate(&record)?,
@@ -124,9 +90,7 @@ pub fn render(report: &Report) -> Result<String, ReportError> {
         steps: record.steps.len(),
         epochs: record.epochs.len(),
     };
-    let mut templates = Environment::new();
-    templates.add_template("page.html", include_str!("page.html"))?;
-    Ok(templates.get_template("page.html")?.render(Serde(&page))?)
+    fill("report.html", include_str!("page.html"), &page)
 }
 
 #[cfg(test)]

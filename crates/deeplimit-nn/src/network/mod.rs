@@ -77,6 +77,14 @@ pub struct Gradient {
     pub statistics: Vec<Option<Vec<LayerStatistics>>>,
 }
 
+/// What a walk there and back finds.
+struct Walk {
+    score: Score,
+    head: map::Slopes,
+    /// Of each stage: what its transition's numbers would change, and what its flow's way back found.
+    stages: Vec<(map::Slopes, flow::Found)>,
+}
+
 /// Gives parameters the ids 1, 2, …, so that optimiser states of a run fit the same network built
 /// again.
 struct Numbered(u64);
@@ -148,13 +156,37 @@ impl Network {
 
     /// [`gradient`](Self::gradient), in the memory of the one before.
     pub fn gradient_with(&self, batch: &Batch, method: &Method, memory: &Memory) -> Gradient {
+        let Walk { score, head, stages } = self.walk(batch, method, memory);
+        let mut gradients = Vec::new();
+        let (mut certificates, mut statistics, mut tape_bytes) = (Vec::new(), Vec::new(), 0);
+        for (stage, (slopes, mut found)) in self.stages.iter().zip(stages) {
+            certificates.push(found.certificate.clone());
+            statistics.push(found.statistics.take());
+            tape_bytes += found.tape_bytes;
+            gradients.extend(stage.gradients(slopes, found));
+        }
+        gradients.extend([Some(head.weight), Some(head.bias)]);
+        let norm = gradients::norm(gradients.iter().flatten());
+        let mut record = GradientsParams::new();
+        gradients::register(self, gradients::tensors(gradients), &mut record);
+        Gradient { score, record, norm, certificates, tape_bytes, statistics }
+    }
+
+    /// The gradient of the mean loss over a batch with respect to the control of each flow.
+    pub fn flow_gradients(&self, batch: &Batch, method: &Method) -> Vec<Control<f32>> {
+        let stages = self.walk(batch, method, &Memory::default()).stages;
+        stages.into_iter().map(|(_, found)| found.gradient).collect()
+    }
+
+    /// There and back through everything.
+    fn walk(&self, batch: &Batch, method: &Method, memory: &Memory) -> Walk {
         let (last, earlier) = self.split();
         let mut x = map::inputs(batch);
         let mut walked = Vec::new();
         for stage in earlier {
             let map = stage.map();
             let (end, way_back) = stage.flow(true).record(*method, map.forward(&x));
-            walked.push((stage, map, std::mem::replace(&mut x, cut(&end)), way_back));
+            walked.push((map, std::mem::replace(&mut x, cut(&end)), way_back));
         }
         let (map, head) = (last.map(), self.head.reader());
         let loss = |end: &Rows<f32>, samples| head.loss(end, &batch.targets, samples);
@@ -166,27 +198,15 @@ impl Network {
         }
 
         // From the last stage to the first.
-        let mut gradients = vec![vec![Some(slopes.weight), Some(slopes.bias)]];
-        let (mut certificates, mut statistics, mut tape_bytes) = (Vec::new(), Vec::new(), 0);
-        let mut way = Some((last, map, x, found));
-        while let Some((stage, map, x, mut found)) = way {
+        let mut stages = Vec::new();
+        let mut way = Some((map, x, found));
+        while let Some((map, x, found)) = way {
             let (slopes, bar) = map.backward(&x, &found.x0_bar, !walked.is_empty());
-            certificates.push(found.certificate.clone());
-            statistics.push(found.statistics.take());
-            tape_bytes += found.tape_bytes;
-            gradients.push(stage.gradients(slopes, found));
-            way = walked
-                .pop()
-                .zip(bar)
-                .map(|((stage, map, x, way_back), bar)| (stage, map, x, way_back(&bar)));
+            stages.push((slopes, found));
+            way = walked.pop().zip(bar).map(|((map, x, way_back), bar)| (map, x, way_back(&bar)));
         }
-        certificates.reverse();
-        statistics.reverse();
-        let gradients: Vec<Option<Vec<f32>>> = gradients.into_iter().rev().flatten().collect();
-        let norm = gradients::norm(gradients.iter().flatten());
-        let mut record = GradientsParams::new();
-        gradients::register(self, gradients::tensors(gradients), &mut record);
-        Gradient { score, record, norm, certificates, tape_bytes, statistics }
+        stages.reverse();
+        Walk { score, head: slopes, stages }
     }
 
     /// Moves the running statistics of normalisations by one training step.

@@ -33,6 +33,14 @@ pub struct Config {
     pub network: NetworkConfig,
 }
 
+impl Config {
+    /// The gradient method with its settings.
+    pub(super) fn method(&self) -> Result<Method, ConfigError> {
+        let depths = self.network.stage.iter().map(|stage| stage.depth);
+        self.gradient.check(depths.min().unwrap_or(0))
+    }
+}
+
 /// How gradients are computed.
 ///
 /// | name | default | meaning | range |

@@ -87,9 +87,17 @@ impl Trainer {
     /// # Errors
     /// If the configuration or the data cannot be used.
     pub fn new(config: Config) -> Result<Self, TrainError> {
-        let depths = config.network.stage.iter().map(|stage| stage.depth);
-        let method = config.gradient.check(depths.min().unwrap_or(0))?;
+        config.method()?;
         let splits = crate::data::load(&config.data)?;
+        Self::with_splits(config, splits)
+    }
+
+    /// As [`new`](Self::new), on data that was read before with the same options.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used, or not with these data.
+    pub fn with_splits(config: Config, splits: Splits) -> Result<Self, TrainError> {
+        let method = config.method()?;
         config.augment.check(splits.train.shape())?;
         config.train.check(splits.train.len())?;
         let plan = config.network.check(splits.train.shape(), Outputs::of(&splits.train))?;

@@ -4,9 +4,9 @@
 //! Each ink is a fixed colour in the image; the page's style sheet finds it by that colour and
 //! gives it its dark twin where the reader prefers dark pages.
 
-use super::ReportError;
 use super::axis::{Axis, Scale};
 use super::thin::thin;
+use super::{PageError, Text};
 use plotters::prelude::*;
 use serde::Serialize;
 
@@ -29,13 +29,23 @@ pub const ORANGE: Ink = ink("orange", 0xc4520a, 0xf79b57);
 pub const GREEN: Ink = ink("green", 0x1d7f5f, 0x5fcba5);
 /// A fourth curve.
 pub const VIOLET: Ink = ink("violet", 0x7b4ba8, 0xbe95ea);
+/// A fifth curve.
+const RED: Ink = ink("red", 0xb3263c, 0xf58296);
+/// A sixth curve.
+const TEAL: Ink = ink("teal", 0x0f7c8c, 0x4fc4d6);
+/// A seventh curve.
+const GOLD: Ink = ink("gold", 0x94720c, 0xd9b64a);
 /// Sums and backgrounds.
 pub const GREY: Ink = ink("grey", 0x8a9099, 0x8b939e);
-const TEXT: Ink = ink("text", 0x4a515b, 0xaeb6c1);
+/// Words.
+pub const TEXT: Ink = ink("text", 0x4a515b, 0xaeb6c1);
 const GRID: Ink = ink("grid", 0xe2e6eb, 0x333b46);
 
 /// Every ink, for the style sheet.
-pub const INKS: [Ink; 7] = [BLUE, ORANGE, GREEN, VIOLET, GREY, TEXT, GRID];
+pub const INKS: [Ink; 10] = [BLUE, ORANGE, GREEN, VIOLET, RED, TEAL, GOLD, GREY, TEXT, GRID];
+
+/// The inks of curves, in the order in which a chart with many takes them.
+pub const CURVES: [Ink; 8] = [BLUE, ORANGE, GREEN, VIOLET, RED, TEAL, GOLD, GREY];
 
 const fn ink(name: &'static str, light: u32, dark: u32) -> Ink {
     const fn colour(rgb: u32) -> RGBColor {
@@ -61,13 +71,17 @@ pub enum Stroke {
     Bold,
     /// Seven pixels, pale: a background to other curves.
     Broad,
+    /// Dashes: what theory says.
+    Dashed,
+    /// A dot on each point and no line: a cloud.
+    Dots,
 }
 
 /// A curve of a chart.
 #[derive(Clone, Debug)]
 pub struct Curve {
     /// What the legend calls it; empty for none.
-    pub name: &'static str,
+    pub name: Text,
     /// Its colour.
     pub ink: Ink,
     /// Its line.
@@ -93,11 +107,26 @@ pub struct Frame<'a> {
     pub points: usize,
 }
 
+impl Frame<'_> {
+    /// Both axes logarithmic: powers are straight lines.
+    pub const RATES: Self = Self {
+        x: "",
+        y: "",
+        across: Scale::Log,
+        scale: Scale::Log,
+        size: (500, 300),
+        points: 1000,
+    };
+}
+
 /// A drawn chart.
 #[derive(Clone, Debug, Serialize)]
 pub struct Drawing {
     /// The image; `None` if there is nothing to draw.
     pub svg: Option<String>,
+    /// Width and height in pixels on the page.
+    #[serde(skip)]
+    pub size: (u32, u32),
     /// The curves in the image.
     pub legend: Vec<LegendEntry>,
     /// Values that are not finite.
@@ -109,16 +138,19 @@ pub struct Drawing {
 /// A curve's name and looks.
 #[derive(Clone, Debug, Serialize)]
 pub struct LegendEntry {
-    name: &'static str,
-    ink: &'static str,
-    stroke: Stroke,
+    /// The curve's name.
+    pub name: Text,
+    /// Name of its colour.
+    pub ink: &'static str,
+    /// Its line.
+    pub stroke: Stroke,
 }
 
 /// Image pixels for a pixel on the page.
 const FINE: i32 = 3;
 
 /// Draws the curves that have something to draw.
-pub fn draw(frame: &Frame, curves: &[Curve]) -> Result<Drawing, ReportError> {
+pub fn draw(frame: &Frame, curves: &[Curve]) -> Result<Drawing, PageError> {
     let (mut broken, mut nonpositive) = (0, 0);
     let mut shown = Vec::new();
     for curve in curves {
@@ -126,27 +158,29 @@ pub fn draw(frame: &Frame, curves: &[Curve]) -> Result<Drawing, ReportError> {
         // Differences of what is drawn must be finite, too.
         points.retain(|(x, y)| x.is_finite() && y.abs() <= 1e300);
         broken += curve.points.len() - points.len();
-        if frame.scale == Scale::Log {
-            let finite = points.len();
-            points.retain(|(_, y)| *y > 0.0);
-            nonpositive += finite - points.len();
-        }
+        let finite = points.len();
+        points.retain(|(x, y)| {
+            (frame.across != Scale::Log || *x > 0.0) && (frame.scale != Scale::Log || *y > 0.0)
+        });
+        nonpositive += finite - points.len();
         if !points.is_empty() {
-            shown.push((curve, thin(&points, frame.points)));
+            // Points of a cloud have no neighbours that could stand for them.
+            let cloud = curve.stroke == Stroke::Dots;
+            shown.push((curve, if cloud { points } else { thin(&points, frame.points) }));
         }
     }
     let legend = shown.iter().filter(|(curve, _)| !curve.name.is_empty()).map(|(curve, _)| {
-        LegendEntry { name: curve.name, ink: curve.ink.name, stroke: curve.stroke }
+        LegendEntry { name: curve.name.clone(), ink: curve.ink.name, stroke: curve.stroke }
     });
     let legend = legend.collect();
     let svg = match shown.is_empty() {
         true => None,
-        false => Some(image(frame, &shown).map_err(|source| ReportError::Draw {
+        false => Some(image(frame, &shown).map_err(|source| PageError::Draw {
             chart: frame.y.to_string(),
             reason: source.to_string(),
         })?),
     };
-    Ok(Drawing { svg, legend, broken, nonpositive })
+    Ok(Drawing { svg, size: frame.size, legend, broken, nonpositive })
 }
 
 type Plotted<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
@@ -188,13 +222,30 @@ fn image(frame: &Frame, curves: &[(&Curve, Vec<(f64, f64)>)]) -> Plotted<String>
                 Stroke::Thin => (FINE * 3 / 2, 0.9),
                 Stroke::Bold => (FINE * 2, 1.0),
                 Stroke::Broad => (FINE * 7, 0.35),
+                Stroke::Dashed => (FINE * 3 / 2, 1.0),
+                Stroke::Dots => (0, 0.7),
             };
             let style = curve.ink.light.mix(opacity).stroke_width(width as u32);
-            if points.len() > 1 {
-                chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
+            let line = points.iter().copied();
+            match curve.stroke {
+                _ if points.len() == 1 => {}
+                Stroke::Dots => {}
+                Stroke::Dashed => {
+                    let (dash, gap) = (6 * FINE, 4 * FINE);
+                    chart.draw_series(DashedLineSeries::new(line, dash, gap, style))?;
+                }
+                _ => {
+                    chart.draw_series(LineSeries::new(line, style))?;
+                }
             }
-            if points.len() == 1 || (curve.stroke == Stroke::Bold && points.len() <= 40) {
-                let dot = |&point| Circle::new(point, 3 * FINE, curve.ink.light.filled());
+            let radius = match curve.stroke {
+                Stroke::Dots => Some(2 * FINE),
+                Stroke::Bold if points.len() <= 40 => Some(3 * FINE),
+                _ => (points.len() == 1).then_some(3 * FINE),
+            };
+            if let Some(radius) = radius {
+                let fill = curve.ink.light.mix(opacity).filled();
+                let dot = |&point| Circle::new(point, radius, fill);
                 chart.draw_series(points.iter().map(dot))?;
             }
         }
@@ -213,7 +264,8 @@ mod tests {
         let (across, size) = (Scale::Counted, (480, 240));
         let frame = Frame { x: "step", y: "loss", across, scale, size, points: 1000 };
         let points = values.iter().enumerate().map(|(i, v)| (i as f64, *v)).collect();
-        draw(&frame, &[Curve { name: "batch", ink: BLUE, stroke: Stroke::Thin, points }]).unwrap()
+        draw(&frame, &[Curve { name: "batch".into(), ink: BLUE, stroke: Stroke::Thin, points }])
+            .unwrap()
     }
 
     #[test]
@@ -233,6 +285,20 @@ mod tests {
         assert_eq!((log.broken, log.nonpositive), (2, 2));
         let svg = log.svg.unwrap();
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn a_logarithmic_axis_leaves_out_what_is_not_positive_on_either_side() {
+        let (across, scale) = (Scale::Log, Scale::Log);
+        let frame = Frame { x: "depth", y: "error", across, scale, size: (480, 240), points: 100 };
+        let points = vec![(0.0, 1.0), (1.0, 1.0), (2.0, 0.0), (4.0, 0.25), (8.0, 0.1)];
+        for stroke in [Stroke::Dashed, Stroke::Dots, Stroke::Bold] {
+            let curve = Curve { name: "".into(), ink: RED, stroke, points: points.clone() };
+            let drawing = draw(&frame, &[curve]).unwrap();
+            assert_eq!((drawing.broken, drawing.nonpositive), (0, 2));
+            let dots = drawing.svg.unwrap().matches("<circle").count();
+            assert_eq!(dots, if stroke == Stroke::Dashed { 0 } else { 3 });
+        }
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! `deeplimit experiment`.
+
+use crate::Outcome;
+use crate::experiment::{self, DepthSweep, Size};
+use anyhow::Result;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    name: Name,
+}
+
+#[derive(clap::Subcommand)]
+enum Name {
+    /// CIFAR-10 over depths, schemes and gradient methods, as in the paper.
+    DepthSweep {
+        /// Folder of CIFAR-10's binary batches.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Passes over the training images [default: 5; with --quick 2].
+        #[arg(long)]
+        epochs: Option<usize>,
+        /// Only these depths; may be repeated [default: 2 to 64; with --quick 2 to 8].
+        #[arg(long = "depth", value_name = "DEPTH")]
+        depths: Vec<usize>,
+        /// Only these gradient methods; may be repeated [default: all four].
+        #[arg(long = "method", value_name = "METHOD")]
+        methods: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(clap::Args)]
+struct Common {
+    /// Smaller, in under a minute (depth-sweep: four).
+    #[arg(long)]
+    quick: bool,
+    /// Decides all random numbers.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder of the results; one that holds a part of them is gone on with
+    /// [default: experiments/NAME, with --quick experiments/NAME-quick].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Common {
+    fn size(&self) -> Size {
+        if self.quick { Size::Quick } else { Size::Full }
+    }
+
+    fn run<E: experiment::Experiment>(&self, experiment: &E) -> Result<Outcome> {
+        let summary = experiment::run(experiment, self.size(), self.seed, self.out.as_deref())?;
+        let text = match self.json {
+            true => serde_json::to_string(&summary)?,
+            false => summary.to_string(),
+        };
+        super::print(&text)?;
+        Ok(if summary.holds { Outcome::Success } else { Outcome::CheckFailed })
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
+    match &arguments.name {
+        Name::DepthSweep { data, epochs, depths, methods, common } => {
+            let (size, seed) = (common.size(), common.seed);
+            let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
+            common.run(&sweep)
+        }
+    }
+}

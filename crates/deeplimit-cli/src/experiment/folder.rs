@@ -1,0 +1,231 @@
+//! The folder of an experiment: measured cases, so that a killed one goes on, and the page.
+
+use super::{Experiment, Findings, Size};
+use crate::page::{Claim, Page, Part, Section, Table, Text};
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::train::write_whole;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What decides the numbers of an experiment.
+#[derive(Serialize)]
+struct Settings<S> {
+    experiment: &'static str,
+    size: Size,
+    seed: u64,
+    #[serde(flatten)]
+    own: S,
+}
+
+/// A measured case.
+#[derive(Serialize, Deserialize)]
+struct Measured<R> {
+    case: String,
+    seconds: f64,
+    rows: Vec<R>,
+}
+
+/// What a finished experiment says in short.
+#[derive(Serialize)]
+pub struct Summary {
+    experiment: &'static str,
+    /// The folder with all it has written.
+    pub folder: PathBuf,
+    /// Seconds of measuring, those before a kill included.
+    seconds: f64,
+    /// Threads that measured.
+    threads: usize,
+    /// Whether every claim holds.
+    pub holds: bool,
+    /// The claims.
+    pub claims: Vec<Claim>,
+}
+
+impl fmt::Display for Summary {
+    /// A line a claim, and where the page lies.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for claim in &self.claims {
+            let verdict = if claim.holds { "PASS" } else { "FAIL" };
+            let Claim { claim, expected, measured, .. } = claim;
+            writeln!(f, "{verdict}  {claim}: {measured} (expected {expected})")?;
+        }
+        write!(f, "{} s of measuring; {}/index.html", self.seconds.round(), self.folder.display())
+    }
+}
+
+/// Measures the cases that are not there yet, judges all of them, and writes the page.
+///
+/// # Errors
+/// If the folder holds another experiment, a file cannot be read or written, or a case cannot be
+/// measured; those that were measured stay.
+pub fn run<E: Experiment>(
+    experiment: &E,
+    size: Size,
+    seed: u64,
+    folder: Option<&Path>,
+) -> Result<Summary> {
+    let suffix = size.pick("-quick", "");
+    let default = || Path::new("experiments").join(format!("{}{suffix}", E::NAME));
+    let folder = folder.map_or_else(default, Path::to_owned);
+    let settings = Settings { experiment: E::NAME, size, seed, own: experiment.settings() };
+    let settings = serde_json::to_value(&settings)?;
+    open(&folder, &settings)?;
+    let mut known = measured::<E::Row>(&folder)?;
+    let cases = experiment.cases();
+    let is_known = |case: &E::Case| known.contains_key(&experiment.key(case));
+    let cases: Vec<E::Case> =
+        cases.into_iter().filter(|case| experiment.wanted(case) || is_known(case)).collect();
+    let there = cases.iter().filter(|case| is_known(case)).count();
+    let place = folder.display();
+    crate::say(&match there {
+        0 => format!("{}: {} cases, into {place}", E::NAME, cases.len()),
+        _ => format!("{}: {there} of {} cases are in {place}", E::NAME, cases.len()),
+    });
+    let (mut rows, mut seconds) = (Vec::new(), 0.0);
+    for (number, case) in cases.iter().enumerate() {
+        let key = experiment.key(case);
+        let found = match known.remove(&key) {
+            Some(found) => found,
+            None => {
+                let began = Instant::now();
+                let scratch = folder.join("unfinished");
+                let own = experiment.measure(case, &scratch).with_context(|| key.clone())?;
+                let seconds = began.elapsed().as_secs_f64();
+                let found = Measured { case: key.clone(), seconds, rows: own };
+                record(&folder, &found)?;
+                if scratch.exists() {
+                    fs::remove_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
+                }
+                crate::say(&format!("{}/{} {key}: {seconds:.1} s", number + 1, cases.len()));
+                found
+            }
+        };
+        seconds += found.seconds;
+        rows.extend(found.rows);
+    }
+    let Findings { claims, sections } = experiment.findings(&rows)?;
+    let holds = claims.iter().all(|claim| claim.holds);
+    let threads = rayon::current_num_threads();
+    let summary = Summary { experiment: E::NAME, folder, seconds, threads, holds, claims };
+    let folder = &summary.folder;
+    write_whole(&folder.join("rows.csv"), &table(&rows)?)?;
+    write_whole(&folder.join("findings.json"), &serde_json::to_vec_pretty(&summary)?)?;
+    draw(&folder.join("figures"), &sections)?;
+    let page = page(experiment, &summary, &settings, sections);
+    write_whole(&folder.join("index.html"), page.render()?.as_bytes())?;
+    Ok(summary)
+}
+
+/// Makes the folder, or sees that the one that is there has the same settings.
+fn open(folder: &Path, settings: &Value) -> Result<()> {
+    let file = folder.join("settings.json");
+    if file.is_file() {
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let found: Value =
+            serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+        let empty = serde_json::Map::new();
+        let asked = settings.as_object().unwrap_or(&empty);
+        let other = asked.iter().find(|(key, value)| found.get(key.as_str()) != Some(value));
+        if let Some((key, value)) = other {
+            let found = found.get(key.as_str()).unwrap_or(&Value::Null);
+            bail!(
+                "{} has {key} = {found}, asked for is {value}; choose another folder with --out, or \
+                 remove this one",
+                folder.display()
+            );
+        }
+        return Ok(());
+    }
+    if folder.exists() && fs::read_dir(folder)?.next().is_some() {
+        bail!(
+            "{} is no folder of an experiment and not empty; choose another with --out",
+            folder.display()
+        );
+    }
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    Ok(write_whole(&file, &serde_json::to_vec_pretty(settings)?)?)
+}
+
+/// The cases that a folder holds; a half-written last line is dropped, from the file too.
+fn measured<R: serde::de::DeserializeOwned>(folder: &Path) -> Result<HashMap<String, Measured<R>>> {
+    let file = folder.join("cases.jsonl");
+    if !file.exists() {
+        return Ok(HashMap::new());
+    }
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    if whole < text.len() {
+        write_whole(&file, &text.as_bytes()[..whole])?;
+    }
+    let mut known = HashMap::new();
+    for (index, line) in text[..whole].lines().enumerate() {
+        let found: Measured<R> = serde_json::from_str(line)
+            .with_context(|| format!("{}: line {}", file.display(), index + 1))?;
+        known.insert(found.case.clone(), found);
+    }
+    Ok(known)
+}
+
+fn record<R: Serialize>(folder: &Path, found: &Measured<R>) -> Result<()> {
+    let file = folder.join("cases.jsonl");
+    let mut line = serde_json::to_string(found)?;
+    line.push('\n');
+    let place = || file.display().to_string();
+    let mut open = OpenOptions::new().create(true).append(true).open(&file).with_context(place)?;
+    open.write_all(line.as_bytes()).with_context(place)
+}
+
+fn table<R: Serialize>(rows: &[R]) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).context("rows are flat")?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+/// Every chart as an image of its own, named by its title.
+fn draw(folder: &Path, sections: &[Section]) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for part in sections.iter().flat_map(|section| &section.parts) {
+        let (Part::Figures(figures) | Part::Small(figures)) = part else { continue };
+        for figure in figures {
+            let Some(svg) = figure.standalone() else { continue };
+            let name: String = (figure.title.chars())
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+                .collect();
+            let words: Vec<&str> = name.split('-').filter(|word| !word.is_empty()).collect();
+            write_whole(&folder.join(words.join("-") + ".svg"), svg.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn page<E: Experiment>(
+    experiment: &E,
+    summary: &Summary,
+    settings: &Value,
+    sections: Vec<Section>,
+) -> Page {
+    let (title, about) = experiment.title();
+    let mut all =
+        vec![Section { title: "Claims".into(), parts: vec![Part::Claims(summary.claims.clone())] }];
+    all.extend(sections);
+    let mut rows: Vec<Vec<Text>> = Vec::new();
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        rows.push(vec![key.clone().into(), value.into()]);
+    }
+    rows.push(vec!["seconds of measuring".into(), format!("{:.0}", summary.seconds).into()]);
+    rows.push(vec!["threads".into(), summary.threads.to_string().into()]);
+    let files = "rows.csv holds every number of this page, findings.json the claims.";
+    let table = Table { head: vec!["setting".into(), "value".into()], rows, ..Table::default() };
+    let parts = vec![Part::Table(table), Part::Text(files.into())];
+    all.push(Section { title: "Settings".into(), parts });
+    Page { title, about, sections: all }
+}

@@ -1,0 +1,120 @@
+//! Experiments: what the theory says, measured, with a verdict on every claim.
+//!
+//! An experiment is a list of *cases*, measured one after the other, and what they show together.
+//! Each case is written as soon as it is measured, so an experiment that was killed goes on where it
+//! stood. One file an experiment; [`folder`] is what they share.
+//!
+//! ```text
+//! settings.json      what decides the numbers: name, size, seed, and the experiment's own settings
+//! cases.jsonl        a line a case: its key, its seconds, its rows
+//! rows.csv           all rows as one table
+//! findings.json      every claim with what was expected and measured
+//! index.html         one self-contained page
+//! figures/           its charts, an image each
+//! ```
+
+mod depth_sweep;
+mod folder;
+
+pub use depth_sweep::DepthSweep;
+pub use folder::run;
+
+use crate::page::{Claim, Section, Text};
+use serde::{Serialize, de::DeserializeOwned};
+use std::path::Path;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Size {
+    /// Under a minute on two cores, `depth-sweep` four.
+    Quick,
+    /// What the book shows.
+    Full,
+}
+
+impl Size {
+    /// One of two values.
+    pub fn pick<T>(self, quick: T, full: T) -> T {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+}
+
+/// Cases that are measured one after the other, and what they show together.
+pub trait Experiment {
+    /// What is measured at once, in seconds to minutes.
+    type Case;
+    /// A line of the table of results: a flat structure.
+    type Row: Serialize + DeserializeOwned;
+    /// What decides the numbers beside the size and the seed.
+    type Settings: Serialize;
+
+    /// Its name on the command line.
+    const NAME: &'static str;
+
+    /// Heading of its page, and two sentences on what it asks.
+    fn title(&self) -> (Text, Text);
+
+    /// What decides the numbers beside the size and the seed.
+    fn settings(&self) -> Self::Settings;
+
+    /// All cases, in the order in which they are measured.
+    fn cases(&self) -> Vec<Self::Case>;
+
+    /// Whether a case is to be measured now. Those that are not, but were measured before, are shown
+    /// all the same.
+    fn wanted(&self, _case: &Self::Case) -> bool {
+        true
+    }
+
+    /// A case's name, different from all others.
+    fn key(&self, case: &Self::Case) -> String;
+
+    /// Measures a case; `scratch` is a folder of its own that outlives a kill and goes when the case
+    /// is done. It is made by whoever uses it.
+    ///
+    /// # Errors
+    /// If it cannot be measured.
+    fn measure(&self, case: &Self::Case, scratch: &Path) -> anyhow::Result<Vec<Self::Row>>;
+
+    /// What all rows show, in the order of the cases.
+    ///
+    /// # Errors
+    /// If a chart cannot be drawn.
+    fn findings(&self, rows: &[Self::Row]) -> anyhow::Result<Findings>;
+}
+
+/// What an experiment shows.
+pub struct Findings {
+    /// What is claimed, and whether it holds.
+    pub claims: Vec<Claim>,
+    /// Figures and tables.
+    pub sections: Vec<Section>,
+}
+
+/// A claim that a number lies within bounds.
+pub fn within(
+    claim: impl Into<String>,
+    measured: f64,
+    range: std::ops::RangeInclusive<f64>,
+) -> Claim {
+    use crate::page::significant;
+    let (low, high) = (*range.start(), *range.end());
+    let expected = match (low.is_finite(), high.is_finite()) {
+        (true, true) => format!("{} to {}", significant(low), significant(high)),
+        (true, false) => format!("at least {}", significant(low)),
+        _ => format!("at most {}", significant(high)),
+    };
+    let (claim, holds) = (claim.into(), range.contains(&measured));
+    Claim { claim, expected, measured: significant(measured), holds }
+}
+
+/// Points on the power law of exponent `slope` through the last of `points`, at their abscissas: what
+/// theory says, to be drawn dashed beside them.
+pub fn power_law(points: &[(f64, f64)], slope: f64) -> Vec<(f64, f64)> {
+    let Some(&(at, value)) = points.last() else { return Vec::new() };
+    points.iter().map(|&(x, _)| (x, value * (x / at).powf(slope))).collect()
+}
