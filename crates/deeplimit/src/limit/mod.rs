@@ -37,6 +37,7 @@
 mod amplification;
 mod bounds;
 pub mod diagnosis;
+mod eigenvalues;
 mod estimators;
 mod ode;
 mod scaling;
@@ -47,6 +48,7 @@ mod stack;
 pub use amplification::Amplification;
 pub use bounds::{Bounds, NotEuler};
 pub use diagnosis::Diagnosis;
+pub use eigenvalues::eigenvalues;
 pub use estimators::Gaps;
 pub use ode::{Interpolant, NeuralOde};
 pub use scaling::{DepthFeatures, DepthSlopes, Regime, Roughness};

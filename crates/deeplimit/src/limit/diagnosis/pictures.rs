@@ -4,9 +4,9 @@
 use super::krylov::{Local, arnoldi};
 use super::{Diagnosed, Finding};
 use crate::control::{Control, Position};
+use crate::limit::eigenvalues;
 use crate::seed::normal;
 use crate::{Flow, Rows, State};
-use nalgebra::{DMatrix, Schur};
 use serde::Serialize;
 
 /// Data of the pictures.
@@ -175,14 +175,12 @@ pub(super) fn spectra<F: Diagnosed>(flow: &Flow<F>, network: &[Rows<f64>]) -> Fi
             arnoldi(start, ARNOLDI_STEPS, |v| local.apply(v))
         };
         let scaled: Vec<f64> = values.iter().map(|v| flow.h() * v).collect();
-        let matrix = DMatrix::from_row_slice(size, size, &scaled);
-        let Some(schur) = Schur::try_new(matrix, f64::EPSILON, 10_000) else {
+        let Some(found) = eigenvalues(&scaled, size) else {
             return Finding::unknown(&format!(
                 "the QR algorithm did not converge on the Jacobian of layer {layer}"
             ));
         };
-        let eigenvalues = schur.complex_eigenvalues();
-        layers.push((layer, eigenvalues.iter().map(|value| [value.re, value.im]).collect()));
+        layers.push((layer, found));
     }
     Finding::Known(Spectra { how, layers })
 }
