@@ -75,10 +75,12 @@ impl Verdict {
 }
 
 fn standing(diagnosis: &Diagnosis) -> Standing {
-    if diagnosis.jacobians.layers_beyond > 0 {
+    let regime = diagnosis.scaling.known().map(|scaling| scaling.regime);
+    // A few layers of size N have h ‖J_n‖ of size 1 at any depth: more layers would not help.
+    if diagnosis.jacobians.layers_beyond > 0 && regime != Some(Regime::Jump) {
         return Standing::OutsideRegime;
     }
-    match diagnosis.scaling.known().map(|scaling| scaling.regime) {
+    match regime {
         None => Standing::TooShallow,
         Some(Regime::SmoothOde) => Standing::SmoothOde,
         Some(Regime::HoelderOde) => Standing::HoelderOde,

@@ -1,9 +1,12 @@
 //! How the weights of one network vary with depth, which limit that says, and how sure it is.
 
+use super::Diagnosed;
+use super::distance::network_states;
 use crate::control::Control;
 use crate::limit::scaling::bend_exponent;
 use crate::limit::{DepthStack, Regime, Roughness, ScalingError, Slope};
 use crate::seed::{derive, uniform};
+use crate::{Flow, Rows};
 use serde::Serialize;
 
 /// One parameter kind as a function of depth.
@@ -100,6 +103,17 @@ pub struct Scaling {
     /// Share of the bootstrap samples in which the weights are as smooth, as Hölder continuous or as
     /// rough.
     pub agreement: f64,
+}
+
+impl Scaling {
+    /// Measures the weights of a flow, and their Itô term at the states of a batch.
+    ///
+    /// # Errors
+    /// If there are fewer than three control nodes, or a weight is not finite.
+    pub fn measure<F: Diagnosed>(flow: &Flow<F>, x0: &Rows<f64>) -> Result<Self, ScalingError> {
+        let ito = super::orders::ito(flow, &network_states(flow, x0));
+        scaling(flow.field().control(), ito)
+    }
 }
 
 /// Rough weights whose Itô term moves the state by more than this share are diffusive.
