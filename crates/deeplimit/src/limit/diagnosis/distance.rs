@@ -137,8 +137,8 @@ pub(super) fn solve<F: Diagnosed>(
     }
 }
 
-/// Squares of curvature, speed and jump at one point.
-type Squares = [f64; 3];
+/// Squares of the curvature, of the jump, and of the speeds of both ends at one point.
+type Squares = [f64; 4];
 
 /// The bounds, given L of every layer between the two trajectories.
 pub(super) fn bounds<F: Diagnosed>(
@@ -158,8 +158,8 @@ pub(super) fn bounds<F: Diagnosed>(
         for point in 0..=points {
             let sum = |what: usize| found.iter().map(|f| f[layer][point][what]).sum::<f64>().sqrt();
             most = largest([most, sum(0)]);
-            speed = largest([speed, sum(1)]);
-            jump = largest([jump, sum(2)]);
+            jump = largest([jump, sum(1)]);
+            speed = largest([speed, sum(2), sum(3)]);
         }
         curvature.push(most);
     }
@@ -175,8 +175,8 @@ pub(super) fn bounds<F: Diagnosed>(
     BoundsAlong { bounds, local_path, certain, points }
 }
 
-/// For every layer, at `points` + 1 points of its interval: ‖x''‖², the larger ‖f‖² of its ends'
-/// functions, and ‖f_{n+1} − f_n‖², at the solution for the function interpolant.
+/// For every layer, at `points` + 1 points of its interval: ‖x''‖², ‖f_{n+1} − f_n‖², ‖f_n‖² and
+/// ‖f_{n+1}‖², at the solution for the function interpolant.
 fn constants<F: Diagnosed>(flow: &Flow<F>, x0: &Rows<f64>, points: usize) -> Vec<Vec<Squares>> {
     let ode = NeuralOde::new(flow, Interpolant::Function).with_substeps(points);
     let mut found: Vec<Vec<Squares>> = vec![Vec::new(); flow.steps()];
@@ -206,8 +206,7 @@ fn constants<F: Diagnosed>(flow: &Flow<F>, x0: &Rows<f64>, points: usize) -> Vec
         // x'' = ∂_s φ + ∂_x φ φ
         let mut second = directional::<F>(blend, &x, &phi, &reach::<F>(&x));
         second.add_scaled(1.0 / flow.h(), &jump);
-        let speed = largest([here.norm_squared(), next.norm_squared()]);
-        found[layer].push([second.norm_squared(), speed, jump.norm_squared()]);
+        found[layer].push([&second, &jump, &here, &next].map(State::norm_squared));
     });
     found
 }
