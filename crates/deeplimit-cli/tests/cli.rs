@@ -342,7 +342,8 @@ fn a_diagnosis_is_an_object_a_page_and_words_and_says_what_went_in() {
     let weights = "run/weights/last.safetensors";
     let words = deeplimit(folder.path()).args(["diagnose", weights, "--out", "kept"]).output();
     let words = String::from_utf8(words.expect("run").stdout).expect("text");
-    for part in ["64 training samples of digits", "H₂ = ", "adjoint-adaptive", "kept/diagnosis.html"]
+    for part in
+        ["64 training samples of digits", "H₂ = ", "adjoint-adaptive", "kept/diagnosis.html"]
     {
         assert!(words.contains(part), "{part:?} in {words}");
     }
@@ -355,7 +356,8 @@ fn without_its_data_a_diagnosis_is_of_synthetic_inputs_and_says_so() {
     let line = |i: usize| format!("{},{},{}\n", (i * 7) % 13, (i * 5) % 11, i % 3);
     let table: String = (0..90).map(line).collect();
     fs::write(folder.path().join("table.csv"), table).expect("written");
-    let train = ["train", "--data", "table.csv", "--out", "run", "--set", "network.stage.0.depth=8"];
+    let train =
+        ["train", "--data", "table.csv", "--out", "run", "--set", "network.stage.0.depth=8"];
     let more = ["--set", "train.epochs=1", "--set", "train.batch=30"];
     let train = deeplimit(folder.path()).args(train).args(more).output().expect("run");
     assert!(train.status.success(), "{}", String::from_utf8_lossy(&train.stderr));

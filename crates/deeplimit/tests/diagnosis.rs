@@ -239,7 +239,8 @@ fn trajectories_keep_the_states_variance_of_a_plane() {
     let kinds = Layer::<f64>::kinds(&linear);
     let field = Stacked::new(linear, Control::new(kinds, 32, vec![turn.repeat(32)]));
     let flow = Flow::new(field, Scheme::EULER);
-    let x0 = Rows::from_fn(5, 3, |row, column| if column == 2 { 1.0 } else { (row + column) as f64 });
+    let x0 =
+        Rows::from_fn(5, 3, |row, column| if column == 2 { 1.0 } else { (row + column) as f64 });
     let found = Diagnosis::of(&flow, &x0, &x0).expect("finite numbers");
     let [first, second] = found.pictures.trajectories.variance;
     assert!((first + second - 1.0).abs() < 1e-9, "{first} {second}");

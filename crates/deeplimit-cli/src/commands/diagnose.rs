@@ -1,8 +1,8 @@
 //! `deeplimit diagnose`.
 
+use crate::Outcome;
 use crate::diagnosis::{self, Inputs, Report};
 use crate::trained::Trained;
-use crate::Outcome;
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::data::{Shape, Source, batch, epoch_order};
 use deeplimit_nn::network::{Network, Probe};
@@ -66,7 +66,8 @@ fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
     let Trained { path, file, config, position } = trained;
     let asked = arguments.samples.map_or(64, NonZeroUsize::get);
     let fewer = |network: &Network| {
-        let images = network.plans().any(|plan| plan.state.is_image() && plan.formula.is_windowed());
+        let images =
+            network.plans().any(|plan| plan.state.is_image() && plan.formula.is_windowed());
         if images && arguments.samples.is_none() { 16 } else { asked }
     };
     let (flows, inputs) = match Trainer::new(config.clone()) {
@@ -81,8 +82,8 @@ fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
         }
         Err(TrainError::Data(error)) if arguments.data.is_none() => {
             let (shape, outputs) = file.ends(&config.network);
-            let shape = shape.or((config.data.source == Source::Cifar10)
-                .then_some(Shape::image(3, 32, 32)));
+            let shape = shape
+                .or((config.data.source == Source::Cifar10).then_some(Shape::image(3, 32, 32)));
             let (Some(shape), Some(outputs)) = (shape, outputs) else {
                 bail!(
                     "the data set is not there ({error}), and the weights of a convolution do not \

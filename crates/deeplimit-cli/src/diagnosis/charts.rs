@@ -29,15 +29,30 @@ fn over_depth(values: &[f64]) -> Vec<(f64, f64)> {
 pub fn distance(flow: &Diagnosis) -> Result<Figure, PageError> {
     let from_one = |values: &[f64]| over_depth(values).into_iter().skip(1).collect();
     let mut curves = vec![
-        curve("functions interpolated", BLUE, Stroke::Thin, from_one(&flow.function_interpolant.per_layer)),
-        curve("weights interpolated", ORANGE, Stroke::Thin, from_one(&flow.weight_interpolant.per_layer)),
+        curve(
+            "functions interpolated",
+            BLUE,
+            Stroke::Thin,
+            from_one(&flow.function_interpolant.per_layer),
+        ),
+        curve(
+            "weights interpolated",
+            ORANGE,
+            Stroke::Thin,
+            from_one(&flow.weight_interpolant.per_layer),
+        ),
     ];
     if let Finding::Known(along) = &flow.bounds {
         let level = |value: f64| vec![(1.0, value), (flow.layers as f64, value)];
         let b = &along.bounds;
         curves.push(curve("local bound", BLUE, Stroke::Dashed, from_one(&along.local_path)));
         curves.push(curve("smooth bound", VIOLET, Stroke::Dashed, level(b.smooth)));
-        curves.push(curve("smoothness-free bound", GREEN, Stroke::Dashed, level(b.smoothness_free)));
+        curves.push(curve(
+            "smoothness-free bound",
+            GREEN,
+            Stroke::Dashed,
+            level(b.smoothness_free),
+        ));
     }
     let frame = Frame { y: "‖x_n − x(s_n)‖", scale: Scale::Log, ..FRAME };
     let note = "Solid: measured. Dashed: bounds on the distance for interpolated functions.".into();
@@ -67,9 +82,10 @@ pub fn trajectories(flow: &Diagnosis) -> Result<Figure, PageError> {
         format!("second component ({second:.0} %)"),
     );
     let frame = Frame { x: &x, y: &y, across: Scale::Linear, points: 10 * MOST_POINTS, ..FRAME };
-    let note = "Six samples, from layer to layer (dots) and along the ODE of interpolated functions \
+    let note =
+        "Six samples, from layer to layer (dots) and along the ODE of interpolated functions \
                 (lines), in the plane in which all states vary most."
-        .into();
+            .into();
     Ok(Figure { note, ..Figure::new("State trajectories", &frame, &curves)? })
 }
 
@@ -146,7 +162,8 @@ pub fn jacobians(flow: &Diagnosis) -> Result<Figure, PageError> {
     let note = if near {
         "Reconstruction by fixed points contracts below the dashed line.".into()
     } else {
-        format!("Reconstruction by fixed points contracts below 1/h = {}.", number(contracts)).into()
+        format!("Reconstruction by fixed points contracts below 1/h = {}.", number(contracts))
+            .into()
     };
     Ok(Figure { note, ..Figure::new("Jacobians of the layer functions", &frame, &curves)? })
 }
@@ -171,7 +188,7 @@ pub fn spectra(spectra: &Spectra) -> Result<Figure, PageError> {
         x: "real part",
         y: "imaginary part",
         across: Scale::Linear,
-        size: (400, 400),
+        size: (500, 400),
         ..FRAME
     };
     let note = format!("Eigenvalues of h J_n: {}.", spectra.how).into();

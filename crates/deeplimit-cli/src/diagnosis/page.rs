@@ -234,7 +234,10 @@ fn jacobians(flow: &Diagnosis) -> Result<Vec<Part>, PageError> {
     let summary = [
         ("L = max ‖J_n‖₂ at the states", number(j.lipschitz)),
         ("L that holds everywhere", certain),
-        ("h L", format!("{} ({} layers with h ‖J_n‖ ≥ 1)", number(j.step_lipschitz), j.layers_beyond)),
+        (
+            "h L",
+            format!("{} ({} layers with h ‖J_n‖ ≥ 1)", number(j.step_lipschitz), j.layers_beyond),
+        ),
         ("one-sided: max μ₂(J_n)", signed(j.one_sided)),
         ("one-sided, on the way back: max μ₂(−J_n)", signed(j.one_sided_back)),
         ("errors on the way back grow at most by", format!("e^{}", signed(j.log_amplification))),
@@ -298,10 +301,11 @@ fn depths(flow: &Diagnosis) -> Vec<Part> {
         flow.doubling.expected.to_string(),
     ]));
     parts.push(Part::Table(Table {
-        caption: "Change of x_N, relative to ‖x_N − x_0‖. The frozen gap is the size of the Itô term \
+        caption:
+            "Change of x_N, relative to ‖x_N − x_0‖. The frozen gap is the size of the Itô term \
                   ½ Σ h² J_n f_n; all gaps fall like 1/N for bounded weights. Merged layers of \
                   alternating weights have no order."
-            .into(),
+                .into(),
         head: row(["against", "gap", "observed order", "of smooth weights"]),
         rows,
     }));

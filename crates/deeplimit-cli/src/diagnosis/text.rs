@@ -29,37 +29,63 @@ fn lines(flow: &Diagnosis) -> Vec<String> {
     match &flow.bounds {
         Finding::Known(along) => {
             let b = &along.bounds;
-            row("bounds on the first", format!(
-                "smooth {}, increments {}, local {}, smoothness-free {}",
-                number(b.smooth), number(b.increments), number(b.local), number(b.smoothness_free)
-            ));
-            row("with", format!(
-                "L = {}, M = {}, C = {}, max ‖fₙ₊₁ − fₙ‖ = {}",
-                number(b.lipschitz), number(b.curvature), number(b.speed), number(b.jump)
-            ));
-            row("certain L", match &along.certain {
-                Finding::Known(certain) => format!(
-                    "{}: smooth {}, smoothness-free {}",
-                    number(certain.lipschitz), number(certain.smooth), number(certain.smoothness_free)
+            row(
+                "bounds on the first",
+                format!(
+                    "smooth {}, increments {}, local {}, smoothness-free {}",
+                    number(b.smooth),
+                    number(b.increments),
+                    number(b.local),
+                    number(b.smoothness_free)
                 ),
-                Finding::Unknown { reason, .. } => format!("none: {reason}"),
-            });
+            );
+            row(
+                "with",
+                format!(
+                    "L = {}, M = {}, C = {}, max ‖fₙ₊₁ − fₙ‖ = {}",
+                    number(b.lipschitz),
+                    number(b.curvature),
+                    number(b.speed),
+                    number(b.jump)
+                ),
+            );
+            row(
+                "certain L",
+                match &along.certain {
+                    Finding::Known(certain) => format!(
+                        "{}: smooth {}, smoothness-free {}",
+                        number(certain.lipschitz),
+                        number(certain.smooth),
+                        number(certain.smoothness_free)
+                    ),
+                    Finding::Unknown { reason, .. } => format!("none: {reason}"),
+                },
+            );
         }
         Finding::Unknown { reason, .. } => row("bounds", format!("none: {reason}")),
     }
     let j = &flow.jacobians;
-    row("h L, max μ₂(J), max μ₂(−J)", format!(
-        "{}, {}, {}; errors on the way back can grow by e^{}",
-        number(j.step_lipschitz), signed(j.one_sided), signed(j.one_sided_back),
-        signed(j.log_amplification)
-    ));
+    row(
+        "h L, max μ₂(J), max μ₂(−J)",
+        format!(
+            "{}, {}, {}; errors on the way back can grow by e^{}",
+            number(j.step_lipschitz),
+            signed(j.one_sided),
+            signed(j.one_sided_back),
+            signed(j.log_amplification)
+        ),
+    );
     match &flow.kinds {
         Finding::Known(kinds) => {
             for kind in kinds {
-                row(&format!("weights {}", kind.kind), format!(
-                    "N·max‖θₙ₊₁ − θₙ‖ = {}, H¹ seminorm {}",
-                    number(kind.scaled_increment), number(kind.h1_seminorm)
-                ));
+                row(
+                    &format!("weights {}", kind.kind),
+                    format!(
+                        "N·max‖θₙ₊₁ − θₙ‖ = {}, H¹ seminorm {}",
+                        number(kind.scaled_increment),
+                        number(kind.h1_seminorm)
+                    ),
+                );
             }
         }
         Finding::Unknown { reason, .. } => row("weights over depth", format!("none: {reason}")),
@@ -71,29 +97,48 @@ fn lines(flow: &Diagnosis) -> Vec<String> {
                 format!("{name} = {} {ends}  ", signed(e.value))
             })
         };
-        row("depth-scaling exponents", format!(
-            "{}{}{}Itô term {} of the state",
-            told("H", &Some(scaling.exponent)),
-            told("H₂", &scaling.bend_exponent),
-            told("Q", &scaling.variation_exponent),
-            number(scaling.ito_state)
-        ));
-        row("regime of the weights", format!(
-            "{} (the same in {:.0} % of resampled weights)", scaling.regime, 100.0 * scaling.agreement
-        ));
+        row(
+            "depth-scaling exponents",
+            format!(
+                "{}{}{}Itô term {} of the state",
+                told("H", &Some(scaling.exponent)),
+                told("H₂", &scaling.bend_exponent),
+                told("Q", &scaling.variation_exponent),
+                number(scaling.ito_state)
+            ),
+        );
+        row(
+            "regime of the weights",
+            format!(
+                "{} (the same in {:.0} % of resampled weights)",
+                scaling.regime,
+                100.0 * scaling.agreement
+            ),
+        );
     }
     let order = |order: Option<f64>| order.map_or("unknown".to_owned(), signed);
     match &flow.gaps {
-        Finding::Known(gaps) => row("gaps", format!(
-            "merged layers {} (order {}), frozen layers {}, Euler–Heun {}",
-            number(gaps.merged), order(gaps.order), number(gaps.frozen), number(gaps.heun)
-        )),
+        Finding::Known(gaps) => row(
+            "gaps",
+            format!(
+                "merged layers {} (order {}), frozen layers {}, Euler–Heun {}",
+                number(gaps.merged),
+                order(gaps.order),
+                number(gaps.frozen),
+                number(gaps.heun)
+            ),
+        ),
         Finding::Unknown { reason, .. } => row("gaps", format!("none: {reason}")),
     }
-    row("doubling the depth", format!(
-        "changes the end by {} (order {}, the scheme's own is {})",
-        number(flow.doubling.once), order(flow.doubling.order), flow.doubling.expected
-    ));
+    row(
+        "doubling the depth",
+        format!(
+            "changes the end by {} (order {}, the scheme's own is {})",
+            number(flow.doubling.once),
+            order(flow.doubling.order),
+            flow.doubling.expected
+        ),
+    );
     row("gradient methods", "in double | in single precision: error of the gradient, of x₀".into());
     for method in &flow.methods {
         let name = match method.tolerance {
@@ -103,7 +148,9 @@ fn lines(flow: &Diagnosis) -> Vec<String> {
         let errors = |e: &Errors| format!("{:.1e} {:.1e}", e.gradient, e.reconstruction);
         lines.push(format!(
             "  {name:34} {} | {}  cost {:.1}",
-            errors(&method.double), errors(&method.single), method.cost_units
+            errors(&method.double),
+            errors(&method.single),
+            method.cost_units
         ));
     }
     lines.push(String::new());

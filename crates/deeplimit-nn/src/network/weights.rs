@@ -124,11 +124,14 @@ impl WeightsFile {
             Some((TransitionConfig::Linear { .. }, _)) => {
                 shape("stages.0.transition.linear.weight").and_then(|shape| shape.first())
             }
-            Some((TransitionConfig::None {}, FieldName::Layer(layer))) if layer != LayerName::Conv => {
+            Some((TransitionConfig::None {}, FieldName::Layer(layer)))
+                if layer != LayerName::Conv =>
+            {
                 // The first kind of each of these layers is a matrix [.., width].
-                let kinds = self.tensors.iter().filter(|(name, shape, _)| {
-                    name.starts_with("stages.0.") && shape.len() == 3
-                });
+                let kinds = self
+                    .tensors
+                    .iter()
+                    .filter(|(name, shape, _)| name.starts_with("stages.0.") && shape.len() == 3);
                 let first = kinds.min_by(|(a, ..), (b, ..)| a.cmp(b));
                 first.and_then(|(_, shape, _)| shape.last())
             }

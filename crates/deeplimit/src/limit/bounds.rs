@@ -95,7 +95,13 @@ impl Bounds {
     }
 
     /// The formulas of the bounds.
-    pub(super) fn conclude(h: f64, lipschitz: &[f64], curvature: &[f64], speed: f64, jump: f64) -> Self {
+    pub(super) fn conclude(
+        h: f64,
+        lipschitz: &[f64],
+        curvature: &[f64],
+        speed: f64,
+        jump: f64,
+    ) -> Self {
         let time = h * lipschitz.len() as f64;
         let (l, m) = (largest(lipschitz.iter().copied()), largest(curvature.iter().copied()));
         let growth = if l == 0.0 { time } else { (l * time).exp_m1() / l };

@@ -242,8 +242,7 @@ impl Roughness {
         };
         let ito = increments[0].1 / (4.0 * layers as f64);
         let bend = |m: usize| {
-            let squares: Vec<f64> =
-                stack.squares([(2 * m, 1.0), (m, -2.0), (0, 1.0)]).collect();
+            let squares: Vec<f64> = stack.squares([(2 * m, 1.0), (m, -2.0), (0, 1.0)]).collect();
             (m, mean(&squares))
         };
         let distances = (0..).map(|power| 1 << power);

@@ -261,7 +261,8 @@ mod tests {
         }
         assert!(most <= certain && certain < 15.0 * most, "{most} {certain}");
         // Windows that look at their centre alone are a matrix applied to every pixel.
-        let centre: Vec<f64> = (0..6 * 9).map(|i| if i % 9 == 4 { i as f64 } else { 0.0 }).collect();
+        let centre: Vec<f64> =
+            (0..6 * 9).map(|i| if i % 9 == 4 { i as f64 } else { 0.0 }).collect();
         let matrix: Vec<f64> = centre.iter().skip(4).step_by(9).copied().collect();
         let ratio = window_norm(&centre, 3) / spectral_norm(&matrix, 2);
         assert!((ratio - 1.0).abs() < 1e-12, "{ratio}");

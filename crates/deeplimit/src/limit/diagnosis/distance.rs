@@ -87,7 +87,8 @@ pub(super) fn network_states<F: Diagnosed>(flow: &Flow<F>, x0: &Rows<f64>) -> Ve
 fn joined<F: Diagnosed>(pieces: Vec<Vec<F::State>>) -> Vec<Rows<f64>> {
     let mut pieces: Vec<_> = pieces.into_iter().map(Vec::into_iter).collect();
     let layers = pieces.first().map_or(0, ExactSizeIterator::len);
-    let layer = |_| pieces.iter_mut().map(|piece| F::rows(piece.next().expect("a layer"))).collect();
+    let layer =
+        |_| pieces.iter_mut().map(|piece| F::rows(piece.next().expect("a layer"))).collect();
     (0..layers).map(layer).map(Rows::join).collect()
 }
 

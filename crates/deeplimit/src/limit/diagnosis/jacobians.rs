@@ -88,8 +88,7 @@ pub(super) fn measure<F: Diagnosed>(
         layers_beyond: norms.iter().filter(|norm| h * **norm >= 1.0).count(),
         log_stretch: h * growth.iter().sum::<f64>(),
         log_amplification,
-        rounding: 6e-8 * log_amplification.exp() * size(&network[flow.steps()])
-            / size(&network[0]),
+        rounding: 6e-8 * log_amplification.exp() * size(&network[flow.steps()]) / size(&network[0]),
         certain: flow.field().certain_lipschitz(),
         norms,
         growth,

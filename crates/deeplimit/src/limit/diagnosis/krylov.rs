@@ -100,7 +100,8 @@ pub(super) fn directional<F: Diagnosed>(
     reach: &[f64],
 ) -> Rows<f64> {
     let inverse = inverses(&norms(v, F::SAMPLES_MEET));
-    let steps: Vec<f64> = inverse.iter().zip(reach).map(|(inverse, reach)| inverse * reach).collect();
+    let steps: Vec<f64> =
+        inverse.iter().zip(reach).map(|(inverse, reach)| inverse * reach).collect();
     let [mut ahead, mut behind] = [x.clone(), x.clone()];
     add_each(&mut ahead, &steps, v);
     add_each(&mut behind, &steps.iter().map(|step| -step).collect::<Vec<_>>(), v);
@@ -251,8 +252,8 @@ pub(super) fn arnoldi(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::{Conv, ConvBn, Mlp, Stacked};
     use crate::control::{Control, Family};
+    use crate::field::{Conv, ConvBn, Mlp, Stacked};
     use crate::kernel::{Activation, Image};
     use crate::limit::Jacobian;
 

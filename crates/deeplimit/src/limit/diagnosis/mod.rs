@@ -138,7 +138,9 @@ pub enum DiagnosisError {
     #[error(transparent)]
     Weights(#[from] ScalingError),
     /// The states leave the numbers.
-    #[error("the state after layer {layer} is not finite; diagnose weights from before it diverged")]
+    #[error(
+        "the state after layer {layer} is not finite; diagnose weights from before it diverged"
+    )]
     States {
         /// The first such layer.
         layer: usize,

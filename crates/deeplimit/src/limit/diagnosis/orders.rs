@@ -25,10 +25,8 @@ pub struct Doubling {
 pub(super) fn doubling<F: Diagnosed>(flow: &Flow<F>, x0: &Rows<f64>, end: &Rows<f64>) -> Doubling {
     let x0_state = F::state(x0.clone());
     let [double, four] = [2, 4].map(|factor| {
-        let refined = Flow::new(
-            flow.field().with_control(refined(flow, factor)),
-            flow.scheme().clone(),
-        );
+        let refined =
+            Flow::new(flow.field().with_control(refined(flow, factor)), flow.scheme().clone());
         let refined = refined.with_step(flow.h() / factor as f64);
         F::rows(refined.forward(&x0_state))
     });
@@ -77,5 +75,6 @@ pub(super) fn ito<F: Diagnosed>(flow: &Flow<F>, network: &[Rows<f64>]) -> f64 {
         let size = x.norm_squared();
         sum += if size == 0.0 { 0.0 } else { here.distance_squared(&next) / size };
     }
-    flow.h() * flow.steps() as f64 * sum / (4.0 * flow.steps() as f64 * largest([1.0, pairs as f64]))
+    flow.h() * flow.steps() as f64 * sum
+        / (4.0 * flow.steps() as f64 * largest([1.0, pairs as f64]))
 }

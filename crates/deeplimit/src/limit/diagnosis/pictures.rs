@@ -102,7 +102,8 @@ pub(super) fn trajectories(network: &[Rows<f64>], ode: &[Rows<f64>]) -> Trajecto
             variance += along.iter().map(|a| a * a).sum::<f64>() / count;
             let columns = x.columns().chunks_exact(rows).zip(&mean);
             for (image, (column, mean)) in image.iter_mut().zip(columns) {
-                *image += column.iter().zip(&along).map(|(x, a)| (x - mean) * a).sum::<f64>() / count;
+                *image +=
+                    column.iter().zip(&along).map(|(x, a)| (x - mean) * a).sum::<f64>() / count;
             }
         }
         (image, variance)
@@ -112,9 +113,8 @@ pub(super) fn trajectories(network: &[Rows<f64>], ode: &[Rows<f64>]) -> Trajecto
         v.iter_mut().for_each(|v| *v /= if norm > 0.0 { norm } else { 1.0 });
     };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let mut directions: [Vec<f64>; 2] = [0, 1].map(|which| {
-        (0..width).map(|entry| normal(7 + which, entry as u64)).collect()
-    });
+    let mut directions: [Vec<f64>; 2] =
+        [0, 1].map(|which| (0..width).map(|entry| normal(7 + which, entry as u64)).collect());
     let mut variances = [0.0; 2];
     for _ in 0..40 {
         let images = [0, 1].map(|which| spread(&directions[which]));
@@ -154,7 +154,8 @@ pub(super) fn spectra<F: Diagnosed>(flow: &Flow<F>, network: &[Rows<f64>]) -> Fi
     let how = if dense {
         "all eigenvalues of the first sample's Jacobian, by the QR algorithm".to_owned()
     } else {
-        let whose = if F::SAMPLES_MEET { "the batch's Jacobian" } else { "the first sample's Jacobian" };
+        let whose =
+            if F::SAMPLES_MEET { "the batch's Jacobian" } else { "the first sample's Jacobian" };
         format!(
             "{ARNOLDI_STEPS} Arnoldi steps on {whose}: the outermost eigenvalues are approached, \
              those inside are not the true ones"

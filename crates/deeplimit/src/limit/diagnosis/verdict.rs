@@ -233,13 +233,12 @@ fn order(scaling: &Scaling) -> String {
     )
 }
 
+/// Two or more significant digits, without an exponent down to a millionth.
 fn percent(share: f64) -> String {
     let value = 100.0 * share;
-    if value >= 10.0 {
-        format!("{value:.0} %")
-    } else if value >= 0.01 {
-        format!("{value:.2} %")
-    } else {
-        format!("{value:.1e} %")
+    if value.abs() < 1e-6 || value.is_nan() {
+        return format!("{value:.1e} %");
     }
+    let decimals = (1.0 - value.abs().log10().floor()).max(0.0) as usize;
+    format!("{value:.decimals$} %")
 }

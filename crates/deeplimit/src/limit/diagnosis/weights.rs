@@ -208,7 +208,10 @@ fn blocks(control: &Control<f64>) -> Result<Vec<Block>, ScalingError> {
 
 /// The m of Q(m).
 fn block_lengths(layers: usize) -> Vec<usize> {
-    (0..).map(|power| 1 << power).take_while(|m| *m <= layers / 16 || *m * 4 <= layers && *m <= 4).collect()
+    (0..)
+        .map(|power| 1 << power)
+        .take_while(|m| *m <= layers / 16 || *m * 4 <= layers && *m <= 4)
+        .collect()
 }
 
 /// The m of every curve.
