@@ -65,7 +65,7 @@ fn weights_of_size_root_n_are_diffusive_and_weights_of_size_one_are_not() {
     for depth in [32usize, 128, 512] {
         let control = |size: f64| {
             let kinds = Layer::<f64>::kinds(&AnyLayer::Linear(Linear { width: 4 }));
-            let values = (0..depth * 16).map(|i| 0.25 * size * normal(7, i as u64)).collect();
+            let values = (0..depth * 16).map(|i| 0.5 * size * normal(7, i as u64)).collect();
             Control::new(kinds, depth, vec![values])
         };
         let standing = |size| {

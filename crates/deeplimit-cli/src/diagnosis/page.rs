@@ -178,7 +178,7 @@ fn weights(flow: &Diagnosis) -> Result<Vec<Part>, PageError> {
                 (
                     "Itô term of rough weights".into(),
                     format!(
-                        "{} of the state (diffusive above 0.05); D(1)/4N = {}",
+                        "{} of the state (diffusive above 0.1); D(1)/4N = {}",
                         number(scaling.ito_state),
                         number(scaling.ito_weights)
                     )
