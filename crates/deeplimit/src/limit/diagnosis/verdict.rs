@@ -224,9 +224,11 @@ fn order(scaling: &Scaling) -> String {
     };
     let number = |value: f64| format!("{value:.2}").replace('-', "−");
     let share = 100.0 * scaling.agreement;
+    let borderline = [0.75, 0.25].into_iter().any(|t| estimate.low < t && t < estimate.high);
+    let border = if borderline { ", a borderline case" } else { "" };
     format!(
         "order {name} = {}, 95 % interval {} to {}; smooth above 0.75, without a limit below 0.25; the \
-         same in {share:.0} % of resampled weights",
+         same in {share:.0} % of resampled weights{border}",
         number(estimate.value),
         number(estimate.low),
         number(estimate.high)
