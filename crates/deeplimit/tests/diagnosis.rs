@@ -222,6 +222,19 @@ fn samples_that_meet_are_one_part_without_a_certain_constant() {
 }
 
 #[test]
+fn a_network_that_does_nothing_is_its_own_ode() {
+    let found = euler(Stacked::random(layer(), 16, Family::Zero, 1));
+    assert_eq!(found.verdict.standing, Standing::SmoothOde);
+    let distance = &found.function_interpolant;
+    assert_eq!((distance.largest, distance.relative_to_change), (0.0, 0.0));
+    assert!(distance.resolved);
+    assert_eq!((found.doubling.once, found.doubling.order), (0.0, None));
+    let kinds = found.kinds.known().expect("16 layers");
+    assert!(kinds.iter().all(|kind| kind.exponent.is_none() && kind.h1_seminorm == 0.0));
+    assert!(found.verdict.sentences[0].contains("within 0"), "{:?}", found.verdict.sentences);
+}
+
+#[test]
 fn few_layers_are_not_judged_by_their_weights() {
     let found = euler(Stacked::smooth(layer(), 2, 3));
     assert_eq!(found.verdict.standing, Standing::TooShallow);

@@ -20,10 +20,9 @@ pub struct Arguments {
     /// Folder or file of the data set, if it is not where it was.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Training samples that are walked through the network [default: 64; 16 where a flow is
-    /// convolutional].
-    #[arg(long, value_name = "COUNT")]
-    samples: Option<NonZeroUsize>,
+    /// Training samples that are walked through the network; all where there are fewer.
+    #[arg(long, value_name = "COUNT", default_value = "64")]
+    samples: NonZeroUsize,
     /// Folder for diagnosis.html and diagnosis.json [default: the run folder, or that of the weights].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -64,17 +63,12 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 /// Walks training samples through the network; without a data set synthetic ones, which is said.
 fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
     let Trained { path, file, config, position } = trained;
-    let asked = arguments.samples.map_or(64, NonZeroUsize::get);
-    let fewer = |network: &Network| {
-        let images =
-            network.plans().any(|plan| plan.state.is_image() && plan.formula.is_windowed());
-        if images && arguments.samples.is_none() { 16 } else { asked }
-    };
+    let asked = arguments.samples.get();
     let (flows, inputs) = match Trainer::new(config.clone()) {
         Ok(mut trainer) => {
             trainer.load_weights(&path, &file)?;
             let (network, splits) = (trainer.network(), trainer.splits());
-            let samples = fewer(network).min(splits.train.len());
+            let samples = asked.min(splits.train.len());
             let order = epoch_order(splits.train.len(), config.seed, 0);
             let batch = batch(&splits.train, &order[..samples], &splits.normalisation, None)?;
             let flows = network.diagnose(Probe::Batch(&batch));
@@ -94,9 +88,8 @@ fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
             let network = file
                 .load_into(Network::new(&plan, config.seed))
                 .with_context(|| path.display().to_string())?;
-            let samples = fewer(&network);
-            let flows = network.diagnose(Probe::Synthetic { samples, seed: config.seed });
-            (flows, Inputs::Synthetic { samples, reason: error.to_string() })
+            let flows = network.diagnose(Probe::Synthetic { samples: asked, seed: config.seed });
+            (flows, Inputs::Synthetic { samples: asked, reason: error.to_string() })
         }
         Err(error) => return Err(error.into()),
     };

@@ -1,6 +1,7 @@
 //! The distance of a flow's states to the solution of its neural ODE, and the bounds on it.
 
 use super::krylov::{directional, reach};
+use super::parts::ratio;
 use super::{Diagnosed, Finding};
 use crate::control::Position;
 use crate::limit::bounds::{Bounds, local_path};
@@ -125,8 +126,8 @@ pub(super) fn solve<F: Diagnosed>(
             let distance = Distance {
                 per_layer,
                 largest: distance,
-                relative: distance / size,
-                relative_to_change: distance / change,
+                relative: ratio(distance, size),
+                relative_to_change: ratio(distance, change),
                 substeps,
                 halving,
                 tolerance,

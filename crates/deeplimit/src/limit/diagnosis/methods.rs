@@ -1,6 +1,7 @@
 //! Reconstruction and gradient error of every gradient method that walks a flow's scheme back.
 
 use super::Diagnosed;
+use super::parts::ratio;
 use crate::control::Control;
 use crate::gradient::{Adjoint, REGISTRY, larger};
 use crate::limit::ode::largest;
@@ -131,9 +132,4 @@ fn errors(found: &Found, exact: &Found) -> Errors {
         stalled: certificate.stalled,
         again: certificate.again,
     }
-}
-
-/// `a / b`, and 0 where nothing differs.
-fn ratio(a: f64, b: f64) -> f64 {
-    if a == 0.0 { 0.0 } else { a / b }
 }

@@ -2,6 +2,7 @@
 //! depth.
 
 use super::Diagnosed;
+use super::parts::ratio;
 use crate::control::{Control, Position};
 use crate::limit::ode::largest;
 use crate::{Flow, Rows, State};
@@ -36,8 +37,8 @@ pub(super) fn doubling<F: Diagnosed>(flow: &Flow<F>, x0: &Rows<f64>, end: &Rows<
     // Differences of states are known to some hundred roundings of their size.
     let known = once.min(twice) > 1e-13 * end.norm_squared().sqrt();
     Doubling {
-        once: once / change,
-        twice: twice / change,
+        once: ratio(once, change),
+        twice: ratio(twice, change),
         order: known.then(|| (once / twice).log2()),
         expected: flow.scheme().order(),
     }

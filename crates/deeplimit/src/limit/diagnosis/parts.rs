@@ -46,3 +46,8 @@ pub(super) fn scale_each(x: &mut Rows<f64>, factors: &[f64]) {
 pub(super) fn inverses(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| if *value == 0.0 { 0.0 } else { 1.0 / value }).collect()
 }
+
+/// `a / b`, and 0 where nothing differs.
+pub(super) fn ratio(a: f64, b: f64) -> f64 {
+    if a == 0.0 { 0.0 } else { a / b }
+}

@@ -238,6 +238,9 @@ fn order(scaling: &Scaling) -> String {
 /// Two or more significant digits, without an exponent down to a millionth.
 fn percent(share: f64) -> String {
     let value = 100.0 * share;
+    if value == 0.0 {
+        return "0 %".to_owned();
+    }
     if value.abs() < 1e-6 || value.is_nan() {
         return format!("{value:.1e} %");
     }
