@@ -123,11 +123,6 @@ impl Formula {
         }
     }
 
-    /// Whether it looks at images through windows.
-    pub fn is_windowed(&self) -> bool {
-        matches!(self, Self::Layer(AnyLayer::Conv(_)) | Self::ConvBn { .. })
-    }
-
     /// Channels that are normalised, hidden ones first; 0 where none are.
     pub fn normalised(&self) -> usize {
         match self {
