@@ -210,24 +210,31 @@ fn second(diagnosis: &Diagnosis, standing: Standing, method: &Recommendation) ->
             "Without stored states no method reaches an error of {TOLERANCE:.0e} here throughout: use \
              {settings}, which walks again what its certificate doubts ({measured})."
         ),
-        _ => format!(
-            "Its gradient needs no stored states: use {settings}, with {measured} (backprop: 3)."
-        ),
+        _ => {
+            let backprop = diagnosis.methods.iter().find(|row| row.method == "backprop");
+            let cost = backprop.map_or(f64::NAN, |row| row.cost_units);
+            format!(
+                "Its gradient needs no stored states: use {settings}, with {measured} (backprop: \
+                 {cost:.1})."
+            )
+        }
     }
 }
 
 /// The exponent that decided, with its interval.
 fn order(scaling: &Scaling) -> String {
-    let (name, estimate) = match &scaling.bend_exponent {
-        Some(bend) => ("H₂", bend),
-        None => ("H", &scaling.exponent),
+    let (name, estimate, points) = match &scaling.bend_exponent {
+        Some(bend) => ("H₂", bend, &scaling.bends),
+        None => ("H", &scaling.exponent, &scaling.increments),
     };
+    // Over two distances the interval knows nothing of the fit.
+    let reach = points.last().map_or(0, |(m, _)| *m);
     let number = |value: f64| format!("{value:.2}").replace('-', "−");
     let share = 100.0 * scaling.agreement;
     let borderline = [0.75, 0.25].into_iter().any(|t| estimate.low < t && t < estimate.high);
     let border = if borderline { ", a borderline case" } else { "" };
     format!(
-        "order {name} = {}, 95 % interval {} to {}; smooth above 0.75, without a limit below 0.25; the \
+        "order {name} = {} over distances of 1 to {reach} layers, 95 % interval {} to {}; smooth above 0.75, without a limit below 0.25; the \
          same in {share:.0} % of resampled weights{border}",
         number(estimate.value),
         number(estimate.low),
