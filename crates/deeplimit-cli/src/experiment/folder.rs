@@ -229,3 +229,108 @@ fn page<E: Experiment>(
     all.push(Section { title: "Settings".into(), parts });
     Page { title, about, sections: all }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// Squares of numbers; remembers what it measured.
+    #[derive(Default)]
+    struct Squares {
+        measured: RefCell<Vec<u32>>,
+        fails_at: Option<u32>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Row {
+        number: u32,
+        square: u32,
+    }
+
+    impl Experiment for Squares {
+        type Case = u32;
+        type Row = Row;
+        type Settings = ();
+
+        const NAME: &'static str = "squares";
+
+        fn title(&self) -> (Text, Text) {
+            ("Squares".into(), "Are they?".into())
+        }
+
+        fn settings(&self) {}
+
+        fn cases(&self) -> Vec<u32> {
+            vec![1, 2, 3]
+        }
+
+        fn key(&self, case: &u32) -> String {
+            format!("number {case}")
+        }
+
+        fn measure(&self, case: &u32, _scratch: &Path) -> Result<Vec<Row>> {
+            if self.fails_at == Some(*case) {
+                bail!("broken");
+            }
+            self.measured.borrow_mut().push(*case);
+            Ok(vec![Row { number: *case, square: case * case }])
+        }
+
+        fn findings(&self, rows: &[Row]) -> Result<Findings> {
+            let sum: u32 = rows.iter().map(|row| row.square).sum();
+            let claim = crate::experiment::within("their sum", f64::from(sum), 14.0..=14.0);
+            Ok(Findings { claims: vec![claim], sections: Vec::new() })
+        }
+    }
+
+    #[test]
+    fn a_killed_experiment_measures_only_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("squares");
+        let broken = Squares { fails_at: Some(3), ..Squares::default() };
+        let error = run(&broken, Size::Quick, 1, Some(&at)).err().expect("case 3 fails");
+        assert_eq!(format!("{error:#}"), "number 3: broken");
+        // A kill leaves half a line.
+        let file = at.join("cases.jsonl");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{text}{{\"case\":\"numb")).unwrap();
+        let again = Squares::default();
+        let summary = run(&again, Size::Quick, 1, Some(&at)).unwrap();
+        assert_eq!(*again.measured.borrow(), [3]);
+        assert!(summary.holds, "{summary}");
+        let rows = fs::read_to_string(at.join("rows.csv")).unwrap();
+        assert_eq!(rows, "number,square\n1,1\n2,4\n3,9\n");
+        for file in ["settings.json", "findings.json", "index.html"] {
+            assert!(at.join(file).is_file(), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_other_settings_or_of_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("squares");
+        run(&Squares::default(), Size::Quick, 1, Some(&at)).unwrap();
+        let error = run(&Squares::default(), Size::Quick, 2, Some(&at)).err().expect("a mismatch");
+        assert!(error.to_string().contains("has seed = 1, asked for is 2"), "{error}");
+        let error = run(&Squares::default(), Size::Full, 1, Some(&at)).err().expect("a mismatch");
+        assert!(error.to_string().contains("size"), "{error}");
+        fs::write(folder.path().join("letter.txt"), "dear").unwrap();
+        let error = run(&Squares::default(), Size::Quick, 1, Some(folder.path())).err();
+        assert!(error.expect("a foreign folder").to_string().contains("not empty"));
+    }
+
+    #[test]
+    fn a_claim_that_does_not_hold_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("squares");
+        run(&Squares::default(), Size::Quick, 1, Some(&at)).unwrap();
+        let file = at.join("cases.jsonl");
+        let text = fs::read_to_string(&file).unwrap().replace("\"square\":9", "\"square\":8");
+        fs::write(&file, text).unwrap();
+        let summary = run(&Squares::default(), Size::Quick, 1, Some(&at)).unwrap();
+        assert!(!summary.holds);
+        assert!(summary.to_string().starts_with("FAIL  their sum: 13.0"), "{summary}");
+        assert!(fs::read_to_string(at.join("index.html")).unwrap().contains(">FAIL<"));
+    }
+}

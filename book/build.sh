@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Makes every figure and number of the book again, in quick size, and fails if a claim does not hold.
+#
+#   book/build.sh [FOLDER]        results go to FOLDER, target/book where none is given
+#
+# What the book shows is of full size: book/results/NAME holds it, with the command that made it.
+# CIFAR-10 is read from the folder that CIFAR10 names, ../shared/data/cifar10 where it names none.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-target/book}
+cifar10=${CIFAR10:-../shared/data/cifar10}
+
+cargo build --release --quiet
+deeplimit() {
+    echo "deeplimit $*" >&2
+    "${CARGO_TARGET_DIR:-target}/release/deeplimit" "$@"
+}
+
+rm -rf "$out"
+for name in approximation linear adjoint-order failure memory large-depth; do
+    deeplimit experiment "$name" --quick --out "$out/$name"
+done
+if [ -e "$cifar10" ]; then
+    deeplimit experiment depth-sweep --quick --data "$cifar10" --out "$out/depth-sweep"
+else
+    echo "skipped: depth-sweep, $cifar10 is not there" >&2
+fi
+
+# The networks of the chapter on diagnosis.
+deeplimit train --out "$out/digits"
+deeplimit diagnose "$out/digits" --out "$out/diagnosis"
+
+# Every link and image of the book leads somewhere.
+missing=0
+while IFS=: read -r file link; do
+    target="$(dirname "$file")/${link%%#*}"
+    if [ "${link%%#*}" != "" ] && [ ! -e "$target" ]; then
+        echo "$file: $link leads nowhere" >&2
+        missing=1
+    fi
+done < <(grep -roP '\]\(\K(?!https?:|#)[^)\s]+' book/src README.md docs --include=*.md)
+[ "$missing" = 0 ]
+
+if command -v mdbook >/dev/null; then
+    mdbook build book --dest-dir "$PWD/$out/html"
+else
+    echo "the book was not rendered: mdbook is not installed" >&2
+fi
