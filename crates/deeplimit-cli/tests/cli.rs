@@ -320,8 +320,8 @@ fn a_diagnosis_is_an_object_a_page_and_words_and_says_what_went_in() {
     let train = ["train", "--out", "run", "--set", "network.stage.0.depth=16"];
     let train = deeplimit(folder.path()).args(train).args(&QUICK[..2]).args(&QUICK[4..]).output();
     assert!(train.expect("run").status.success());
-    let output = deeplimit(folder.path()).args(["diagnose", "run", "--json", "--samples", "8"]);
-    let output = { output }.output().expect("run");
+    let samples = ["diagnose", "run", "--json", "--samples", "8"];
+    let output = deeplimit(folder.path()).args(samples).output().expect("run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report = json(&output.stdout);
     assert_eq!(report["inputs"]["kind"], "data");
