@@ -5,6 +5,7 @@
 
 mod commands;
 mod config;
+mod diagnosis;
 mod experiment;
 mod memory;
 mod metrics;
@@ -12,6 +13,7 @@ mod page;
 mod progress;
 mod report;
 mod run_folder;
+mod trained;
 mod weight_paths;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +39,8 @@ enum Command {
     Train(commands::train::Arguments),
     /// Loss and accuracy of a trained network.
     Evaluate(commands::evaluate::Arguments),
+    /// How near the flows of a trained network are to their neural ODEs, and what follows.
+    Diagnose(commands::diagnose::Arguments),
     /// Error, memory and cost of every gradient method on a random flow.
     Gradcheck(commands::gradcheck::Arguments),
     /// What the theory says, measured: a page with figures and a verdict on every claim.
@@ -73,6 +77,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         None => commands::train::run(commands::train::Arguments::default()),
         Some(Command::Train(arguments)) => commands::train::run(arguments),
         Some(Command::Evaluate(arguments)) => commands::evaluate::run(&arguments),
+        Some(Command::Diagnose(arguments)) => commands::diagnose::run(&arguments),
         Some(Command::Gradcheck(arguments)) => commands::gradcheck::run(&arguments),
         Some(Command::Experiment(arguments)) => commands::experiment::run(&arguments),
         Some(Command::Info(arguments)) => commands::info::run(&arguments),

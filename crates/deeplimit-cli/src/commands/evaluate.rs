@@ -1,9 +1,9 @@
 //! `deeplimit evaluate`.
 
-use crate::{Outcome, config};
-use anyhow::{Context, Result, bail};
-use deeplimit_nn::data::{Normalisation, Normalise};
-use deeplimit_nn::train::{Trainer, read_weights};
+use crate::Outcome;
+use crate::trained::Trained;
+use anyhow::{Result, bail};
+use deeplimit_nn::train::Trainer;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -36,20 +36,9 @@ struct Evaluation {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
-    let path = if arguments.run.is_dir() {
-        super::train::weights_of(&arguments.run, arguments.weights.as_deref())?
-    } else {
-        arguments.run.clone()
-    };
-    let (file, run_config, position) = read_weights(&path)?;
-    let mut run_config = config::with_data(run_config, arguments.data.as_deref(), true)?;
-    // Inputs are normalised as they were in training, whatever the data folder holds now.
-    if let Some(text) = file.metadata.get("normalisation") {
-        let kept: Normalisation =
-            serde_json::from_str(text).with_context(|| path.display().to_string())?;
-        run_config.data.normalise = Normalise::Given(kept);
-    }
-    let mut trainer = Trainer::scoring(run_config)?;
+    let Trained { path, file, config, position } =
+        Trained::read(&arguments.run, arguments.weights.as_deref(), arguments.data.as_deref())?;
+    let mut trainer = Trainer::scoring(config)?;
     trainer.load_weights(&path, &file)?;
     let (part, score) = match trainer.test()? {
         Some(score) => ("test", score),

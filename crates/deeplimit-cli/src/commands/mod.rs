@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod diagnose;
 pub mod evaluate;
 pub mod experiment;
 pub mod gradcheck;

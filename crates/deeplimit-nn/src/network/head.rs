@@ -93,6 +93,14 @@ impl Reader {
         ((score, slopes), self.pool.map_or_else(|| bar.clone(), |pool| pool.spread(&bar)))
     }
 
+    /// The cotangent of the last state, for one of the outputs given by (row, column).
+    pub(super) fn pull_back(&self, x: &Rows<f32>, bar: impl Fn(usize, usize) -> f32) -> Rows<f32> {
+        let read = self.read(x);
+        let outputs = self.map.apply(&read).width();
+        let bar = self.map.pull_back(&read, &Rows::from_fn(x.rows(), outputs, bar));
+        self.pool.map_or_else(|| bar.clone(), |pool| pool.spread(&bar))
+    }
+
     fn read(&self, x: &Rows<f32>) -> Rows<f32> {
         self.pool.map_or_else(|| x.clone(), |pool| pool.means(x))
     }

@@ -7,6 +7,7 @@ mod flow;
 mod head;
 mod loss;
 mod map;
+mod passage;
 mod stage;
 mod weights;
 
@@ -16,6 +17,7 @@ pub use config::{
 };
 pub use field::{FieldName, Formula};
 pub use flow::Memory;
+pub use passage::{Probe, StageFault};
 pub use weights::{WeightsError, WeightsFile, named_gradients};
 
 use crate::data::Batch;

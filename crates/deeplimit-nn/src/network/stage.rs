@@ -11,7 +11,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use deeplimit::control::Control;
 use deeplimit::field::{ConvBn, LayerStatistics, Stacked, Statistics};
 use deeplimit::kernel::{Convolution, Image};
-use deeplimit::{Flow, seed};
+use deeplimit::limit::Diagnosis;
+use deeplimit::limit::diagnosis::DiagnosisError;
+use deeplimit::{Flow, Rows, seed};
 
 /// A map that changes the state's shape.
 #[derive(Module, Debug)]
@@ -158,6 +160,25 @@ impl Stage {
                 let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
                 let statistics = if training { Statistics::Batch } else { self.held() };
                 AnyFlow::ConvBn(Flow::new(field.with_statistics(statistics), scheme))
+            }
+        }
+    }
+
+    /// Diagnoses the flow, in double precision.
+    pub(super) fn diagnose(
+        &self,
+        x0: &Rows<f64>,
+        cotangent: &Rows<f64>,
+    ) -> Result<Diagnosis, DiagnosisError> {
+        let (control, scheme) = (self.control().cast::<f64>(), self.plan.scheme.clone());
+        match &self.plan.formula {
+            Formula::Layer(layer) => {
+                let field = Stacked::new(layer.clone(), control);
+                Diagnosis::of(&Flow::new(field, scheme), x0, cotangent)
+            }
+            Formula::ConvBn { channels, hidden, image, activation } => {
+                let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
+                Diagnosis::of(&Flow::new(field, scheme), x0, cotangent)
             }
         }
     }

@@ -1,9 +1,11 @@
 //! Weights as safetensors, with the configuration they belong to inside.
 
-use super::Network;
+use super::{FieldName, Network, NetworkConfig, Outputs, TransitionConfig};
+use crate::data::Shape;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
+use deeplimit::field::LayerName;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
 
@@ -109,6 +111,38 @@ impl WeightsFile {
     /// Name, shape and numbers of each tensor.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize], &[f32])> {
         self.tensors.iter().map(|(name, shape, values)| (&name[..], &shape[..], &values[..]))
+    }
+
+    /// What the tensors tell of the inputs' shape and of the outputs of their network: no shape where
+    /// it begins with a convolution, which takes images of any size.
+    pub fn ends(&self, config: &NetworkConfig) -> (Option<Shape>, Option<Outputs>) {
+        let shape = |name: &str| {
+            let found = self.tensors.iter().find(|(found, ..)| found == name);
+            found.map(|(_, shape, _)| &shape[..])
+        };
+        let inputs = match config.stage.first().map(|stage| (stage.transition, stage.field)) {
+            Some((TransitionConfig::Linear { .. }, _)) => {
+                shape("stages.0.transition.linear.weight").and_then(|shape| shape.first())
+            }
+            Some((TransitionConfig::None {}, FieldName::Layer(layer)))
+                if layer != LayerName::Conv =>
+            {
+                // The first kind of each of these layers is a matrix [.., width].
+                let kinds = self
+                    .tensors
+                    .iter()
+                    .filter(|(name, shape, _)| name.starts_with("stages.0.") && shape.len() == 3);
+                let first = kinds.min_by(|(a, ..), (b, ..)| a.cmp(b));
+                first.and_then(|(_, shape, _)| shape.last())
+            }
+            _ => None,
+        };
+        let outputs = shape("head.linear.weight").and_then(|shape| shape.last());
+        let outputs = outputs.map(|count| match count {
+            1 => Outputs::Value,
+            count => Outputs::Classes(*count),
+        });
+        (inputs.map(|count| Shape::table(*count)), outputs)
     }
 
     /// How many of the numbers are trained: all but running statistics.

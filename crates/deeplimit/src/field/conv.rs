@@ -24,6 +24,11 @@ impl Conv {
         Self { activation, inner, outer }
     }
 
+    /// The nonlinearity between the convolutions.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
     /// Height and width of the images.
     pub fn image(&self) -> Image {
         self.inner.image()

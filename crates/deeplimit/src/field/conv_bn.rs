@@ -111,6 +111,28 @@ impl<R: Real> ConvBn<R> {
         }
     }
 
+    /// The same field with another control, and nothing met yet.
+    ///
+    /// # Panics
+    /// If the control holds other parameters, or statistics are held for another number of nodes.
+    pub(crate) fn with_other_control(&self, control: Control<R>) -> Self {
+        assert_eq!(self.control.kinds(), control.kinds(), "the field's parameters");
+        let met = Met::new(control.nodes());
+        Self { control, met, ..self.clone() }.with_statistics(self.statistics.clone())
+    }
+
+    /// Rounds or widens every parameter.
+    pub(crate) fn cast<S: Real>(&self) -> ConvBn<S> {
+        ConvBn {
+            activation: self.activation,
+            inner: self.inner.clone(),
+            outer: self.outer.clone(),
+            control: self.control.cast(),
+            statistics: self.statistics.clone(),
+            met: Met::new(self.control.nodes()),
+        }
+    }
+
     /// The same field with other statistics.
     ///
     /// # Panics

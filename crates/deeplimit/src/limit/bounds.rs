@@ -95,11 +95,16 @@ impl Bounds {
     }
 
     /// The formulas of the bounds.
-    fn conclude(h: f64, lipschitz: &[f64], curvature: &[f64], speed: f64, jump: f64) -> Self {
+    pub(super) fn conclude(
+        h: f64,
+        lipschitz: &[f64],
+        curvature: &[f64],
+        speed: f64,
+        jump: f64,
+    ) -> Self {
         let time = h * lipschitz.len() as f64;
         let (l, m) = (largest(lipschitz.iter().copied()), largest(curvature.iter().copied()));
         let growth = if l == 0.0 { time } else { (l * time).exp_m1() / l };
-        let layers = lipschitz.iter().zip(curvature);
         Self {
             lipschitz: l,
             curvature: m,
@@ -108,10 +113,19 @@ impl Bounds {
             smooth: growth * h * m / 2.0,
             increments: growth / 2.0 * (jump + h * l * speed),
             // b_n grows with n, so the last one is the largest.
-            local: layers.fold(0.0, |b, (l, m)| (1.0 + h * l) * b + h * h * m / 2.0),
+            local: local_path(h, lipschitz, curvature).pop().unwrap_or(0.0),
             smoothness_free: (2.0 * (l * time).exp() - 1.0) * h * speed,
         }
     }
+}
+
+/// b_0 = 0 … b_N: the bounds on ‖x_n − x(s_n)‖ layer by layer.
+pub(super) fn local_path(h: f64, lipschitz: &[f64], curvature: &[f64]) -> Vec<f64> {
+    let mut path = vec![0.0];
+    for (l, m) in lipschitz.iter().zip(curvature) {
+        path.push((1.0 + h * l) * path[path.len() - 1] + h * h * m / 2.0);
+    }
+    path
 }
 
 /// The constants at one point of the solution.

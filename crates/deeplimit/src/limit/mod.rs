@@ -17,7 +17,7 @@
 //! What can be told without an ODE: [`DepthSlopes`] and [`Roughness`] tell the [`Regime`] of weights
 //! from their variation in depth, over a family of networks or in a single one; [`Gaps`] compare a
 //! network with neighbours of its own weights; [`Amplification`] is what happens to errors on the
-//! way back.
+//! way back. [`Diagnosis`] puts it all together for one flow, and says what it means.
 //!
 //! # Example
 //! ```
@@ -36,6 +36,8 @@
 
 mod amplification;
 mod bounds;
+pub mod diagnosis;
+mod eigenvalues;
 mod estimators;
 mod ode;
 mod scaling;
@@ -45,6 +47,8 @@ mod stack;
 
 pub use amplification::Amplification;
 pub use bounds::{Bounds, NotEuler};
+pub use diagnosis::Diagnosis;
+pub use eigenvalues::eigenvalues;
 pub use estimators::Gaps;
 pub use ode::{Interpolant, NeuralOde};
 pub use scaling::{DepthFeatures, DepthSlopes, Regime, Roughness};

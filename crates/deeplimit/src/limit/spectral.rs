@@ -1,7 +1,7 @@
 //! Spectral and logarithmic norms: of matrices, of a field's Jacobians, and of layers for certain.
 
 use crate::control::Position;
-use crate::field::{Dense, Layer, Linear, Mlp, Stacked};
+use crate::field::{AnyLayer, Conv, Dense, Layer, Linear, Mlp, Stacked};
 use crate::kernel::{Activation, Matrix, Start, multiply};
 use crate::{Field, Real, Rows};
 
@@ -138,6 +138,42 @@ impl<R: Real> LipschitzLayer<R> for Mlp {
     }
 }
 
+impl<R: Real> LipschitzLayer<R> for Conv {
+    fn lipschitz(&self, theta: &[&[R]]) -> f64 {
+        let inner = window_norm(theta[0], theta[1].len());
+        inner * window_norm(theta[2], theta[3].len()) * steepest(self.activation())
+    }
+}
+
+impl<R: Real> LipschitzLayer<R> for AnyLayer {
+    fn lipschitz(&self, theta: &[&[R]]) -> f64 {
+        match self {
+            Self::Linear(layer) => layer.lipschitz(theta),
+            Self::Dense(layer) => layer.lipschitz(theta),
+            Self::Mlp(layer) => layer.lipschitz(theta),
+            Self::Conv(layer) => layer.lipschitz(theta),
+        }
+    }
+}
+
+/// A bound on ‖W ∗ ·‖₂ for weights `[outputs, inputs, 3, 3]` and zero padding, on images of any size:
+/// the smaller of Σ_ij ‖W_ij‖₂, because a shift of an image lengthens nothing, and 3 ‖W‖₂ of the matrix
+/// `[outputs, 9 inputs]`, because every pixel lies in nine windows.
+fn window_norm<R: Real>(weight: &[R], outputs: usize) -> f64 {
+    const WINDOW: usize = 9;
+    let inputs = weight.len() / (WINDOW * outputs);
+    let shift = |place: usize| {
+        let entries: Vec<R> = weight.iter().skip(place).step_by(WINDOW).copied().collect();
+        spectral_norm(&entries, inputs)
+    };
+    let shifts: f64 = (0..WINDOW).map(shift).sum();
+    // Transposed, because the work grows with the columns.
+    let rows = weight.len() / outputs;
+    let entry = |i: usize| weight[i % outputs * rows + i / outputs];
+    let transposed: Vec<R> = (0..weight.len()).map(entry).collect();
+    shifts.min(3.0 * spectral_norm(&transposed, outputs))
+}
+
 /// max_n of the layers' certain Lipschitz constants: commonly 1.5 to 4 times the one along the
 /// trajectories.
 pub fn lipschitz_bound<R: Real, L: LipschitzLayer<R>>(field: &Stacked<R, L>) -> f64 {
@@ -161,6 +197,7 @@ fn steepest(activation: Activation) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Image;
 
     #[test]
     fn norms_of_known_matrices_are_exact_to_rounding() {
@@ -207,6 +244,28 @@ mod tests {
             let steepest = steepest(activation);
             assert!(most <= steepest && most > steepest - 1e-5, "{activation}: {most}");
         }
+    }
+
+    #[test]
+    fn the_certain_constant_of_a_convolution_bounds_its_jacobians_and_is_tight_for_one_window() {
+        let image = Image { height: 5, width: 4 };
+        let layer = Conv::new(2, 3, image, Activation::Gelu);
+        let field = Stacked::<f64, _>::rough(layer, 4, 3);
+        let certain = lipschitz_bound(&field);
+        let x = Rows::from_fn(4, 40, |row, column| ((row * 40 + column) as f64).sin());
+        let mut most = 0.0f64;
+        for node in 0..4 {
+            for jacobian in Jacobian::of(&field, Position::node(node), &x) {
+                most = most.max(jacobian.spectral_norm());
+            }
+        }
+        assert!(most <= certain && certain < 15.0 * most, "{most} {certain}");
+        // Windows that look at their centre alone are a matrix applied to every pixel.
+        let centre: Vec<f64> =
+            (0..6 * 9).map(|i| if i % 9 == 4 { i as f64 } else { 0.0 }).collect();
+        let matrix: Vec<f64> = centre.iter().skip(4).step_by(9).copied().collect();
+        let ratio = window_norm(&centre, 3) / spectral_norm(&matrix, 2);
+        assert!((ratio - 1.0).abs() < 1e-12, "{ratio}");
     }
 
     #[test]

@@ -1,0 +1,98 @@
+//! `deeplimit diagnose`.
+
+use crate::Outcome;
+use crate::diagnosis::{self, Inputs, Report};
+use crate::trained::Trained;
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::data::{Shape, Source, batch, epoch_order};
+use deeplimit_nn::network::{Network, Probe};
+use deeplimit_nn::train::{TrainError, Trainer, write_whole};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Run folder, or a weights file of a run.
+    run: PathBuf,
+    /// Which weights of a run folder: best by validation (the default where there are such) or last.
+    #[arg(long, value_parser = ["best", "last"])]
+    weights: Option<String>,
+    /// Folder or file of the data set, if it is not where it was.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Training samples that are walked through the network; all where there are fewer.
+    #[arg(long, value_name = "COUNT", default_value = "64")]
+    samples: NonZeroUsize,
+    /// Folder for diagnosis.html and diagnosis.json [default: the run folder, or that of the weights].
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Outcome> {
+    let path = &arguments.run;
+    if !path.exists() {
+        bail!("{}: no such file or folder", path.display());
+    }
+    if path.is_file() && arguments.weights.is_some() {
+        bail!("--weights means nothing with a weights file; leave it out");
+    }
+    let trained = Trained::read(path, arguments.weights.as_deref(), arguments.data.as_deref())?;
+    let report = report(trained, arguments)?;
+    let folder = match &arguments.out {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            folder.clone()
+        }
+        None if path.is_dir() => path.clone(),
+        None => path.parent().map_or_else(PathBuf::new, Path::to_owned),
+    };
+    let (page, object) = (folder.join("diagnosis.html"), folder.join("diagnosis.json"));
+    write_whole(&page, diagnosis::page(&report)?.as_bytes())?;
+    let text = serde_json::to_string(&report)?;
+    write_whole(&object, text.as_bytes())?;
+    super::print(&match arguments.json {
+        true => text,
+        false => format!("{}\npage {}", diagnosis::text(&report), page.display()),
+    })?;
+    Ok(Outcome::Success)
+}
+
+/// Walks training samples through the network; without a data set synthetic ones, which is said.
+fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
+    let Trained { path, file, config, position } = trained;
+    let asked = arguments.samples.get();
+    let (flows, inputs) = match Trainer::new(config.clone()) {
+        Ok(mut trainer) => {
+            trainer.load_weights(&path, &file)?;
+            let (network, splits) = (trainer.network(), trainer.splits());
+            let samples = asked.min(splits.train.len());
+            let order = epoch_order(splits.train.len(), config.seed, 0);
+            let batch = batch(&splits.train, &order[..samples], &splits.normalisation, None)?;
+            let flows = network.diagnose(Probe::Batch(&batch));
+            (flows, Inputs::Data { name: splits.name.clone(), samples })
+        }
+        Err(TrainError::Data(error)) if arguments.data.is_none() => {
+            let (shape, outputs) = file.ends(&config.network);
+            let shape = shape
+                .or((config.data.source == Source::Cifar10).then_some(Shape::image(3, 32, 32)));
+            let (Some(shape), Some(outputs)) = (shape, outputs) else {
+                bail!(
+                    "the data set is not there ({error}), and the weights of a convolution do not \
+                     tell the size of its images; give --data"
+                );
+            };
+            let plan = config.network.check(shape, outputs)?;
+            let network = file
+                .load_into(Network::new(&plan, config.seed))
+                .with_context(|| path.display().to_string())?;
+            let flows = network.diagnose(Probe::Synthetic { samples: asked, seed: config.seed });
+            (flows, Inputs::Synthetic { samples: asked, reason: error.to_string() })
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let flows = flows.with_context(|| path.display().to_string())?;
+    Ok(Report { weights: path, step: position.step, inputs, flows })
+}

@@ -1,0 +1,40 @@
+//! Trained weights that a command is pointed at.
+
+use crate::config;
+use anyhow::{Context, Result};
+use deeplimit_nn::data::{Normalisation, Normalise};
+use deeplimit_nn::network::WeightsFile;
+use deeplimit_nn::train::{Config, Position, read_weights};
+use std::path::{Path, PathBuf};
+
+/// A weights file, read.
+pub struct Trained {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What is in it.
+    pub file: WeightsFile,
+    /// The configuration of its run, pointed at the data set.
+    pub config: Config,
+    /// Where training stood.
+    pub position: Position,
+}
+
+impl Trained {
+    /// The weights of a run folder, by name or the best there are, or a weights file; the data set
+    /// where one is given, else where it was.
+    pub fn read(run: &Path, weights: Option<&str>, data: Option<&Path>) -> Result<Self> {
+        let path = match run.is_dir() {
+            true => crate::commands::train::weights_of(run, weights)?,
+            false => run.to_owned(),
+        };
+        let (file, config, position) = read_weights(&path)?;
+        let mut config = config::with_data(config, data, true)?;
+        // Inputs are normalised as they were in training, whatever the data folder holds now.
+        if let Some(text) = file.metadata.get("normalisation") {
+            let kept: Normalisation =
+                serde_json::from_str(text).with_context(|| path.display().to_string())?;
+            config.data.normalise = Normalise::Given(kept);
+        }
+        Ok(Self { path, file, config, position })
+    }
+}

@@ -1,0 +1,113 @@
+//! What a diagnosis needs of a network: where a batch enters each flow, and what its loss asks of the
+//! flow's end.
+
+use super::head::Reader;
+use super::map::{self, cut};
+use super::{Network, Stage};
+use crate::data::Batch;
+use deeplimit::gradient::{Backprop, Reversible};
+use deeplimit::limit::diagnosis::{Diagnosis, DiagnosisError};
+use deeplimit::{AnyScheme, Method, Rows, seed};
+
+/// Inputs of a network that is to be diagnosed, and what is asked of its outputs.
+#[derive(Clone, Copy, Debug)]
+pub enum Probe<'b> {
+    /// Samples, and the gradient of their mean loss.
+    Batch(&'b Batch),
+    /// Standard normal inputs and cotangents of the outputs: nothing is known of the data.
+    Synthetic {
+        /// Samples.
+        samples: usize,
+        /// Decides them.
+        seed: u64,
+    },
+}
+
+/// A flow that cannot be diagnosed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("flow {stage}: {source}")]
+pub struct StageFault {
+    /// Which of the network's flows, from the input on.
+    pub stage: usize,
+    /// Why.
+    pub source: DiagnosisError,
+}
+
+/// Where a batch enters a flow, and the loss's cotangent where it leaves it.
+struct Passage {
+    x0: Rows<f32>,
+    cotangent: Rows<f32>,
+}
+
+impl Network {
+    /// Diagnoses every flow, from the input on, in double precision: the trained weights, and the
+    /// states and cotangents at its two ends, are widened. A field that normalises does so by the
+    /// batch, as in training.
+    ///
+    /// # Errors
+    /// If weights or states are not finite, or no gradient reaches a flow; the first such flow is
+    /// named.
+    pub fn diagnose(&self, probe: Probe<'_>) -> Result<Vec<Diagnosis>, StageFault> {
+        let passages = match probe {
+            Probe::Batch(batch) => self.passages(map::inputs(batch), |reader, end| {
+                reader.loss(end, &batch.targets, 0..batch.len()).1
+            }),
+            Probe::Synthetic { samples, seed } => {
+                let width = self.plans().next().expect("a checked network has a stage").input;
+                let normal = |seed| {
+                    move |row, column| {
+                        seed::normal(seed, ((row as u64) << 32) + column as u64) as f32
+                    }
+                };
+                let inputs = Rows::from_fn(samples, width.elements(), normal(seed));
+                self.passages(cut(&inputs), |reader, end| {
+                    reader.pull_back(end, normal(seed::derive(seed, 1)))
+                })
+            }
+        };
+        let stages = self.stages.iter().zip(passages).enumerate();
+        let diagnosed = stages.map(|(stage, (own, passage))| {
+            let Passage { x0, cotangent } = passage;
+            own.diagnose(&x0.cast(), &cotangent.cast())
+                .map_err(|source| StageFault { stage, source })
+        });
+        diagnosed.collect()
+    }
+
+    /// There and back, with exact gradients; `ask` gives the cotangent of the last flow's end.
+    fn passages(
+        &self,
+        inputs: Vec<Rows<f32>>,
+        ask: impl FnOnce(&Reader, &Rows<f32>) -> Rows<f32>,
+    ) -> Vec<Passage> {
+        let (mut x, mut walked) = (inputs, Vec::new());
+        let mut end = None;
+        for stage in &self.stages {
+            let map = stage.map();
+            let x0 = map.forward(&x);
+            let (reached, way_back) = stage.flow(true).record(exact(stage), x0.clone());
+            walked.push((map, std::mem::replace(&mut x, cut(&reached)), x0, way_back));
+            end = Some(reached);
+        }
+        let end = end.expect("a checked network has a stage");
+        let mut cotangent = ask(&self.head.reader(), &end);
+        let mut passages = Vec::new();
+        while let Some((map, x, x0, way_back)) = walked.pop() {
+            passages.push(Passage { x0, cotangent: cotangent.clone() });
+            if !walked.is_empty() {
+                let x0_bar = way_back(&cotangent).x0_bar;
+                cotangent = map.backward(&x, &x0_bar, true).1.expect("asked for");
+            }
+        }
+        passages.reverse();
+        passages
+    }
+}
+
+/// The exact method of a stage's scheme.
+fn exact(stage: &Stage) -> Method {
+    match stage.plan().scheme {
+        AnyScheme::RungeKutta(_) => Method::Backprop(Backprop),
+        AnyScheme::Reversible(_) => Method::Reversible(Reversible),
+    }
+}
