@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
     let Trained { path, file, config, position } = trained;
     let asked = arguments.samples.get();
-    let (flows, inputs) = match Trainer::new(config.clone()) {
+    let (flows, inputs) = match Trainer::scoring(config.clone()) {
         Ok(mut trainer) => {
             trainer.load_weights(&path, &file)?;
             let (network, splits) = (trainer.network(), trainer.splits());

@@ -85,7 +85,7 @@ impl Network {
         for stage in &self.stages {
             let map = stage.map();
             let x0 = map.forward(&x);
-            let (reached, way_back) = stage.flow(true).record(exact(stage), x0.clone());
+            let (reached, way_back) = stage.flow(true, None).record(exact(stage), x0.clone());
             walked.push((map, std::mem::replace(&mut x, cut(&reached)), x0, way_back));
             end = Some(reached);
         }
