@@ -63,24 +63,42 @@ pub fn add_row_sums<R: Real>(sums: &mut [R], x: &[R], columns: usize) {
 
 /// `out[j] = Σ_s x[j, s]²` over rows.
 pub fn row_squares<R: Real>(out: &mut [R], x: &[R]) {
-    each_row(out, [x], [], |_, [x], []| x * x);
+    each_row(
+        out,
+        [x],
+        [],
+        #[inline(always)]
+        |_, [x], []| x * x,
+    );
 }
 
 /// `out[j] = Σ_s 1{|z[j, s]| ≤ out[j] · distance_s} |bar[j, s]| size_s` over rows.
 pub fn rows_within<R: Real>(out: &mut [R], z: &[R], bar: &[R], distances: &[R], sizes: &[R]) {
-    each_row(out, [z, bar], [distances, sizes], |reach, [z, bar], [distance, size]| {
-        let term = bar.abs() * size;
-        if z.abs() <= reach * distance { term } else { R::zero() }
-    });
+    each_row(
+        out,
+        [z, bar],
+        [distances, sizes],
+        #[inline(always)]
+        |reach, [z, bar], [distance, size]| {
+            let term = bar.abs() * size;
+            if z.abs() <= reach * distance { term } else { R::zero() }
+        },
+    );
 }
 
 /// `out[j] = out[j] · Σ_s |x[j, s]| weight_s` over rows.
 pub fn rows_weighted<R: Real>(out: &mut [R], x: &[R], weights: &[R]) {
-    each_row(out, [x], [weights], |factor, [x], [weight]| factor * x.abs() * weight);
+    each_row(
+        out,
+        [x],
+        [weights],
+        #[inline(always)]
+        |factor, [x], [weight]| factor * x.abs() * weight,
+    );
 }
 
-/// `out[j] = Σ_s term(out[j], rows[·][j, s], shared[·][s])`, for a term without branches, so that it
-/// fills vector lanes.
+/// `out[j] = Σ_s term(out[j], rows[·][j, s], shared[·][s])`, for a term without branches, which has to
+/// be inlined to fill vector lanes.
 fn each_row<R: Real, const N: usize, const M: usize>(
     out: &mut [R],
     rows: [&[R]; N],
@@ -104,21 +122,39 @@ fn each_row<R: Real, const N: usize, const M: usize>(
             let Self { out, rows, shared, term } = self;
             let columns = rows[0].len() / out.len().max(1);
             let whole = columns - columns % LANES;
-            for (row, out) in out.iter_mut().enumerate() {
-                let rows = rows.map(|x| &x[row * columns..][..columns]);
-                let (given, mut sums) = (*out, [R::zero(); LANES]);
+            for row in 0..out.len() {
+                let (given, mut sums) = (out[row], [R::zero(); LANES]);
                 for at in (0..whole).step_by(LANES) {
-                    let rows: [&[R; LANES]; N] = rows.map(|x| stretch(x, at));
-                    let shared: [&[R; LANES]; M] = shared.map(|x| stretch(x, at));
+                    let mut these = [&[R::zero(); LANES]; N];
+                    for which in 0..N {
+                        these[which] = stretch(rows[which], row * columns + at);
+                    }
+                    let mut those = [&[R::zero(); LANES]; M];
+                    for which in 0..M {
+                        those[which] = stretch(shared[which], at);
+                    }
                     for i in 0..LANES {
-                        sums[i] += term(given, rows.map(|x| x[i]), shared.map(|x| x[i]));
+                        let (mut own, mut common) = ([R::zero(); N], [R::zero(); M]);
+                        for which in 0..N {
+                            own[which] = these[which][i];
+                        }
+                        for which in 0..M {
+                            common[which] = those[which][i];
+                        }
+                        sums[i] += term(given, own, common);
                     }
                 }
-                for (i, sum) in sums.iter_mut().enumerate().take(columns - whole) {
-                    let at = whole + i;
-                    *sum += term(given, rows.map(|x| x[at]), shared.map(|x| x[at]));
+                for at in whole..columns {
+                    let (mut own, mut common) = ([R::zero(); N], [R::zero(); M]);
+                    for which in 0..N {
+                        own[which] = rows[which][row * columns + at];
+                    }
+                    for which in 0..M {
+                        common[which] = shared[which][at];
+                    }
+                    sums[at - whole] += term(given, own, common);
                 }
-                *out = R::of(tree(sums));
+                out[row] = R::of(tree(sums));
             }
         }
     }
