@@ -125,11 +125,11 @@ fn each_row<R: Real, const N: usize, const M: usize>(
             for row in 0..out.len() {
                 let (given, mut sums) = (out[row], [R::zero(); LANES]);
                 for at in (0..whole).step_by(LANES) {
-                    let mut these = [&[R::zero(); LANES]; N];
-                    for which in 0..N {
+                    let mut these = [stretch(rows[0], row * columns + at); N];
+                    for which in 1..N {
                         these[which] = stretch(rows[which], row * columns + at);
                     }
-                    let mut those = [&[R::zero(); LANES]; M];
+                    let mut those = [these[0]; M];
                     for which in 0..M {
                         those[which] = stretch(shared[which], at);
                     }
