@@ -58,7 +58,8 @@ pub struct StepLine {
     /// D of the certificate, relative to the state; 0 for exact gradient methods.
     #[serde(deserialize_with = "nan_if_null")]
     pub defect: f64,
-    /// K of the certificate, relative to the gradient; `None` for fields without kinks.
+    /// K of the certificate, of kinks or with a tolerance of curvature, relative to the gradient; `None`
+    /// where neither is measured.
     pub kink: Option<f64>,
     /// Layers at which the reconstruction did not contract (h L ≥ 1).
     pub stalled: usize,

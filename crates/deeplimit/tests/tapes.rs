@@ -35,6 +35,16 @@ fn adjoint_tapes_do_not_grow_with_depth_and_the_others_as_stated() {
                     let anchored = Method::Adjoint(Adjoint { anchors: Some(4), ..adjoint });
                     let more = tape_bytes(anchored, &scheme, 10_000) - deep;
                     assert_eq!(more, 3 * batch().bytes(), "{what}: three anchors more");
+                    for adjoint in [adjoint, adjoint.within(1e-3)] {
+                        for steps in [1, 2, 3, 10, 100] {
+                            let bytes = tape_bytes(Method::Adjoint(adjoint), &scheme, steps);
+                            let states = adjoint.states_kept(steps);
+                            assert_eq!(bytes, states * batch().bytes(), "{what}, {steps} steps");
+                        }
+                    }
+                    // x_N, √N anchors, and the states that start a predictor; nothing else.
+                    let within = adjoint.within(1e-3);
+                    assert_eq!(within.states_kept(100), adjoint.states_kept(100) + 9, "{what}");
                 }
                 Method::Checkpoint(_) => {
                     let state = batch().bytes();

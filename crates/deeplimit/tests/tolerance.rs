@@ -5,34 +5,49 @@ mod common;
 
 use common::random::{self, Flavour, Net, quantile};
 use common::{GOLDEN_KINDS, count, entry, list, load, number, numbers, run, text};
+use deeplimit::field::Layer;
 use deeplimit::gradient::Adjoint;
 use deeplimit::prelude::*;
 use rayon::prelude::*;
 
 const TOLERANCES: [f64; 3] = [1e-2, 1e-3, 1e-4];
 
-/// The `index`-th net: noise levels and flavours in turn, every other one with relu.
-fn net(index: u64) -> Net {
-    let noise = [0.0, 0.0, 0.05, 0.3, 1.0][(index % 5) as usize];
+/// The `index`-th net: noise levels and flavours in turn.
+fn net_of(index: u64, activation: Activation) -> Net {
     let flavours = [Flavour::Free, Flavour::Free, Flavour::Contracting, Flavour::Expanding];
     let flavour = flavours[(index / 5 % 4) as usize];
-    let act = if index.is_multiple_of(2) { Activation::Tanh } else { Activation::Relu };
-    random::net(7000 + index, act, noise, flavour, (3.0, 7.5))
+    random::net(7000 + index, activation, noise(index), flavour, (3.0, 7.5))
+}
+
+/// The `index`-th net, every other one with relu.
+fn net(index: u64) -> Net {
+    let kinked = !index.is_multiple_of(2);
+    net_of(index, if kinked { Activation::Relu } else { Activation::Tanh })
+}
+
+fn noise(index: u64) -> f64 {
+    [0.0, 0.0, 0.05, 0.3, 1.0][(index % 5) as usize]
 }
 
 /// What a method did: gth over the tolerance, cost, and the share that was walked again.
+#[derive(Clone, Copy)]
 struct Outcome {
     ratio: f64,
     cost: f64,
     again: f64,
 }
 
-fn outcome<R: Real>(net: &Net, method: Method, tolerance: f64) -> Outcome {
+fn outcome<R, L>(net: &Net<L>, method: Method, tolerance: f64) -> Outcome
+where
+    R: Real,
+    L: Layer<R> + Layer<f64>,
+{
     let control = net.flow.field().control().cast::<R>();
     let field = Stacked::new(net.flow.field().layer().clone(), control);
     let flow = Flow::new(field, Scheme::EULER);
     let run = run::run(&flow, method, &net.x0.cast(), &net.bar.cast());
-    let error = run::gradient_error(&run.gradient.cast(), &net.exact.gradient, 0..4);
+    let (exact, kinds) = (&net.exact.gradient, 0..net.exact.gradient.kinds().len());
+    let error = run::gradient_error(&run.gradient.cast(), exact, kinds);
     Outcome {
         ratio: error / tolerance,
         cost: run.certificate.cost_units,
@@ -67,21 +82,80 @@ fn assert_promise(what: &str, outcomes: &[Outcome]) {
     assert!(most <= 10.0, "{what}: {most} times the tolerance in one net");
 }
 
+const METHODS: [&str; 4] = ["adjoint-adaptive", "adjoint-learned", "adjoint-predicted", "P0C2"];
+
+/// Runs every method on every net, with every tolerance in both precisions, and asserts what is promised.
+fn assert_promises<L>(nets: &str, count: u64, net: impl Fn(u64) -> Net<L> + Sync)
+where
+    L: Layer<f64> + Layer<f32>,
+{
+    let cases = METHODS.iter().flat_map(|method| TOLERANCES.map(|tolerance| (method, tolerance)));
+    let cases: Vec<(&&str, f64)> = cases.collect();
+    let of_net = |index: u64| {
+        let net = net(index);
+        let run = |(method, tolerance): &(&&str, f64)| {
+            let adjoint = within(method, *tolerance);
+            let double = outcome::<f64, L>(&net, adjoint, *tolerance);
+            [double, outcome::<f32, L>(&net, adjoint, *tolerance)]
+        };
+        cases.iter().map(run).collect::<Vec<_>>()
+    };
+    let found: Vec<Vec<[Outcome; 2]>> = (0..count).into_par_iter().map(of_net).collect();
+    for (case, (method, tolerance)) in cases.iter().enumerate() {
+        for (precision, name) in ["f64", "f32"].into_iter().enumerate() {
+            let outcomes: Vec<Outcome> = found.iter().map(|net| net[case][precision]).collect();
+            assert_promise(&format!("{nets}: {method}, {tolerance:.0e}, {name}"), &outcomes);
+        }
+    }
+}
+
 #[test]
 fn gradients_of_500_random_nets_are_within_their_tolerance_as_promised() {
-    let nets: Vec<Net> = (0..500).into_par_iter().map(net).collect();
-    for method in ["adjoint-adaptive", "adjoint-learned", "adjoint-predicted", "P0C2"] {
-        for tolerance in TOLERANCES {
-            let all = |single: bool| {
-                let outcome = |net: &Net| match single {
-                    true => outcome::<f32>(net, within(method, tolerance), tolerance),
-                    false => outcome::<f64>(net, within(method, tolerance), tolerance),
-                };
-                nets.par_iter().map(outcome).collect::<Vec<_>>()
-            };
-            assert_promise(&format!("{method}, {tolerance:.0e}, f64"), &all(false));
-            assert_promise(&format!("{method}, {tolerance:.0e}, f32"), &all(true));
-        }
+    assert_promises("tanh and relu", 500, net);
+}
+
+#[test]
+#[ignore = "half a minute; what the limits of the others were taken from"]
+fn gradients_of_4500_random_nets_are_within_their_tolerance_as_promised() {
+    assert_promises("tanh and relu", 4500, net);
+}
+
+#[test]
+fn gradients_of_other_smooth_activations_and_convolutions_are_within_their_tolerance() {
+    for activation in [Activation::Gelu, Activation::Softplus] {
+        assert_promises(activation.name(), 100, |index| net_of(index, activation));
+    }
+    for activation in [Activation::Tanh, Activation::Gelu, Activation::Softplus, Activation::Relu] {
+        let nets = format!("convolutions, {activation}");
+        assert_promises(&nets, 40, |index| {
+            random::conv_net(3000 + index, activation, noise(index))
+        });
+    }
+}
+
+/// Nets whose errors e + D alone said to be within the tolerance, and which were up to 11.3 times over it.
+#[test]
+fn curvature_that_the_states_do_not_show_is_noticed() {
+    let cases = [(1798, "adjoint-learned", 1e-2), (1998, "P0C2", 1e-3), (4196, "P0C2", 1e-4)];
+    for (index, method, tolerance) in cases {
+        let outcome = outcome::<f64, Mlp>(&net(index), within(method, tolerance), tolerance);
+        assert!(outcome.ratio < 4.0, "net {index}, {method}: {} times", outcome.ratio);
+    }
+}
+
+#[test]
+fn curvature_is_measured_where_a_tolerance_wants_it_and_the_certificate_says_so() {
+    for activation in Activation::ALL {
+        let net = net_of(3, activation);
+        let measured = |method| run::run(&net.flow, method, &net.x0, &net.bar).certificate;
+        let curved = !matches!(activation, Activation::Relu | Activation::Identity);
+        let (free, bound) =
+            (measured(run::parse("adjoint-learned")), measured(within("adjoint-learned", 1e9)));
+        assert_eq!(free.curvature, None, "{activation}");
+        assert_eq!(bound.curvature.is_some_and(|k| k > 0.0), curved, "{activation}");
+        assert_eq!(bound.curvature.is_some(), curved, "{activation}");
+        let kinked = activation == Activation::Relu;
+        assert_eq!([free.kink.is_some(), bound.kink.is_some()], [kinked; 2], "{activation}");
     }
 }
 

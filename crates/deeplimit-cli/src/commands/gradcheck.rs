@@ -83,7 +83,7 @@ struct Row {
     state_error: f64,
     /// D.
     defect: f64,
-    /// K; null for fields without kinks.
+    /// K: of kinks or, with a tolerance, of curvature; null where neither is measured.
     kink: Option<f64>,
     /// Share of the layers and samples that were walked again.
     again: f64,
@@ -310,7 +310,7 @@ impl Arguments {
             gradient_error: found.cast::<f64>().relative_error(reference),
             state_error: certificate.state_error(),
             defect: certificate.defect,
-            kink: certificate.kink,
+            kink: certificate.exposure(),
             again: certificate.again,
             cost_units: certificate.cost_units,
             evaluations: certificate.evaluations,

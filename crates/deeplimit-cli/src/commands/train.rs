@@ -195,7 +195,7 @@ impl Session {
             step.certificates.iter().map(value).fold(0.0, deeplimit::gradient::larger)
         };
         let units = step.certificates.iter().map(|c| c.cost_units).sum::<f64>();
-        let kinks = step.certificates.iter().filter_map(|c| c.kink);
+        let kinks = step.certificates.iter().filter_map(|c| c.exposure());
         StepLine {
             epoch: step.epoch,
             step: step.step,

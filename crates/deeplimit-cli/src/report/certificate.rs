@@ -79,8 +79,8 @@ const STATE_ERROR: &str = "How far the reconstructed input of the flow lies from
      relative to its size: the input is kept, so this is measured, not estimated.";
 const DEFECT: &str = "The largest distance between the point at which a layer was linearised and \
      the state reconstructed there, relative to the state.";
-const KINK: &str = "What units near the kink of their relu could change in the gradient if the \
-     reconstruction put them on its wrong side, relative to the gradient.";
+const KINK: &str = "What units near the kink of their relu, or with a tolerance on the bends of a smooth \
+     activation, could change in the gradient if the reconstruction moved them, relative to the gradient.";
 const SUM: &str = "Estimates the relative error of the gradient.";
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::dense::DenseTape;
 use super::mlp::MlpTape;
 use super::{Conv, Dense, Layer, Linear, Mlp, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Image};
+use crate::kernel::{Activation, Bend, Image};
 use crate::{Heap, Real, Rows};
 use serde::{Deserialize, Serialize};
 
@@ -205,17 +205,17 @@ impl<R: Real> Layer<R> for AnyLayer {
         each!(self, tape, (layer, tape) => layer.add_gradient(x, tape, cotangent, gradient));
     }
 
-    fn has_kink(&self) -> bool {
-        each!(self, layer => Layer::<R>::has_kink(layer))
+    fn bend(&self) -> Bend {
+        each!(self, layer => Layer::<R>::bend(layer))
     }
 
-    fn kink_exposure(
+    fn exposure(
         &self,
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &AnyTape<R>,
         apart: [&Rows<R>; 2],
     ) -> f64 {
-        each!(self, tape, (layer, tape) => layer.kink_exposure(theta, x, tape, apart))
+        each!(self, tape, (layer, tape) => layer.exposure(theta, x, tape, apart))
     }
 }

@@ -1,8 +1,9 @@
 //! The convolutional field f(x, θ) = conv₂(σ(conv₁(x) + b₁)) + b₂ with 3×3 windows.
 
+use super::mlp::slope_changes;
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Buffer, Convolution, Image, Input, Start, sums, vector};
+use crate::kernel::{Activation, Bend, Buffer, Convolution, Image, Input, Start, vector};
 use crate::{Heap, Real, Rows};
 use std::ops::Range;
 
@@ -312,28 +313,27 @@ impl<R: Real> Layer<R> for Conv {
         to.gradient = std::mem::take(&mut from.gradient);
     }
 
-    fn has_kink(&self) -> bool {
-        self.activation.has_kink()
+    fn bend(&self) -> Bend {
+        self.activation.bend()
     }
 
     /// The mlp's formula at every pixel: the window there stands for the state.
-    fn kink_exposure(
+    fn exposure(
         &self,
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &ConvTape<R>,
         apart: [&Rows<R>; 2],
     ) -> f64 {
-        let rows = x.rows();
-        let plane = self.image().pixels() * rows;
-        let units = theta[0].chunks_exact(9 * self.inner.inputs());
-        let units = units.zip(tape.z.chunks_exact(plane).zip(tape.a_bar.chunks_exact(plane)));
+        let inputs = 9 * self.inner.inputs();
+        // The tape keeps of z and a what the activation needs.
+        let z = if tape.z.is_empty() { &tape.a } else { &tape.z };
+        let a = if tape.a.is_empty() { &tape.z } else { &tape.a };
+        let units = [&z[..], a, &tape.a_bar];
         with_window_norms(self.image(), x, apart, |distances, sizes| {
-            let exposed = units.map(|(weights, (z, a_bar))| {
-                let reach = R::of(sums::dot(weights, weights).sqrt());
-                sums::sum_within(reach, z, a_bar, distances, sizes).powi(2)
-            });
-            exposed.sum()
+            let there = [distances, sizes];
+            let changes = slope_changes(self.activation, theta[0], inputs, |_| 1.0, units, there);
+            changes.iter().map(|change| change.powi(2)).sum()
         })
     }
 }
@@ -390,10 +390,83 @@ fn add_windows<R: Real>(image: Image, of: &[R], to: &mut [R], samples: usize) {
 mod tests {
     use super::*;
     use crate::State;
+    use crate::kernel::sums;
     use crate::seed::uniform;
 
     fn numbers(seed: u64, count: usize) -> Vec<f64> {
         (0..count).map(|i| uniform(seed, i as u64)).collect()
+    }
+
+    /// On an image of one pixel, with weights at the middle of the window alone, it is an mlp; but of the
+    /// window's nine places a curved unit could have been moved along any.
+    #[test]
+    fn exposures_are_those_of_an_mlp_at_every_pixel_and_of_their_formula() {
+        let (channels, hidden, samples) = (3, 5, 37);
+        let layer = |activation| super::super::Mlp { width: channels, hidden, activation };
+        let small = [numbers(1, 15), numbers(2, 5), numbers(3, 15), numbers(4, 3)];
+        let theta = small.each_ref().map(Vec::as_slice);
+        let state = |seed| Rows::new(samples, channels, &numbers(seed, samples * channels));
+        let (x, there, bar) = (state(5), state(6), state(7));
+        for activation in Activation::ALL {
+            let mlp = layer(activation);
+            let mut tape = Layer::<f64>::tape(&mlp, samples);
+            let (mut out, mut back) = (x.scratch(), x.scratch());
+            mlp.linearize(&theta, &x, &mut out, &mut tape);
+            mlp.pull_back(&theta, &x, &mut tape, &bar, &mut back, true);
+            let found = mlp.exposure(&theta, &x, &tape, [&x, &there]);
+
+            let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+            let of_unit = |j: usize| {
+                let w = &small[0][3 * j..][..3];
+                let of_sample = |s: usize| {
+                    let (a, b) =
+                        (|k| x.columns()[k * samples + s], |k| there.columns()[k * samples + s]);
+                    let z = small[1][j] + (0..3).map(|k| w[k] * a(k)).sum::<f64>();
+                    let (mut value, mut curvature) = ([0.0], [0.0]);
+                    activation.apply(&[z], &mut value);
+                    activation.curvature(&[z], &value, &[1.0], &mut curvature);
+                    let reach =
+                        norm(&mut w.iter().copied()) * norm(&mut (0..3).map(|k| a(k) - b(k)));
+                    let change = match activation.bend() {
+                        Bend::Straight => 0.0,
+                        Bend::Kinked => f64::from(z.abs() <= reach),
+                        Bend::Curved => curvature[0].abs() * reach / 3f64.sqrt(),
+                    };
+                    let cotangent: f64 =
+                        (0..3).map(|k| small[2][5 * k + j] * bar.columns()[k * samples + s]).sum();
+                    change
+                        * cotangent.abs()
+                        * (1.0 + (0..3).map(|k| a(k).powi(2)).sum::<f64>()).sqrt()
+                };
+                (0..samples).map(of_sample).sum::<f64>().powi(2)
+            };
+            let expected: f64 = (0..hidden).map(of_unit).sum();
+            assert!(
+                (found - expected).abs() <= 1e-12 * expected,
+                "{activation}: {found}, {expected}"
+            );
+            assert_eq!(expected > 0.0, activation != Activation::Identity, "{activation}");
+
+            let conv = Conv::new(channels, hidden, Image { height: 1, width: 1 }, activation);
+            let wide = |kind: usize| {
+                let weights = small[kind].iter();
+                weights
+                    .flat_map(|w| (0..9).map(move |i| if i == 4 { *w } else { 0.0 }))
+                    .collect::<Vec<f64>>()
+            };
+            let (w1, w2) = (wide(0), wide(2));
+            let theta = [&w1[..], &small[1], &w2, &small[3]];
+            let mut tape = Layer::<f64>::tape(&conv, samples);
+            conv.linearize(&theta, &x, &mut out, &mut tape);
+            back.set_zero();
+            conv.pull_back(&theta, &x, &mut tape, &bar, &mut back, true);
+            let places = if activation.bend() == Bend::Curved { 9.0 } else { 1.0 };
+            let found = places * conv.exposure(&theta, &x, &tape, [&x, &there]);
+            assert!(
+                (found - expected).abs() <= 1e-12 * expected,
+                "{activation}: {found}, {expected}"
+            );
+        }
     }
 
     /// Strips of every kind: one, several, short last ones, for direct windows and Winograd's.

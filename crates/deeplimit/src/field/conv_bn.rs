@@ -5,13 +5,14 @@
 //! threads share its tiles.
 
 use super::conv::with_window_norms;
+use super::mlp::slope_changes;
 use super::parameters::with_theta;
 use super::statistics::{LayerStatistics, Met, Statistics};
 use super::{Accountable, Field, NodeGradient, Sink, Tiled};
 use crate::control::{Control, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::normalise::{self, Moments};
-use crate::kernel::{Activation, Buffer, Convolution, Image, Start, sums, vector};
+use crate::kernel::{Activation, Bend, Buffer, Convolution, Image, Start, vector};
 use crate::{Heap, Real};
 use rayon::prelude::*;
 
@@ -454,12 +455,12 @@ impl<R: Real> Field for ConvBn<R> {
         None
     }
 
-    fn has_kink(&self) -> bool {
-        self.activation.has_kink()
+    fn bend(&self) -> Bend {
+        self.activation.bend()
     }
 
     /// The convolutional field's formula, with W₁ as the normalisation scales it.
-    fn kink_exposure(
+    fn exposure(
         &self,
         position: Position,
         x: &Tiled<R>,
@@ -470,24 +471,22 @@ impl<R: Real> Field for ConvBn<R> {
         let image = self.inner.image();
         with_theta(&self.control, position, |theta| {
             let (w1, g1) = (theta[0], theta[1]);
-            let tiles = tape.z.par_iter().zip(&tape.a_bar).zip(&x.tiles);
+            let inputs = w1.len() / hidden;
+            let scale =
+                |channel: usize| (g1[channel].wide() * tape.norms[0].inverse[channel]).abs();
+            let tiles = tape.z.par_iter().zip(&tape.a).zip(&tape.a_bar).zip(&x.tiles);
             let tiles = tiles.zip(apart[0].tiles.par_iter().zip(&apart[1].tiles));
             let parts: Vec<Vec<f64>> = tiles
-                .map(|(((z, bar), x), (here, there))| {
-                    let channels = planes(z, hidden).zip(planes(bar, hidden)).enumerate();
+                .map(|((((z, a), a_bar), x), (here, there))| {
+                    let units = [&z[..], a, a_bar];
                     with_window_norms(image, x, [here, there], |distances, sizes| {
-                        let exposed = channels.map(|(channel, (z, bar))| {
-                            let weights = &w1[channel * w1.len() / hidden..][..w1.len() / hidden];
-                            let scale = g1[channel].wide() * tape.norms[0].inverse[channel];
-                            let reach = scale.abs() * sums::dot(weights, weights).sqrt();
-                            let sum = sums::sum_within(R::of(reach), z, bar, distances, sizes);
-                            scale.abs() * sum
-                        });
-                        exposed.collect()
+                        slope_changes(self.activation, w1, inputs, scale, units, [distances, sizes])
                     })
                 })
                 .collect();
-            let total = |channel: usize| parts.iter().map(|tile| tile[channel]).sum::<f64>();
+            let total = |channel: usize| {
+                scale(channel) * parts.iter().map(|tile| tile[channel]).sum::<f64>()
+            };
             (0..hidden).map(|channel| total(channel).powi(2)).sum()
         })
     }

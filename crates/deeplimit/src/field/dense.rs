@@ -2,7 +2,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Buffer, Matrix, Start, multiply};
+use crate::kernel::{Activation, Bend, Buffer, Matrix, Start, multiply};
 use crate::{Heap, Real, Rows};
 
 /// f(x) = σ(K x + b), with K of shape `[width, width]` and b of shape `[width]`.
@@ -96,17 +96,18 @@ impl<R: Real> Layer<R> for Dense {
         to.cotangent = std::mem::take(&mut from.cotangent);
     }
 
-    fn has_kink(&self) -> bool {
-        self.activation.has_kink()
+    fn bend(&self) -> Bend {
+        self.activation.bend()
     }
 
-    fn kink_exposure(
+    fn exposure(
         &self,
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &DenseTape<R>,
         apart: [&Rows<R>; 2],
     ) -> f64 {
-        super::mlp::exposure(theta[0], &tape.z, &tape.cotangent, x, apart)
+        let units = [&tape.z[..], &tape.a, &tape.cotangent];
+        super::mlp::exposure(self.activation, theta[0], units, x, apart)
     }
 }

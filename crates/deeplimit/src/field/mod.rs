@@ -29,6 +29,7 @@ pub use tiled::Tiled;
 
 use crate::control::Position;
 use crate::gradient::Due;
+use crate::kernel::Bend;
 use crate::{Heap, State};
 
 /// The residual function f(·, θ(s)) on one tile of states.
@@ -165,15 +166,16 @@ pub trait Field: Sync {
     /// each other) or tiles would not pay.
     fn tile_samples(&self, like: &Self::State) -> Option<usize>;
 
-    /// Whether f has kinks in x (see [`Field::kink_exposure`]).
-    fn has_kink(&self) -> bool {
-        false
+    /// How the slopes of f's units change with x (see [`Field::exposure`]); straight where that
+    /// cannot be seen.
+    fn bend(&self) -> Bend {
+        Bend::Straight
     }
 
-    /// After a pull-back at `x`: the squared gradient change that wrong sides of kinks could make
+    /// After a pull-back at `x`: the squared gradient change that other slopes of the units could make
     /// in this layer, if the true state were as far away from `x` as two states are `apart` (theory of
     /// the certificate in [`gradient::Certificate`](crate::gradient::Certificate)).
-    fn kink_exposure(
+    fn exposure(
         &self,
         _position: Position,
         _x: &Self::State,

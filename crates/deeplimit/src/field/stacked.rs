@@ -5,7 +5,7 @@ use super::{Accountable, Field};
 use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
 use crate::gradient::Due;
-use crate::kernel::{fetch, own_cache_bytes};
+use crate::kernel::{Bend, fetch, own_cache_bytes};
 use crate::{Heap, Real, Rows, State};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
@@ -88,13 +88,13 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         gradient: &mut NodeGradient<'_, R>,
     );
 
-    /// Whether f has kinks in x.
-    fn has_kink(&self) -> bool {
-        false
+    /// See [`Field::bend`].
+    fn bend(&self) -> Bend {
+        Bend::Straight
     }
 
-    /// See [`Field::kink_exposure`].
-    fn kink_exposure(
+    /// See [`Field::exposure`].
+    fn exposure(
         &self,
         _theta: &[&[R]],
         _x: &Rows<R>,
@@ -305,18 +305,18 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         Some(self.layer.tile_samples(like.rows()))
     }
 
-    fn has_kink(&self) -> bool {
-        self.layer.has_kink()
+    fn bend(&self) -> Bend {
+        self.layer.bend()
     }
 
-    fn kink_exposure(
+    fn exposure(
         &self,
         position: Position,
         x: &Rows<R>,
         tape: &L::Tape,
         apart: [&Rows<R>; 2],
     ) -> f64 {
-        with_theta(&self.control, position, |theta| self.layer.kink_exposure(theta, x, tape, apart))
+        with_theta(&self.control, position, |theta| self.layer.exposure(theta, x, tape, apart))
     }
 }
 

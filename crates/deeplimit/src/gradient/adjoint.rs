@@ -66,6 +66,12 @@ impl Adjoint {
         Self { sweeps, tolerance: Some(tolerance), ..self }
     }
 
+    /// How many states of a tile are kept from the way forward to the way back of so many steps: x_N,
+    /// those that start the predictor, and the anchors. Nothing else is, whatever the tolerance.
+    pub fn states_kept(&self, steps: usize) -> usize {
+        1 + self.tail(steps) + self.anchor_layers(steps).len()
+    }
+
     /// The layers whose inputs are kept, first to last.
     fn anchor_layers(&self, steps: usize) -> Vec<usize> {
         let root = (steps as f64).sqrt().round() as usize;
@@ -185,7 +191,7 @@ impl Adjoint {
     ) -> Evidence {
         let AdjointTape { end, tail, mut anchors, work } = tape;
         let mut walk = Walk::new(*self, flow, end, tail, work);
-        let mut evidence = Evidence::of(flow.field());
+        let mut evidence = Evidence::of(flow.field(), false);
         for step in (0..flow.steps()).rev() {
             walk.layer(step, x_bar, sink, Some(turn), &mut evidence);
             let point = walk.tape.state();
@@ -274,6 +280,9 @@ impl<'f, F: Field> Walk<'f, F> {
         if let Some(turn) = turn {
             turn.leave(step);
         }
+        if let Some(sum) = &mut evidence.curvature_squared {
+            *sum += self.tape.exposure(self.flow.field(), self.stepper.scheme(), step, &self.y);
+        }
         if let Some(sum) = &mut evidence.kink_squared {
             let (field, scheme) = (self.flow.field(), self.stepper.scheme());
             let truth = match self.adjoint.tolerance {
@@ -286,7 +295,7 @@ impl<'f, F: Field> Walk<'f, F> {
                     beyond
                 }
             };
-            *sum += self.tape.kink_exposure(field, scheme, step, truth);
+            *sum += self.tape.exposure(field, scheme, step, truth);
         }
         if !self.adjoint.refine {
             self.y.copy_from(self.tape.state());

@@ -3,9 +3,24 @@
 //! x_0 (or an anchor x_a) is known, so the reconstruction error there costs nothing to measure;
 //! neither does the *defect*, the distance between the point p_n at which layer n was linearised
 //! and the reconstructed state x̃_n. Their sum estimates the relative gradient error: over random
-//! networks it lay within 1.4 (e_0 + D) in 90 % and 4 (e_0 + D) in 99 % of cases. With relu a
-//! reconstruction error can also put a unit on the wrong side of its kink; the *kink exposure* K
-//! adds up what the units within reach of theirs could change.
+//! networks it lay within 1.4 (e_0 + D) in 90 % and 4 (e_0 + D) in 99 % of cases.
+//!
+//! Both are relative to the states. Neither sees that the slopes σ' of hidden units, too, are taken at a
+//! point that is δ_n = p_n − x̃_n away: with relu a unit may lie on the wrong side of its kink, and
+//! where states are large or weights steep a small share of a state moves a smooth unit far along its
+//! curve. The *exposure* K adds up what that could change of the gradient G,
+//!
+//! ```text
+//! K = 1/|G| √( Σ_n Σ_j [ h Σ_s Δ_nsj |(λ_{n+1} V_n)_sj| √(1 + |p_s|²) ]² )
+//! Δ = 1{|z_sj| ≤ |W_nj| |δ_s|}             relu: units within reach of their kink
+//! Δ = |σ''(z_sj)| |W_nj| |δ_s| / √inputs   tanh, gelu, softplus: root mean square over the directions
+//!                                          that δ_s may have
+//! ```
+//!
+//! for hidden units j, samples s and cotangents λ. The relu line costs little and is always measured;
+//! the other is measured where a tolerance decides by it. Over 4500 random networks, twelve methods and tolerances
+//! each, the error of an accepted gradient was at most 11.3 times the tolerance without it and
+//! 3.6 times with it.
 
 use crate::scheme::Work;
 use serde::Serialize;
@@ -17,8 +32,11 @@ pub struct Evidence {
     pub anchors: Vec<(usize, f64, f64)>,
     /// D = max_n ‖p_n − x̃_n‖ / ‖x_{n+1}‖.
     pub defect: f64,
-    /// Σ over layers and units of the squared possible changes; `None` for fields without kinks.
+    /// Σ over layers and units of the squared changes that kinks could make; `None` for fields
+    /// without.
     pub kink_squared: Option<f64>,
+    /// The like of curved activations; `None` where it is not measured.
+    pub curvature_squared: Option<f64>,
     /// Layers at which one more evaluation did not bring the fixed point nearer (h L ≥ 1).
     pub stalled: usize,
     /// Layers times samples that were walked again with stored steps.
@@ -49,6 +67,10 @@ pub struct Certificate {
     /// can be many times [`error_estimate`](Self::error_estimate). Over several
     /// tiles the tiles' values are added, which bounds the exposure of the batch from above.
     pub kink: Option<f64>,
+    /// K of curved activations, relative and added likewise; `None` without a tolerance (the estimate
+    /// then does not see curvature: with large states or steep weights the gradient error can be ten
+    /// times larger), and for fields as above.
+    pub curvature: Option<f64>,
     /// Layers (over all tiles) at which the fixed-point iteration did not contract: there h L ≥ 1
     /// and the reconstruction cannot be trusted.
     pub stalled: usize,
@@ -71,14 +93,19 @@ impl Certificate {
     ) -> Self {
         let mut work = Work::default();
         let mut sums: Vec<(usize, f64, f64)> = Vec::new();
-        let (mut defect, mut kink, mut stalled, mut again) = (0.0, None, 0, 0);
+        let (mut defect, mut stalled, mut again) = (0.0, 0, 0);
+        let (mut kink, mut curvature) = (None, None);
         for tile in tiles {
             work += tile.work;
             defect = larger(defect, tile.defect);
             stalled += tile.stalled;
             again += tile.again;
-            if let Some(squared) = tile.kink_squared {
-                *kink.get_or_insert(0.0) += squared.sqrt();
+            for (sum, squared) in
+                [(&mut kink, tile.kink_squared), (&mut curvature, tile.curvature_squared)]
+            {
+                if let Some(squared) = squared {
+                    *sum.get_or_insert(0.0) += squared.sqrt();
+                }
             }
             if sums.is_empty() {
                 sums = tile.anchors;
@@ -93,10 +120,12 @@ impl Certificate {
             layer,
             error: relative(difference.sqrt(), norm.sqrt()),
         });
+        let norm = if kink.or(curvature).is_some() { gradient_norm() } else { 0.0 };
         Self {
             anchors: anchors.collect(),
             defect,
-            kink: kink.map(|kink| relative(kink, gradient_norm())),
+            kink: kink.map(|sum| relative(sum, norm)),
+            curvature: curvature.map(|sum| relative(sum, norm)),
             stalled,
             again: again as f64 / size,
             evaluations: work.evaluations as f64 / size,
@@ -114,12 +143,17 @@ impl Certificate {
         self.anchors.iter().map(|anchor| anchor.error).fold(0.0, larger)
     }
 
+    /// K, of kinks or of curvature, whichever was measured.
+    pub fn exposure(&self) -> Option<f64> {
+        self.kink.or(self.curvature)
+    }
+
     /// Estimate of the relative gradient error: the largest anchor error, plus D, plus K.
     ///
     /// Over random networks the error lay below 4 times this in 99 % of cases; it is an estimate,
     /// not a bound.
     pub fn error_estimate(&self) -> f64 {
-        self.largest_state_error() + self.defect + self.kink.unwrap_or(0.0)
+        self.largest_state_error() + self.defect + self.exposure().unwrap_or(0.0)
     }
 }
 
@@ -155,5 +189,17 @@ mod tests {
         let tiles = [f64::NAN, 1.0].map(|defect| Evidence { defect, ..Evidence::default() });
         let certificate = Certificate::conclude(tiles.to_vec(), || 1.0, 1.0);
         assert!(certificate.error_estimate().is_nan());
+    }
+
+    #[test]
+    fn an_exposure_of_either_kind_adds_up_over_tiles_and_to_the_estimate() {
+        let curved = |squared| Evidence { curvature_squared: Some(squared), ..Evidence::default() };
+        let kinked = |squared| Evidence { kink_squared: Some(squared), ..Evidence::default() };
+        let curved = Certificate::conclude(vec![curved(4.0), curved(9.0)], || 10.0, 1.0);
+        assert_eq!((curved.kink, curved.curvature), (None, Some(0.5)));
+        assert_eq!(curved.error_estimate(), 0.5);
+        let kinked = Certificate::conclude(vec![kinked(4.0), kinked(9.0)], || 10.0, 1.0);
+        assert_eq!((kinked.kink, kinked.curvature), (Some(0.5), None));
+        assert_eq!(kinked.error_estimate(), 0.5);
     }
 }

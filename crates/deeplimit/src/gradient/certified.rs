@@ -10,7 +10,7 @@
 //!                             steps stored
 //! ```
 //!
-//! e, D and K are the segment's own. C = Σ (e + D · segment / depth) over the deeper segments that were
+//! e, D and K (the exposure of either kind) are the segment's own. C = Σ (e + D · segment / depth) over the deeper segments that were
 //! accepted is what they may have done to the cotangent with which the segment is entered: without it
 //! one network in 500 was off by 12 times the tolerance, every segment by a little in the same
 //! direction. Beyond the anchors only the gradient of one segment is kept, and where one is walked
@@ -19,6 +19,7 @@
 use super::adjoint::{Adjoint, AdjointTape, Walk};
 use super::certificate::{larger, relative};
 use super::{Evidence, Turn, backprop};
+use crate::kernel::Bend;
 use crate::scheme::StepTape;
 use crate::{Field, Flow, State};
 use std::ops::Range;
@@ -37,7 +38,7 @@ pub(super) fn pull_back<F: Field>(
     let (field, shared) = (flow.field(), flow.scheme().shared_nodes());
     let mut part = field.zero_part(longest(&anchors, flow.steps()) + shared);
     let mut walk = Walk::new(adjoint, flow, end, tail, work);
-    let mut evidence = Evidence::of(field);
+    let mut evidence = Evidence::of(field, true);
     let mut stored: Vec<StepTape<F>> = Vec::new();
     let mut entered = x_bar.clone();
     let mut segment_end = flow.steps();
@@ -46,7 +47,7 @@ pub(super) fn pull_back<F: Field>(
     while let Some((start, exact)) = anchors.pop() {
         let segment = start..segment_end;
         entered.copy_from(x_bar);
-        let mut found = Evidence::of(field);
+        let mut found = Evidence::of(field, true);
         {
             let to = field.open_part(&mut part, start);
             for step in segment.clone().rev() {
@@ -57,11 +58,12 @@ pub(super) fn pull_back<F: Field>(
             }
         }
         let error = walk.reset(exact);
-        let kink = found
+        let exposure = found
             .kink_squared
+            .or(found.curvature_squared)
             .map_or(0.0, |squared| relative(squared.sqrt(), field.gradient_norm(&part)));
         let relative_error = relative(error, walk.squared()).sqrt();
-        let certificate = carried + relative_error + found.defect + kink;
+        let certificate = carried + relative_error + found.defect + exposure;
         // Not a number is not within anything.
         if certificate <= tolerance {
             evidence.accept(&found);
@@ -114,17 +116,27 @@ fn walk_again<F: Field>(
 }
 
 impl Evidence {
-    /// No evidence yet, of a field.
-    pub(super) fn of<F: Field>(field: &F) -> Self {
-        Self { kink_squared: field.has_kink().then_some(0.0), ..Self::default() }
+    /// No evidence yet, of a field; whether there is a tolerance that wants the curvature.
+    pub(super) fn of<F: Field>(field: &F, within: bool) -> Self {
+        let zero_if = |measured: bool| measured.then_some(0.0);
+        Self {
+            kink_squared: zero_if(field.bend() == Bend::Kinked),
+            curvature_squared: zero_if(within && field.bend() == Bend::Curved),
+            ..Self::default()
+        }
     }
 
     /// Takes in what a segment has shown whose gradient counts.
     fn accept(&mut self, segment: &Self) {
         self.defect = larger(self.defect, segment.defect);
         self.stalled += segment.stalled;
-        if let (Some(sum), Some(more)) = (&mut self.kink_squared, segment.kink_squared) {
-            *sum += more;
+        for (sum, more) in [
+            (&mut self.kink_squared, segment.kink_squared),
+            (&mut self.curvature_squared, segment.curvature_squared),
+        ] {
+            if let (Some(sum), Some(more)) = (sum, more) {
+                *sum += more;
+            }
         }
     }
 }

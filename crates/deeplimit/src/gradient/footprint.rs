@@ -18,6 +18,7 @@
 
 use super::{Adjoint, Checkpoint, Due, Evidence, Method, MethodTape, Predictor};
 use crate::field::Accountable;
+use crate::kernel::Bend;
 use crate::kernel::Lanes;
 use crate::scheme::reversible::{Reversible, Slope, zeros};
 use crate::scheme::{AnyScheme, StepTape, Work};
@@ -245,8 +246,8 @@ impl<F: Accountable> Flow<F> {
         let tape = step.heap();
         out.copy_from(x);
         stepper.pull_back(0, &mut step, &mut out, Some(Due::now(&sink)));
-        if field.has_kink() {
-            step.kink_exposure(field, stepper.scheme(), 0, x);
+        if field.bend() != Bend::Straight {
+            step.exposure(field, stepper.scheme(), 0, x);
         }
         Tile {
             state: x.heap(),

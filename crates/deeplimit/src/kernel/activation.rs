@@ -4,6 +4,17 @@ use crate::Real;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
+/// How σ' changes, which decides what a state that is a little wrong does to a gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bend {
+    /// Not at all.
+    Straight,
+    /// Gradually, as σ'' says.
+    Curved,
+    /// By a jump.
+    Kinked,
+}
+
 /// The nonlinearity σ of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,9 +51,13 @@ impl Activation {
         !matches!(self, Self::Tanh | Self::Identity)
     }
 
-    /// Whether σ' jumps, so that a reconstructed state may see the wrong side of a kink.
-    pub fn has_kink(self) -> bool {
-        self == Self::Relu
+    /// How σ' changes.
+    pub fn bend(self) -> Bend {
+        match self {
+            Self::Tanh | Self::Gelu | Self::Softplus => Bend::Curved,
+            Self::Relu => Bend::Kinked,
+            Self::Identity => Bend::Straight,
+        }
     }
 
     /// `out = σ(z)`.
@@ -70,6 +85,15 @@ impl Activation {
     pub fn pull_back<R: Real>(self, z: &[R], a: &[R], g: &[R], out: &mut [R]) {
         assert_eq!([z.len(); 3], [a.len(), g.len(), out.len()], "lengths of an activation");
         R::activate(self, Pass::PullBack { z, a, g, out });
+    }
+
+    /// `out = g · σ''(z)`, given also `a = σ(z)`; 0 beside a kink.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    pub fn curvature<R: Real>(self, z: &[R], a: &[R], g: &[R], out: &mut [R]) {
+        assert_eq!([z.len(); 3], [a.len(), g.len(), out.len()], "lengths of an activation");
+        R::activate(self, Pass::Curvature { z, a, g, out });
     }
 }
 
@@ -102,6 +126,17 @@ pub enum Pass<'a, R> {
         /// Cotangents of the arguments.
         out: &'a mut [R],
     },
+    /// `out = g · σ''(z)`.
+    Curvature {
+        /// Arguments.
+        z: &'a [R],
+        /// Values σ(z).
+        a: &'a [R],
+        /// Cotangents of the values.
+        g: &'a [R],
+        /// How the cotangents of the arguments change with these.
+        out: &'a mut [R],
+    },
 }
 
 impl std::fmt::Display for Activation {
@@ -127,6 +162,11 @@ pub fn activate_double(activation: Activation, pass: Pass<f64>) {
         Pass::PullBack { z, a, g, out } => {
             for (((z, a), g), out) in z.iter().zip(a).zip(g).zip(out) {
                 *out = g * slope(activation, *z, *a);
+            }
+        }
+        Pass::Curvature { z, a, g, out } => {
+            for (((z, a), g), out) in z.iter().zip(a).zip(g).zip(out) {
+                *out = g * curvature(activation, *z, *a);
             }
         }
     }
@@ -155,6 +195,17 @@ fn slope(activation: Activation, z: f64, a: f64) -> f64 {
         }
         Activation::Softplus => 1.0 / (1.0 + (-z).exp()),
         Activation::Identity => 1.0,
+    }
+}
+
+/// σ''(z), given also a = σ(z).
+fn curvature(activation: Activation, z: f64, a: f64) -> f64 {
+    let slope = slope(activation, z, a);
+    match activation {
+        Activation::Tanh => -2.0 * a * slope,
+        Activation::Gelu => (2.0 - distance(z).powi(2)) * normal_density(distance(z)),
+        Activation::Softplus => slope * (1.0 - slope),
+        Activation::Relu | Activation::Identity => 0.0,
     }
 }
 
@@ -196,9 +247,20 @@ mod tests {
             let (plus, minus, value) = (at(step), at(-step), at(0.0));
             let mut derivative = vec![0.0; z.len()];
             activation.pull_back(&z, &value, &vec![1.0; z.len()], &mut derivative);
+            let slope_at = |shift: f64| {
+                let shifted: Vec<f64> = z.iter().map(|z| z + shift).collect();
+                let mut slope = vec![0.0; z.len()];
+                activation.pull_back(&shifted, &at(shift), &vec![1.0; z.len()], &mut slope);
+                slope
+            };
+            let (slope_plus, slope_minus) = (slope_at(step), slope_at(-step));
+            let mut curvature = vec![0.0; z.len()];
+            activation.curvature(&z, &value, &vec![3.0; z.len()], &mut curvature);
             for i in 0..z.len() {
                 let difference = (plus[i] - minus[i]) / (2.0 * step);
                 assert!((derivative[i] - difference).abs() < 1e-9, "{activation} at {}", z[i]);
+                let difference = 3.0 * (slope_plus[i] - slope_minus[i]) / (2.0 * step);
+                assert!((curvature[i] - difference).abs() < 1e-9, "{activation}'' at {}", z[i]);
             }
         }
     }

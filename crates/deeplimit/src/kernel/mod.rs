@@ -28,7 +28,7 @@ mod transpose;
 pub(crate) mod vector;
 mod winograd;
 
-pub use activation::Activation;
+pub use activation::{Activation, Bend};
 pub use buffer::Buffer;
 pub(crate) use cache::{fetch, own_cache_bytes};
 pub use contract::Start;

@@ -48,6 +48,9 @@ trait Formula {
     fn slope<S: Simd>(z: Vector<S>, _a: Vector<S>) -> Vector<S> {
         Self::value_and_slope(z).1
     }
+
+    /// σ''(z), given also a = σ(z).
+    fn curvature<S: Simd>(z: Vector<S>, a: Vector<S>) -> Vector<S>;
 }
 
 /// Runs a pass of an activation.
@@ -79,6 +82,15 @@ fn run<S: Simd, F: Formula>(simd: S, pass: Pass<f32>) {
                 [out],
                 #[inline(always)]
                 |[z, a, g]: [_; 3]| [g * F::slope(z, a)],
+            );
+        }
+        Pass::Curvature { z, a, g, out } => {
+            map(
+                simd,
+                [z, a, g],
+                [out],
+                #[inline(always)]
+                |[z, a, g]: [_; 3]| [g * F::curvature(z, a)],
             );
         }
     }
@@ -117,6 +129,11 @@ impl Formula for Identity {
     fn value_and_slope<S: Simd>(z: Vector<S>) -> (Vector<S>, Vector<S>) {
         (z, z.splat(1.0))
     }
+
+    #[inline(always)]
+    fn curvature<S: Simd>(z: Vector<S>, _a: Vector<S>) -> Vector<S> {
+        z.splat(0.0)
+    }
 }
 
 /// max(z, 0) and its derivative, at 0 taken as 0.
@@ -126,6 +143,12 @@ impl Formula for Relu {
     #[inline(always)]
     fn value_and_slope<S: Simd>(z: Vector<S>) -> (Vector<S>, Vector<S>) {
         (z.at_least(0.0), z.where_positive(z.splat(1.0), z.splat(0.0)))
+    }
+
+    /// Beside the kink.
+    #[inline(always)]
+    fn curvature<S: Simd>(z: Vector<S>, _a: Vector<S>) -> Vector<S> {
+        z.splat(0.0)
     }
 }
 
@@ -157,6 +180,11 @@ impl Formula for Tanh {
     fn slope<S: Simd>(_z: Vector<S>, a: Vector<S>) -> Vector<S> {
         a.splat(1.0) - a * a
     }
+
+    #[inline(always)]
+    fn curvature<S: Simd>(z: Vector<S>, a: Vector<S>) -> Vector<S> {
+        a * -2.0 * Self::slope(z, a)
+    }
 }
 
 /// z Φ(z) = max(z, 0) − s Φ(−s) with s = |z|, and its derivative Φ(z) + z Φ'(z), which is
@@ -174,7 +202,6 @@ impl Formula for Gelu {
         const P: [f32; 5] = [0.5, 4.354_584_5e-1, 1.811_136_6e-1, 3.991_206_4e-2, 4.007_419e-3];
         const Q: [f32; 6] =
             [1.0, 1.668_801_8, 1.193_734_9, 4.638_644e-1, 1.000_520_7e-1, 1.004_496_8e-2];
-        const INVERSE_ROOT_OF_2_PI: f32 = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
         let s = z.abs().at_most(13.25);
         // s² = high² + (s − high) (s + high), where `high` has 12 bits, and its square no rounding.
         let high = s.first_12_bits();
@@ -186,6 +213,14 @@ impl Formula for Gelu {
             z.at_least(0.0) - s * (bell * ratio),
             z.where_positive(z.splat(1.0) - tail_slope, tail_slope),
         )
+    }
+
+    /// (2 − z²) Φ'(z); the rounding of z² costs s² ulp down the tail.
+    #[inline(always)]
+    fn curvature<S: Simd>(z: Vector<S>, _a: Vector<S>) -> Vector<S> {
+        let s = z.abs().at_most(13.25);
+        let square = s * s;
+        (square.splat(2.0) - square) * exp(square * -0.5, square.splat(-0.0)) * INVERSE_ROOT_OF_2_PI
     }
 }
 
@@ -199,6 +234,12 @@ impl Formula for Softplus {
         let e = exp(z.abs().at_most(88.0) * -1.0, z.splat(-0.0));
         let numerator = z.where_positive(z.splat(1.0), e);
         (z.at_least(0.0) + log_1p(e), numerator / (e + 1.0))
+    }
+
+    #[inline(always)]
+    fn curvature<S: Simd>(z: Vector<S>, a: Vector<S>) -> Vector<S> {
+        let slope = Self::slope(z, a);
+        slope * (slope.splat(1.0) - slope)
     }
 }
 
@@ -218,6 +259,9 @@ fn log_1p<S: Simd>(x: Vector<S>) -> Vector<S> {
         -3.318_469e-3,
     ])
 }
+
+/// 1/√(2π)
+const INVERSE_ROOT_OF_2_PI: f32 = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 
 /// Adding and taking away 1.5 · 2²³ rounds to the nearest whole number.
 const ROUND: f32 = 12_582_912.0;

@@ -61,50 +61,120 @@ pub fn add_row_sums<R: Real>(sums: &mut [R], x: &[R], columns: usize) {
     dispatch(Rows(sums, x, columns));
 }
 
-/// Σ_s 1{|z_s| ≤ reach · distance_s} |bar_s| size_s.
-pub fn sum_within<R: Real>(reach: R, z: &[R], bar: &[R], distances: &[R], sizes: &[R]) -> f64 {
-    assert_eq!([bar.len(), distances.len(), sizes.len()], [z.len(); 3], "vectors of one length");
-    struct Within<'a, R> {
-        reach: R,
-        /// z, bar, distances, sizes.
-        of: [&'a [R]; 4],
-    }
-    impl<R: Real> Within<'_, R> {
-        /// The terms of a stretch; without branches, so that they fill vector lanes.
+/// `out[j] = Σ_s x[j, s]²` over rows.
+pub fn row_squares<R: Real>(out: &mut [R], x: &[R]) {
+    each_row(
+        out,
+        [x],
+        [],
         #[inline(always)]
-        fn add(&self, sums: &mut [R; 32], of: [&[R; 32]; 4]) {
-            let [z, bar, distances, sizes] = of;
-            for i in 0..32 {
-                let term = bar[i].abs() * sizes[i];
-                let within = z[i].abs() <= self.reach * distances[i];
-                sums[i] += if within { term } else { R::zero() };
-            }
-        }
+        |_, [x], []| x * x,
+    );
+}
+
+/// `out[j] = Σ_s 1{|z[j, s]| ≤ out[j] · distance_s} |bar[j, s]| size_s` over rows.
+pub fn rows_within<R: Real>(out: &mut [R], z: &[R], bar: &[R], distances: &[R], sizes: &[R]) {
+    each_row(
+        out,
+        [z, bar],
+        [distances, sizes],
+        #[inline(always)]
+        |reach, [z, bar], [distance, size]| {
+            let term = bar.abs() * size;
+            if z.abs() <= reach * distance { term } else { R::zero() }
+        },
+    );
+}
+
+/// `out[j] = out[j] · Σ_s |x[j, s]| weight_s` over rows.
+pub fn rows_weighted<R: Real>(out: &mut [R], x: &[R], weights: &[R]) {
+    each_row(
+        out,
+        [x],
+        [weights],
+        #[inline(always)]
+        |factor, [x], [weight]| factor * x.abs() * weight,
+    );
+}
+
+/// `out[j] = Σ_s term(out[j], rows[·][j, s], shared[·][s])`, for a term without branches, which has to
+/// be inlined to fill vector lanes.
+fn each_row<R: Real, const N: usize, const M: usize>(
+    out: &mut [R],
+    rows: [&[R]; N],
+    shared: [&[R]; M],
+    term: impl Fn(R, [R; N], [R; M]) -> R,
+) {
+    struct Rows<'a, R, F, const N: usize, const M: usize> {
+        out: &'a mut [R],
+        rows: [&'a [R]; N],
+        shared: [&'a [R]; M],
+        term: F,
     }
-    impl<R: Real> WithSimd for Within<'_, R> {
-        type Output = f64;
+    impl<R: Real, F, const N: usize, const M: usize> WithSimd for Rows<'_, R, F, N, M>
+    where
+        F: Fn(R, [R; N], [R; M]) -> R,
+    {
+        type Output = ();
 
         #[inline(always)]
-        fn with_simd<S: Simd>(self, _simd: S) -> f64 {
-            let mut sums = [R::zero(); 32];
-            let [z, bar, distances, sizes] = self.of.map(<[R]>::as_chunks::<32>);
-            for i in 0..z.0.len() {
-                self.add(&mut sums, [&z.0[i], &bar.0[i], &distances.0[i], &sizes.0[i]]);
+        fn with_simd<S: Simd>(self, _simd: S) {
+            let Self { out, rows, shared, term } = self;
+            let columns = rows[0].len() / out.len().max(1);
+            let whole = columns - columns % LANES;
+            for row in 0..out.len() {
+                let (given, mut sums) = (out[row], [R::zero(); LANES]);
+                for at in (0..whole).step_by(LANES) {
+                    let mut these = [stretch(rows[0], row * columns + at); N];
+                    for which in 1..N {
+                        these[which] = stretch(rows[which], row * columns + at);
+                    }
+                    let mut those = [these[0]; M];
+                    for which in 0..M {
+                        those[which] = stretch(shared[which], at);
+                    }
+                    for i in 0..LANES {
+                        let (mut own, mut common) = ([R::zero(); N], [R::zero(); M]);
+                        for which in 0..N {
+                            own[which] = these[which][i];
+                        }
+                        for which in 0..M {
+                            common[which] = those[which][i];
+                        }
+                        sums[i] += term(given, own, common);
+                    }
+                }
+                for at in whole..columns {
+                    let (mut own, mut common) = ([R::zero(); N], [R::zero(); M]);
+                    for which in 0..N {
+                        own[which] = rows[which][row * columns + at];
+                    }
+                    for which in 0..M {
+                        common[which] = shared[which][at];
+                    }
+                    sums[at - whole] += term(given, own, common);
+                }
+                out[row] = R::of(tree(sums));
             }
-            let mut rest = [[R::zero(); 32]; 4];
-            for (padded, part) in rest.iter_mut().zip([z.1, bar.1, distances.1, sizes.1]) {
-                padded[..part.len()].copy_from_slice(part);
-            }
-            self.add(&mut sums, rest.each_ref());
-            tree(sums)
         }
     }
-    dispatch(Within { reach, of: [z, bar, distances, sizes] })
+    assert!(rows.iter().all(|x| x.len() == rows[0].len()), "vectors of one length");
+    let row = rows[0].len() / out.len().max(1);
+    assert!(shared.iter().all(|x| x.len() == row), "vectors as long as a row");
+    dispatch(Rows { out, rows, shared, term });
+}
+
+/// Sums that run side by side over a row.
+const LANES: usize = 32;
+
+#[inline(always)]
+fn stretch<R>(x: &[R], at: usize) -> &[R; LANES] {
+    x[at..at + LANES].try_into().expect("a stretch is so long")
 }
 
 /// The sum of 32 numbers, by halves.
 #[inline(always)]
-fn tree<R: Real>(mut lanes: [R; 32]) -> f64 {
+fn tree<R: Real>(mut lanes: [R; LANES]) -> f64 {
     for half in [16, 8, 4, 2, 1] {
         for i in 0..half {
             lanes[i] += lanes[i + half];
@@ -293,6 +363,19 @@ mod tests {
             let mut sums = [0.5, 0.5];
             add_row_sums(&mut sums, &[&x[..], &x[..]].concat(), length);
             assert_eq!(sums, [0.5 + (length * (length + 1) / 2) as f64; 2]);
+            let two = [&x[..], &x[..]].concat();
+            let mut rows = [0.0; 2];
+            row_squares(&mut rows, &two);
+            assert_eq!(rows, [expected; 2]);
+            let (ones, minus) = (vec![1.0; length], two.iter().map(|x| -x).collect::<Vec<f64>>());
+            let mut rows = [1.0, 2.0];
+            rows_weighted(&mut rows, &minus, &x);
+            assert_eq!(rows, [expected, 2.0 * expected]);
+            // Half of the entries lie within reach of the second row, and one of the first.
+            let mut reaches = [1.0, (length / 2) as f64];
+            rows_within(&mut reaches, &minus, &minus, &ones, &x);
+            let half: f64 = x.iter().take(length / 2).map(|x| x * x).sum();
+            assert_eq!(reaches, [1.0, half]);
         }
     }
 }

@@ -57,6 +57,11 @@ pub fn set_sum<R: Real>(out: &mut [R], x: &[R], factor: R, y: &[R]) {
     dispatch(Map { y: out, a: x, b: y, f: |_, x, y| x + factor * y });
 }
 
+/// `out = factor · x · y`, entry by entry.
+pub fn set_product<R: Real>(out: &mut [R], factor: R, x: &[R], y: &[R]) {
+    dispatch(Map { y: out, a: x, b: y, f: |_, x, y| factor * x * y });
+}
+
 /// `y = x + factor · y`.
 pub fn add_to<R: Real>(y: &mut [R], factor: R, x: &[R]) {
     dispatch(Map { y, a: x, b: x, f: |y, x, _| x + factor * y });
@@ -107,21 +112,36 @@ pub fn set_sum_of_two<R: Real>(out: &mut [R], x: &[R], [first, second]: [(R, &[R
 
 /// `sums[j] += Σ_i x[i, j]²` over the rows of `x`.
 pub fn add_column_squares<R: Real>(sums: &mut [R], x: &[R]) {
-    for x in x.chunks_exact(sums.len().max(1)) {
-        dispatch(Map { y: &mut *sums, a: x, b: x, f: |sum, x, _| sum + x * x });
-    }
+    add_columns(sums, x, x, |sum, x, _| sum + x * x);
 }
 
 /// `sums[j] += Σ_i (x[i, j] − y[i, j])²` over the rows of `x` and `y`.
 pub fn add_column_squared_differences<R: Real>(sums: &mut [R], x: &[R], y: &[R]) {
-    let columns = sums.len().max(1);
-    for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact(columns)) {
-        let f = |sum, x, y| {
-            let difference: R = x - y;
-            sum + difference * difference
-        };
-        dispatch(Map { y: &mut *sums, a: x, b: y, f });
+    add_columns(sums, x, y, |sum, x, y| {
+        let difference = x - y;
+        sum + difference * difference
+    });
+}
+
+/// `sums[j] = f(sums[j], x[i, j], y[i, j])` for all rows i, one after the other.
+fn add_columns<R: Real>(sums: &mut [R], x: &[R], y: &[R], f: impl Fn(R, R, R) -> R) {
+    struct Columns<'a, R, F>(&'a mut [R], &'a [R], &'a [R], F);
+    impl<R: Real, F: Fn(R, R, R) -> R> WithSimd for Columns<'_, R, F> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) {
+            let Self(sums, x, y, f) = self;
+            let columns = sums.len().max(1);
+            for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact(columns)) {
+                for i in 0..sums.len() {
+                    sums[i] = f(sums[i], x[i], y[i]);
+                }
+            }
+        }
     }
+    assert_eq!(x.len(), y.len(), "vectors of one length");
+    dispatch(Columns(sums, x, y, f));
 }
 
 /// `y = √y`.

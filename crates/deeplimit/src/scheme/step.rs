@@ -52,17 +52,12 @@ impl<F: Field> StepTape<F> {
         &self.points[0]
     }
 
-    /// The sum over the stages of [`Field::kink_exposure`], if the true state is `truth`.
-    pub fn kink_exposure(&self, field: &F, scheme: &Scheme, step: usize, truth: &F::State) -> f64 {
+    /// The sum over the stages of [`Field::exposure`], if the true state is `truth`.
+    pub fn exposure(&self, field: &F, scheme: &Scheme, step: usize, truth: &F::State) -> f64 {
         let stages = self.points.iter().zip(&self.tapes).enumerate();
         stages
             .map(|(stage, (point, tape))| {
-                field.kink_exposure(
-                    scheme.position(step, stage),
-                    point,
-                    tape,
-                    [&self.points[0], truth],
-                )
+                field.exposure(scheme.position(step, stage), point, tape, [&self.points[0], truth])
             })
             .sum()
     }

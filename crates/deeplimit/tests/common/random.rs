@@ -1,7 +1,8 @@
 //! The random nets of the statistical golden blocks, from our own random numbers.
 
 use super::run;
-use deeplimit::field::Layer;
+use deeplimit::field::{Conv, Layer};
+use deeplimit::kernel::Image;
 use deeplimit::prelude::*;
 use deeplimit::seed::{derive, normal, uniform};
 use std::f64::consts::{PI, TAU};
@@ -18,11 +19,25 @@ pub enum Flavour {
 }
 
 /// A random net with its input and cotangent.
-pub struct Net {
-    pub flow: Flow<Stacked<f64, Mlp>>,
+pub struct Net<L: Layer<f64> = Mlp> {
+    pub flow: Flow<Stacked<f64, L>>,
     pub x0: Rows<f64>,
     pub bar: Rows<f64>,
-    pub exact: run::Run<Stacked<f64, Mlp>>,
+    pub exact: run::Run<Stacked<f64, L>>,
+}
+
+impl<L: Layer<f64>> Net<L> {
+    fn new(layer: L, control: Control<f64>, samples: usize, seed: u64) -> Self {
+        let width = layer.width();
+        let draw = |part: u64| {
+            let seed = derive(seed, 10 + part);
+            Rows::from_fn(samples, width, |row, column| normal(seed, (row * width + column) as u64))
+        };
+        let (x0, bar) = (draw(0), draw(1));
+        let flow = Flow::new(Stacked::new(layer, control), Scheme::EULER);
+        let exact = run::run(&flow, run::parse("backprop"), &x0, &bar);
+        Self { flow, x0, bar, exact }
+    }
 }
 
 /// Uniform in [low, high), the `index`-th choice of a net.
@@ -51,21 +66,7 @@ pub fn net(
     let size = 2f64.powf(choose(seed, 4, -1.5, 2.2));
     let layer = Mlp { width, hidden, activation };
     let scales = [(size / width as f64).sqrt(), 0.5, (size / hidden as f64).sqrt()];
-    let kinds = Layer::<f64>::kinds(&layer);
-    let mut control = Control::zeros(kinds, steps);
-    for (kind, scale) in scales.into_iter().enumerate() {
-        let length = control.kinds()[kind].len();
-        let seed = derive(seed, kind as u64);
-        let draw = |part: usize, entry: usize| normal(seed, (part * length + entry) as u64);
-        for (index, slot) in control.values_mut()[kind].iter_mut().enumerate() {
-            let (node, entry) = (index / length, index % length);
-            let s = node as f64 / steps as f64;
-            let smooth = draw(0, entry)
-                + 0.6 * (PI * s).cos() * draw(1, entry)
-                + 0.6 * (TAU * s).sin() * draw(2, entry);
-            *slot = scale * (smooth + noise * draw(3 + node, entry));
-        }
-    }
+    let mut control = weights(&layer, steps, scales, noise, seed);
     let sign = match flavour {
         Flavour::Free => 0.0,
         Flavour::Contracting => -0.8,
@@ -80,14 +81,44 @@ pub fn net(
             *slot = factor * inner[node * width * hidden + column * width + row];
         }
     }
-    let draw = |part: u64| {
-        let seed = derive(seed, 10 + part);
-        Rows::from_fn(samples, width, |row, column| normal(seed, (row * width + column) as u64))
-    };
-    let (x0, bar) = (draw(0), draw(1));
-    let flow = Flow::new(Stacked::new(layer, control), Scheme::EULER);
-    let exact = run::run(&flow, run::parse("backprop"), &x0, &bar);
-    Net { flow, x0, bar, exact }
+    Net::new(layer, control, samples, seed)
+}
+
+/// A convolutional net of the like: 2 or 3 channels, 2 … 6 hidden ones, images of 4 × 5.
+pub fn conv_net(seed: u64, activation: Activation, noise: f64) -> Net<Conv> {
+    let (channels, hidden) = (choose_count(seed, 0, 2, 3), choose_count(seed, 1, 2, 6));
+    let samples = choose_count(seed, 2, 1, 4);
+    let steps = 2f64.powf(choose(seed, 3, 3.0, 6.0)).floor() as usize;
+    let size = 2f64.powf(choose(seed, 4, -1.5, 2.2));
+    let layer = Conv::new(channels, hidden, Image { height: 4, width: 5 }, activation);
+    let scales = [channels, hidden].map(|inputs| (size / (9 * inputs) as f64).sqrt());
+    let control = weights(&layer, steps, [scales[0], 0.5, scales[1]], noise, seed);
+    Net::new(layer, control, samples, seed)
+}
+
+/// θ of a net: smooth functions of depth and independent parts, of these scales; the last bias is 0.
+fn weights<L: Layer<f64>>(
+    layer: &L,
+    steps: usize,
+    scales: [f64; 3],
+    noise: f64,
+    seed: u64,
+) -> Control<f64> {
+    let mut control = Control::zeros(layer.kinds(), steps);
+    for (kind, scale) in scales.into_iter().enumerate() {
+        let length = control.kinds()[kind].len();
+        let seed = derive(seed, kind as u64);
+        let draw = |part: usize, entry: usize| normal(seed, (part * length + entry) as u64);
+        for (index, slot) in control.values_mut()[kind].iter_mut().enumerate() {
+            let (node, entry) = (index / length, index % length);
+            let s = node as f64 / steps as f64;
+            let smooth = draw(0, entry)
+                + 0.6 * (PI * s).cos() * draw(1, entry)
+                + 0.6 * (TAU * s).sin() * draw(2, entry);
+            *slot = scale * (smooth + noise * draw(3 + node, entry));
+        }
+    }
+    control
 }
 
 /// The q-quantile, linear between order statistics.

@@ -25,16 +25,17 @@ fn on_every_instruction_set<K: WithSimd>(kernel: impl Fn() -> K) -> Vec<(&'stati
     outputs
 }
 
-/// Values, slopes, and pull-backs of a cotangent 3.
+/// Values, slopes, and pull-backs and curvatures of a cotangent 3.
 struct Passes<'a>(Activation, &'a [f32]);
 
 impl WithSimd for Passes<'_> {
-    type Output = [Vec<f32>; 3];
+    type Output = [Vec<f32>; 4];
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let Self(activation, z) = self;
-        let [mut a, mut out, mut slope, mut bar] = [0; 4].map(|_| vec![0.0; z.len()]);
+        let [mut a, mut out, mut slope, mut bar, mut curvature] =
+            [0; 5].map(|_| vec![0.0; z.len()]);
         let g = vec![3.0; z.len()];
         let pass = Pass::Value { z, out: &mut a };
         Kernel { activation, pass }.with_simd(simd);
@@ -42,8 +43,10 @@ impl WithSimd for Passes<'_> {
         Kernel { activation, pass }.with_simd(simd);
         let pass = Pass::PullBack { z, a: &a, g: &g, out: &mut bar };
         Kernel { activation, pass }.with_simd(simd);
+        let pass = Pass::Curvature { z, a: &a, g: &g, out: &mut curvature };
+        Kernel { activation, pass }.with_simd(simd);
         assert!(same(&a, &out), "{activation}: one value in both passes");
-        [a, slope, bar]
+        [a, slope, bar, curvature]
     }
 }
 
@@ -120,7 +123,7 @@ fn exp_is_right_to_an_ulp_and_a_half() {
 #[test]
 fn tanh_is_right_to_four_ulp_and_stays_between_its_limits() {
     let z = arguments();
-    for (name, [a, slope, _]) in on_every_instruction_set(|| Passes(Activation::Tanh, &z)) {
+    for (name, [a, slope, ..]) in on_every_instruction_set(|| Passes(Activation::Tanh, &z)) {
         let of = |what| format!("{name} {what}");
         check(&of("tanh"), &z, &a, f64::tanh, |_, exact| 4.3 * ulp(exact));
         check(&of("tanh'"), &z, &slope, |z| 1.0 - z.tanh().powi(2), |_, _| 6e-7);
@@ -140,7 +143,7 @@ fn gelu_is_right_to_a_few_ulp_down_its_tail() {
         let tail_slope = normal_tail(s) - s * normal_density(s);
         if z > 0.0 { 1.0 - tail_slope } else { tail_slope }
     };
-    for (name, [a, slope, _]) in on_every_instruction_set(|| Passes(Activation::Gelu, &z)) {
+    for (name, [a, slope, ..]) in on_every_instruction_set(|| Passes(Activation::Gelu, &z)) {
         let of = |what| format!("{name} {what}");
         let places = |z| if z > -1.0 { 4.5 } else { 6.5 };
         check(&of("gelu"), &z, &a, value, |z, exact| places(z) * ulp(exact));
@@ -157,10 +160,28 @@ fn softplus_and_its_derivative_are_right_to_three_ulp() {
     let z = arguments();
     let value = |z: f64| z.max(0.0) + (-z.abs()).exp().ln_1p();
     let logistic = |z: f64| 1.0 / (1.0 + (-z).exp());
-    for (name, [a, slope, _]) in on_every_instruction_set(|| Passes(Activation::Softplus, &z)) {
+    for (name, [a, slope, ..]) in on_every_instruction_set(|| Passes(Activation::Softplus, &z)) {
         let of = |what| format!("{name} {what}");
         check(&of("softplus"), &z, &a, value, |_, exact| 3.0 * ulp(exact));
         check(&of("softplus'"), &z, &slope, logistic, |_, exact| 3.0 * ulp(exact));
+    }
+}
+
+#[test]
+fn curvatures_are_those_of_double_precision() {
+    let z: Vec<f32> = (-1300..=1300).map(|i| 0.01 * i as f32).collect();
+    let wide: Vec<f64> = z.iter().map(|z| f64::from(*z)).collect();
+    for activation in Activation::ALL {
+        let (mut a, mut exact) = (vec![0.0; z.len()], vec![0.0; z.len()]);
+        activation.apply(&wide, &mut a);
+        activation.curvature(&wide, &a, &vec![3.0; z.len()], &mut exact);
+        for (name, [.., curvature]) in on_every_instruction_set(|| Passes(activation, &z)) {
+            for ((z, found), exact) in z.iter().zip(curvature).zip(&exact) {
+                // 1 − tanh² and 1 − logistic lose what rounding takes of 1.
+                let off = (f64::from(found) - exact).abs();
+                assert!(off < 3e-6, "{name} {activation}'' at {z}: {found}, not {exact}");
+            }
+        }
     }
 }
 
@@ -171,7 +192,7 @@ fn pull_backs_are_products_with_the_slope_whatever_the_length() {
         let whole = on_every_instruction_set(|| Passes(activation, &numbers));
         for length in 0..numbers.len() {
             let part = on_every_instruction_set(|| Passes(activation, &numbers[..length]));
-            for ((name, [a, slope, bar]), (_, whole)) in part.into_iter().zip(&whole) {
+            for ((name, [a, slope, bar, _]), (_, whole)) in part.into_iter().zip(&whole) {
                 let product: Vec<f32> = slope.iter().map(|slope| 3.0 * slope).collect();
                 assert!(same(&bar, &product), "{name} {activation}");
                 assert!(same(&a, &whole[0][..length]), "{name} {activation}");
@@ -190,7 +211,7 @@ fn nothing_hides_a_nan_and_infinities_have_their_limits() {
             Activation::Identity => [f32::INFINITY, f32::NEG_INFINITY],
             _ => [f32::INFINITY, 0.0],
         };
-        for (name, [a, slope, _]) in on_every_instruction_set(|| Passes(activation, &z)) {
+        for (name, [a, slope, ..]) in on_every_instruction_set(|| Passes(activation, &z)) {
             assert!(a[0].is_nan() && a[1].is_nan(), "{name} {activation}: {a:?}");
             assert_eq!(a[2..], [upper, lower], "{name} {activation}");
             let smooth =
