@@ -269,7 +269,8 @@ impl<F: Accountable> Flow<F> {
     ) -> Tile {
         let field = self.field();
         let steps = self.steps().min(2);
-        let mut part = field.zero_part(steps + self.scheme().shared_nodes());
+        // The inverse of step n adds to nodes n and n + 1 at most.
+        let mut part = field.zero_part(field.nodes().min(steps + 1));
         let sink = field.open_part(&mut part, 0);
         let mut states = scheme.start(&mut slope, x);
         let started = slope.work();

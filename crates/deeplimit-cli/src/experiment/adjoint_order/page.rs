@@ -50,7 +50,7 @@ impl Line<'_> {
     fn points(&self, measure: Measure) -> Vec<(f64, f64)> {
         let point = |row: &&Row| Some((row.depth as f64, measure.of(row)?));
         let points = self.rows.iter().filter_map(point);
-        points.filter(|(_, error)| !(*error < FLOOR)).collect()
+        points.filter(|(_, error)| error.is_nan() || *error >= FLOOR).collect()
     }
 
     /// The fitted order, where enough errors are more than rounding.

@@ -23,6 +23,9 @@ pub struct Measured<'a> {
     pub depths: &'a [usize],
 }
 
+/// Points of a curve.
+type Points = Vec<(f64, f64)>;
+
 /// One of a row's numbers.
 type Column = fn(&Row) -> Option<f64>;
 
@@ -165,10 +168,10 @@ impl Measured<'_> {
     }
 
     /// (N, error / A1) of the tight case, and what the closed form says.
-    fn ratios(&self, l: f64) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+    fn ratios(&self, l: f64) -> (Points, Points) {
         let rows = self.of(Kind::Tight).filter(|row| row.weights == format!("L = {l}"));
         let points = rows.filter_map(|row| Some((row.layers as f64, row.distance / row.smooth?)));
-        let points: Vec<_> = points.collect();
+        let points: Points = points.collect();
         let ratio = |n: f64| ((1.0 + l / n).powf(n) - 1.0) / l.exp_m1();
         let formula = points.iter().map(|&(n, _)| (n, ratio(n))).collect();
         (points, formula)

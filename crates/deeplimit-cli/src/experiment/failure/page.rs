@@ -79,7 +79,7 @@ type Told = (Vec<Claim>, Section);
 /// That every failure is flagged: wherever the gradient (or its worst layer) is off by more than the tolerance, the estimate
 /// is at least a quarter of its error. An error of 1 is a lost gradient, and larger ones are as much.
 fn flagged(what: &str, rows: &Rows<'_>, error: fn(&Row) -> f64) -> Claim {
-    let failed = rows.only(|row| !(error(row) <= TOLERANCE));
+    let failed = rows.only(|row| error(row).is_nan() || error(row) > TOLERANCE);
     let ratio = |row: &Row| {
         // Not a number is within nothing, and so flags.
         let estimate = if row.estimate.is_nan() { f64::INFINITY } else { row.estimate };
