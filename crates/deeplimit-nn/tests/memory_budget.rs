@@ -70,14 +70,13 @@ fn network(text: &str, samples: usize) -> (Network, Batch) {
 
 /// Most bytes of a gradient after another one, in its memory.
 fn measure(network: &Network, batch: &Batch, choices: &[Choice], threads: usize) -> usize {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
     let gradients = || {
         let memory = Memory::default();
         for _ in 0..2 {
             network.gradient_planned(batch, choices, &memory);
         }
     };
-    counting::peak(|| pool.install(gradients)).1
+    counting::peak_on(threads, gradients).1
 }
 
 /// Weights are copied for the kernels, and their gradients for the optimiser: a plan does not count them.

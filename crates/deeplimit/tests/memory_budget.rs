@@ -45,33 +45,30 @@ impl<F: Accountable> Case<F> {
 
     /// Most bytes of a gradient, and its cost.
     fn measure(&self, choice: Choice, threads: usize, sweeps: bool) -> (usize, f64) {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let flow = (self.flow)();
         let flow = match choice.tile {
             Some(samples) => flow.with_tile(samples),
             None => flow,
         };
         let mut gradient = flow.field().zero_gradient();
-        let (cost, most) = counting::peak(|| {
-            pool.install(|| {
-                let x0 = (self.x0)();
-                if !sweeps {
-                    let (end, recording) = flow.record(&choice.method, &x0);
-                    let found = flow.pull_back(&choice.method, recording, &end, &mut gradient);
-                    return found.1.cost_units;
-                }
-                let spare = deeplimit::Spare::default();
-                let mut cost = 0.0;
-                // Backprop leaves its tapes for the second.
-                let twice = matches!(choice.method, Method::Backprop(_));
-                for _ in 0..1 + usize::from(twice) {
-                    let loss = |end: F::State, _| ((), end.clone());
-                    let Sweep { certificate, .. } =
-                        flow.gradient(&choice.method, &x0, loss, &mut gradient, &spare);
-                    cost = certificate.cost_units;
-                }
-                cost
-            })
+        let (cost, most) = counting::peak_on(threads, || {
+            let x0 = (self.x0)();
+            if !sweeps {
+                let (end, recording) = flow.record(&choice.method, &x0);
+                let found = flow.pull_back(&choice.method, recording, &end, &mut gradient);
+                return found.1.cost_units;
+            }
+            let spare = deeplimit::Spare::default();
+            let mut cost = 0.0;
+            // Backprop leaves its tapes for the second.
+            let twice = matches!(choice.method, Method::Backprop(_));
+            for _ in 0..1 + usize::from(twice) {
+                let loss = |end: F::State, _| ((), end.clone());
+                let Sweep { certificate, .. } =
+                    flow.gradient(&choice.method, &x0, loss, &mut gradient, &spare);
+                cost = certificate.cost_units;
+            }
+            cost
         });
         (most, cost)
     }

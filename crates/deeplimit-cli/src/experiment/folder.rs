@@ -196,19 +196,22 @@ fn table<R: Serialize>(rows: &[R]) -> Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
-/// Every chart as an image of its own, named by its title.
+/// Every chart as an image of its own, named by its place on the page and its title.
 fn draw(folder: &Path, sections: &[Section]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    for part in sections.iter().flat_map(|section| &section.parts) {
-        let (Part::Figures(figures) | Part::Small(figures)) = part else { continue };
-        for figure in figures {
-            let Some(svg) = figure.standalone() else { continue };
-            let name: String = (figure.title.chars())
-                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-                .collect();
-            let words: Vec<&str> = name.split('-').filter(|word| !word.is_empty()).collect();
-            write_whole(&folder.join(words.join("-") + ".svg"), svg.as_bytes())?;
-        }
+    let parts = sections.iter().flat_map(|section| &section.parts);
+    let figures = parts.filter_map(|part| match part {
+        Part::Figures(figures) | Part::Small(figures) => Some(figures),
+        _ => None,
+    });
+    for (number, figure) in figures.flatten().enumerate() {
+        let Some(svg) = figure.standalone() else { continue };
+        let name: String = (figure.title.chars())
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .collect();
+        let words: Vec<&str> = name.split('-').filter(|word| !word.is_empty()).collect();
+        let file = format!("{:02}-{}.svg", number + 1, words.join("-"));
+        write_whole(&folder.join(file), svg.as_bytes())?;
     }
     Ok(())
 }

@@ -27,8 +27,38 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// What `work` gives on a pool of its own with so many threads, and the most bytes that were asked for
+/// while it ran, beyond those before. The pool's threads have given back their scratch space when this
+/// returns: late, it would be taken off another measurement.
+pub fn peak_on<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> (T, usize) {
+    let mut handles = Vec::new();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).spawn_handler(|thread| {
+        handles.push(std::thread::spawn(|| thread.run()));
+        Ok(())
+    });
+    let pool = pool.build().expect("a pool");
+    settle();
+    let found = peak(|| pool.install(work));
+    drop(pool);
+    handles.into_iter().for_each(|handle| handle.join().expect("a thread that ends"));
+    found
+}
+
+/// Waits until threads that have nothing left to do have given back what they held: until nothing has
+/// changed for ten milliseconds.
+fn settle() {
+    let mut quiet = 0;
+    let mut last = NOW.load(Ordering::SeqCst);
+    while quiet < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        let now = NOW.load(Ordering::SeqCst);
+        quiet = if now == last { quiet + 1 } else { 0 };
+        last = now;
+    }
+}
+
 /// What `work` gives, and the most bytes that were asked for while it ran, beyond those before.
-pub fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
+fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = NOW.load(Ordering::SeqCst);
     MOST.store(before, Ordering::SeqCst);
     let result = work();
