@@ -366,7 +366,9 @@ impl Session {
         text += &format!("run folder {run}; its page is {run}/report.html\n");
         text += "try next\n";
         text += &format!("  deeplimit evaluate {run}\n");
-        text += &format!("  deeplimit info {run}\n");
+        text += &format!(
+            "  deeplimit diagnose {run}    is it an ODE, and which gradient method suits it?\n"
+        );
         text += "  deeplimit train --set network.stage.0.depth=1000    a deeper one, same memory\n";
         text += "  deeplimit gradcheck                                 error and cost of every gradient method";
         super::print(&text)

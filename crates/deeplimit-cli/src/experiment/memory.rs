@@ -500,7 +500,8 @@ fn sections(rows: &[Row]) -> Result<Vec<Section>> {
             number(row.milliseconds),
             number(microseconds(row)),
             number(row.cost_units),
-            number(Some(slope)),
+            // Equal bytes have a slope of rounding.
+            format!("{:.3}", (1e3 * slope).round() / 1e3 + 0.0).into(),
         ]);
     }
     let table = Table {

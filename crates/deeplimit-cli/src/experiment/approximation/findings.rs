@@ -290,7 +290,7 @@ impl Measured<'_> {
     }
 
     fn family_figure(&self, family: Family) -> Result<Figure> {
-        let inks = [BLUE, ORANGE, GREEN, CURVES[5], VIOLET];
+        let inks = [BLUE, ORANGE, GREEN, CURVES[4], VIOLET];
         let mut curves = Vec::new();
         for (quantity, ink) in quantities().into_iter().zip(inks) {
             let bound = quantity.name.starts_with("bound");
