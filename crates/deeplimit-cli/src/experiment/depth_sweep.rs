@@ -525,3 +525,83 @@ const LOST: f64 = 0.5;
 
 /// Estimate of the certificate from which on a gradient is not to be used.
 const FLAG: f64 = 0.1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows as theory wants them: errors fall with depth, and at depth 2, where nothing is recovered, the
+    /// certificate says so.
+    fn rows() -> Vec<Row> {
+        let mut rows = Vec::new();
+        for scheme in SCHEMES {
+            for depth in [2, 8, 32] {
+                for method in METHODS {
+                    let exact = method == METHODS[0];
+                    let lost = depth == 2 && !exact;
+                    for (order, probe) in METHODS[1..].iter().enumerate() {
+                        rows.push(Row {
+                            scheme: scheme.name().to_owned(),
+                            depth,
+                            method: method.to_owned(),
+                            epochs: 5,
+                            test_error: if lost { 60.0 } else { 50.0 },
+                            train_loss: 1.0,
+                            certificate: if exact { 0.0 } else { 0.05 + 9.95 * f64::from(lost) },
+                            seconds: 1.0,
+                            probe: (*probe).to_owned(),
+                            gradient_error: 2.0 * (depth as f64).powi(-1 - order as i32),
+                            layer: 0,
+                            layer_error: 0.1,
+                        });
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    fn failing(rows: &[Row]) -> Vec<String> {
+        let claims = Sweep { rows, depths: &[2, 8, 32] }.claims();
+        claims.into_iter().filter(|claim| !claim.holds).map(|claim| claim.claim).collect()
+    }
+
+    #[test]
+    fn claims_hold_on_what_theory_says_and_each_fails_on_what_it_forbids() {
+        assert_eq!(failing(&rows()), Vec::<String>::new());
+        let broken = |change: fn(&mut Row)| {
+            let mut rows = rows();
+            rows.iter_mut().for_each(change);
+            failing(&rows)
+        };
+        let worse = |row: &mut Row| {
+            if row.probe == "adjoint-corrected" {
+                row.gradient_error *= 100.0;
+            }
+        };
+        assert!(broken(worse).iter().any(|claim| claim.contains("more accurate")));
+        let grows = |row: &mut Row| row.gradient_error = 1e-3 * row.depth as f64;
+        assert!(broken(grows).iter().any(|claim| claim.contains("falls with depth")));
+        let silent = |row: &mut Row| row.certificate = 0.01;
+        assert_eq!(broken(silent).len(), 1);
+        let bad = |row: &mut Row| {
+            if row.depth == 32 && row.method == "adjoint-adaptive" {
+                (row.test_error, row.certificate) = (55.0, 10.0);
+            }
+        };
+        let failed = broken(bad);
+        assert_eq!(failed.len(), 2, "{failed:?}");
+        assert!(failed.iter().all(|claim| claim.contains("as good as")));
+    }
+
+    #[test]
+    fn the_page_shows_what_was_measured_and_a_dash_for_what_was_not() {
+        let mut rows = rows();
+        rows.retain(|row| row.depth != 32 || row.method != "adjoint-published");
+        let sections = Sweep { rows: &rows, depths: &[2, 8, 32] }.sections().expect("drawn");
+        let Some(Part::Table(table)) = sections[0].parts.first() else { panic!("a table first") };
+        assert_eq!(table.rows.len(), 6);
+        assert_eq!(table.rows[0][2..4], ["50.0 %", "60.0 % (10.0)"].map(Text::from));
+        assert_eq!(table.rows[2][3], "–");
+    }
+}
