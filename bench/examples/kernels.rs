@@ -7,7 +7,7 @@
 //! ```
 
 use deeplimit::kernel::{
-    Activation, Buffer, Convolution, Image, InstructionSet, Matrix, Start, add_outer, multiply,
+    Activation, Buffer, Convolution, Image, InstructionSet, Matrix, Start, multiply, outer as outer_product,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ fn main() {
             black_box(&back);
         });
         report(format!("outer product {shape}"), flops, &mut || {
-            add_outer(&mut outer, &out, &right, samples);
+            outer_product(&mut outer, Start::Add, &out, &right, samples);
             black_box(&outer);
         });
     }

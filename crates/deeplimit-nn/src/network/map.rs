@@ -4,7 +4,7 @@
 //! that the batch's size alone decides, so that they have the same bits for any number of threads.
 
 use crate::data::Batch;
-use deeplimit::kernel::{Convolution, Lanes, Matrix, Start, add_outer, multiply};
+use deeplimit::kernel::{Convolution, Lanes, Matrix, Start, multiply, outer};
 use deeplimit::{Rows, State};
 use rayon::prelude::*;
 
@@ -116,7 +116,7 @@ impl Map {
         match self {
             Self::Same => return,
             Self::Affine { .. } => {
-                add_outer(&mut slopes.weight, x.columns(), bar.columns(), samples);
+                outer(&mut slopes.weight, Start::Add, x.columns(), bar.columns(), samples);
             }
             Self::Convolution { windows, .. } => {
                 let (x, bar) = (x.columns(), bar.columns());

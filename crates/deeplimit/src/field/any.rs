@@ -201,8 +201,9 @@ impl<R: Real> Layer<R> for AnyLayer {
         tape: &AnyTape<R>,
         cotangent: &Rows<R>,
         gradient: &mut NodeGradient<'_, R>,
+        fresh: bool,
     ) {
-        each!(self, tape, (layer, tape) => layer.add_gradient(x, tape, cotangent, gradient));
+        each!(self, tape, (layer, tape) => layer.add_gradient(x, tape, cotangent, gradient, fresh));
     }
 
     fn bend(&self) -> Bend {

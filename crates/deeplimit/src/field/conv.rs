@@ -297,12 +297,14 @@ impl<R: Real> Layer<R> for Conv {
         tape: &ConvTape<R>,
         _cotangent: &Rows<R>,
         gradient: &mut NodeGradient<'_, R>,
+        fresh: bool,
     ) {
         let mut found = &tape.gradient[..];
         let factors = [R::one(), R::one(), tape.factor, tape.factor];
         for (total, factor) in gradient.iter_mut().zip(factors) {
             let (part, rest) = found.split_at(total.len());
-            vector::add_scaled(total, factor, part);
+            let add = if fresh { vector::set_scaled } else { vector::add_scaled };
+            add(total, factor, part);
             found = rest;
         }
     }
@@ -520,7 +522,7 @@ mod tests {
                 let mut found: Vec<Vec<f64>> =
                     kinds.iter().map(|kind| vec![0.0; kind.len()]).collect();
                 let mut slots: Vec<&mut [f64]> = found.iter_mut().map(Vec::as_mut_slice).collect();
-                conv.add_gradient(&x, &tape, &bar, &mut slots);
+                conv.add_gradient(&x, &tape, &bar, &mut slots, false);
                 for (kind, (found, expected)) in kinds.iter().zip(found.iter().zip(&gradient)) {
                     close(kind.name, found, expected);
                 }
@@ -529,9 +531,9 @@ mod tests {
                 conv.pull_back_step(&theta, &x, &mut tape, 0.25, states, true);
                 x_bar.add_to(0.25, &bar);
                 close("the cotangent of a step", a.columns(), x_bar.columns());
-                found.iter_mut().for_each(|kind| kind.fill(0.0));
+                found.iter_mut().for_each(|kind| kind.fill(7.0)); // Forgotten.
                 let mut slots: Vec<&mut [f64]> = found.iter_mut().map(Vec::as_mut_slice).collect();
-                conv.add_gradient(&x, &tape, &scratch, &mut slots);
+                conv.add_gradient(&x, &tape, &scratch, &mut slots, true);
                 for (kind, (found, expected)) in kinds.iter().zip(found.iter().zip(&gradient)) {
                     let scaled: Vec<f64> = expected.iter().map(|value| 0.25 * value).collect();
                     close(kind.name, found, &scaled);

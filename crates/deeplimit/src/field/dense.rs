@@ -87,8 +87,9 @@ impl<R: Real> Layer<R> for Dense {
         tape: &DenseTape<R>,
         _cotangent: &Rows<R>,
         gradient: &mut NodeGradient<'_, R>,
+        fresh: bool,
     ) {
-        super::mlp::affine_gradient(&tape.z_bar, x.columns(), x.rows(), gradient, 0);
+        super::mlp::affine_gradient(&tape.z_bar, x.columns(), x.rows(), &mut gradient[..2], fresh);
     }
 
     fn hand_over(&self, from: &mut DenseTape<R>, to: &mut DenseTape<R>) {

@@ -3,7 +3,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Matrix, Start, add_outer, multiply};
+use crate::kernel::{Matrix, Start, multiply, outer};
 use crate::{Heap, Real, Rows};
 
 /// f(x) = θ x, with θ of shape `[width, width]`.
@@ -60,7 +60,9 @@ impl<R: Real> Layer<R> for Linear {
         _tape: &(),
         cotangent: &Rows<R>,
         gradient: &mut NodeGradient<'_, R>,
+        fresh: bool,
     ) {
-        add_outer(gradient[0], cotangent.columns(), x.columns(), x.rows());
+        let start = Start::zero_or_add(fresh);
+        outer(gradient[0], start, cotangent.columns(), x.columns(), x.rows());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Bend, Buffer, Matrix, Start, add_outer, multiply, sums, vector};
+use crate::kernel::{Activation, Bend, Buffer, Matrix, Start, multiply, outer, sums, vector};
 use crate::{Heap, Real, Rows};
 
 /// f(x) = W₂ σ(W₁ x + b₁) + b₂, with W₁ `[hidden, width]`, b₁ `[hidden]`, W₂ `[width, hidden]`,
@@ -100,9 +100,11 @@ impl<R: Real> Layer<R> for Mlp {
         tape: &MlpTape<R>,
         cotangent: &Rows<R>,
         gradient: &mut NodeGradient<'_, R>,
+        fresh: bool,
     ) {
-        affine_gradient(&tape.z_bar, x.columns(), x.rows(), gradient, 0);
-        affine_gradient(cotangent.columns(), &tape.a, x.rows(), gradient, 2);
+        let (inner, outer) = gradient.split_at_mut(2);
+        affine_gradient(&tape.z_bar, x.columns(), x.rows(), inner, fresh);
+        affine_gradient(cotangent.columns(), &tape.a, x.rows(), outer, fresh);
     }
 
     fn hand_over(&self, from: &mut MlpTape<R>, to: &mut MlpTape<R>) {
@@ -132,17 +134,20 @@ pub(super) fn affine<R: Real>(weight: &[R], bias: &[R], x: &[R], out: &mut [R], 
     multiply(out, Start::Bias(bias), weight, x, samples);
 }
 
-/// Adds `bar xᵀ` to the weight's gradient `gradient[first]` and the sums of `bar` over the samples
-/// to the bias's, `gradient[first + 1]`.
+/// Adds `bar xᵀ` to the weight's gradient `gradient[0]` and the sums of `bar` over the samples to the
+/// bias's, `gradient[1]`; or sets them, where they are `fresh`.
 pub(super) fn affine_gradient<R: Real>(
     bar: &[R],
     x: &[R],
     samples: usize,
     gradient: &mut NodeGradient<'_, R>,
-    first: usize,
+    fresh: bool,
 ) {
-    add_outer(gradient[first], bar, x, samples);
-    sums::add_row_sums(gradient[first + 1], bar, samples);
+    outer(gradient[0], Start::zero_or_add(fresh), bar, x, samples);
+    if fresh {
+        gradient[1].fill(R::zero());
+    }
+    sums::add_row_sums(gradient[1], bar, samples);
 }
 
 /// Σ_j [Σ_s Δ_js |a̅_js| √(1 + |x_s|²)]²: what other slopes of the hidden units could change of the

@@ -53,9 +53,13 @@ struct Node<'g, R> {
 impl<R: Real> Node<'_, R> {
     fn refresh(&mut self) {
         if std::mem::take(&mut self.stale) {
-            self.slices.iter_mut().for_each(|slice| slice.fill(R::zero()));
+            clear(&mut self.slices);
         }
     }
+}
+
+fn clear<R: Real>(gradient: &mut NodeGradient<'_, R>) {
+    gradient.iter_mut().for_each(|slice| slice.fill(R::zero()));
 }
 
 /// A gradient opened for adding: each node behind its own lock.
@@ -91,42 +95,62 @@ impl<'g, R: Real> Sink<'g, R> {
 
     /// Adds a part's gradients of a node.
     pub(super) fn add_part(&self, part: &Control<R>, first: usize, node: usize) {
-        self.with(node, |gradient| {
+        self.with(node, |gradient, fresh| {
             for (kind, total) in gradient.iter_mut().take(self.lengths.len()).enumerate() {
-                vector::add_scaled(total, R::one(), part.at(kind, node - first));
+                let part = part.at(kind, node - first);
+                if fresh {
+                    total.copy_from_slice(part);
+                } else {
+                    vector::add_scaled(total, R::one(), part);
+                }
             }
         });
     }
 
     /// Runs `add` on the gradient at a position; between two nodes each gets its share.
     pub(super) fn add(&self, position: Position, add: impl FnOnce(&mut NodeGradient<'_, R>)) {
+        self.add_or_set(position, |gradient, fresh| {
+            if fresh {
+                clear(gradient);
+            }
+            add(gradient);
+        });
+    }
+
+    /// As [`add`](Self::add), for work that can set a gradient instead, which it is told to where what
+    /// the gradient holds is to be forgotten.
+    pub(super) fn add_or_set(
+        &self,
+        position: Position,
+        add: impl FnOnce(&mut NodeGradient<'_, R>, bool),
+    ) {
         let Position { node, fraction } = position;
         if fraction == 0.0 {
-            return self.with(node, |gradient| add(gradient));
+            return self.with(node, |gradient, fresh| add(gradient, fresh));
         }
         R::with_scratch(self.lengths.iter().sum(), |mut blend| {
-            blend.fill(R::zero());
             let mut slots: [&mut [R]; MOST_KINDS] = std::array::from_fn(|_| Default::default());
             for (slot, length) in slots.iter_mut().zip(&self.lengths) {
                 (*slot, blend) = blend.split_at_mut(*length);
             }
-            add(&mut slots);
+            add(&mut slots, true);
             for (node, share) in [(node, 1.0 - fraction), (node + 1, fraction)] {
-                self.with(node, |gradient| {
+                self.with(node, |gradient, fresh| {
+                    let blend = if fresh { vector::set_scaled } else { vector::add_scaled };
                     for (total, part) in gradient.iter_mut().zip(&slots) {
-                        vector::add_scaled(total, R::of(share), part);
+                        blend(total, R::of(share), part);
                     }
                 });
             }
         });
     }
 
-    fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'g, R>)) {
+    fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'g, R>, bool)) {
         // Tiles take turns, so that nobody waits here. A poisoned lock means that another tile
         // panicked; that panic is what the user sees.
         let mut node = self.nodes[node - self.first].lock().unwrap_or_else(PoisonError::into_inner);
-        node.refresh();
-        add(&mut node.slices);
+        let fresh = std::mem::take(&mut node.stale);
+        add(&mut node.slices, fresh);
     }
 }
 

@@ -79,13 +79,15 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         self.pull_back(theta, x, tape, scratch, a, with_gradient);
     }
 
-    /// After a pull-back of the same cotangent: `gradient += (∂f/∂θ)ᵀ cotangent`.
+    /// After a pull-back of the same cotangent: `gradient += (∂f/∂θ)ᵀ cotangent`, or `=` where the
+    /// gradient is `fresh`: what it holds means nothing then.
     fn add_gradient(
         &self,
         x: &Rows<R>,
         tape: &Self::Tape,
         cotangent: &Rows<R>,
         gradient: &mut NodeGradient<'_, R>,
+        fresh: bool,
     );
 
     /// See [`Field::bend`].
@@ -244,10 +246,10 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
             self.layer.pull_back(theta, x, tape, cotangent, x_bar, gradient.is_some());
         });
         if let Some(due) = gradient {
-            let add = |gradient: &mut NodeGradient<'_, R>| {
-                self.layer.add_gradient(x, tape, cotangent, gradient);
+            let add = |gradient: &mut NodeGradient<'_, R>, fresh| {
+                self.layer.add_gradient(x, tape, cotangent, gradient, fresh);
             };
-            due.sink().add(position, add);
+            due.sink().add_or_set(position, add);
         }
     }
 
@@ -266,10 +268,10 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
             self.layer.pull_back_step(theta, x, tape, h, states, gradient.is_some());
         });
         if let Some(due) = gradient {
-            let add = |gradient: &mut NodeGradient<'_, R>| {
-                self.layer.add_gradient(x, tape, scratch, gradient);
+            let add = |gradient: &mut NodeGradient<'_, R>, fresh| {
+                self.layer.add_gradient(x, tape, scratch, gradient, fresh);
             };
-            due.sink().add(position, add);
+            due.sink().add_or_set(position, add);
         }
     }
 

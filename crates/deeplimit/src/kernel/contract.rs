@@ -25,6 +25,13 @@ pub enum Start<'a, R> {
     Add,
 }
 
+impl<R> Start<'_, R> {
+    /// At 0 where what is there is `fresh`, and means nothing; else at what is there.
+    pub fn zero_or_add(fresh: bool) -> Self {
+        if fresh { Self::Zero } else { Self::Add }
+    }
+}
+
 /// Extents and strides, in numbers, of a family of sums.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sums {

@@ -33,6 +33,6 @@ pub use buffer::Buffer;
 pub(crate) use cache::{fetch, own_cache_bytes};
 pub use contract::Start;
 pub use convolution::{Convolution, Image, Input, Ready};
-pub use product::{Matrix, add_outer, multiply};
+pub use product::{Matrix, multiply, outer};
 pub use simd::{InstructionSet, Lanes, VARIABLE};
 pub use transpose::transpose;

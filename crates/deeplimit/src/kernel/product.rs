@@ -84,12 +84,12 @@ pub fn multiply<R: Real>(
     dispatch(Multiply { out, out_stride: columns, start, left, right, columns });
 }
 
-/// `out += p qᵀ`, with `p` `[rows, samples]`, `q` `[columns, samples]` and `out` `[rows, columns]`,
-/// row-major: the gradient of a weight.
+/// `out = start + p qᵀ`, with `p` `[rows, samples]`, `q` `[columns, samples]` and `out`
+/// `[rows, columns]`, row-major: the gradient of a weight.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn add_outer<R: Real>(out: &mut [R], p: &[R], q: &[R], samples: usize) {
+pub fn outer<R: Real>(out: &mut [R], start: Start<'_, R>, p: &[R], q: &[R], samples: usize) {
     let (rows, columns) = (p.len() / samples, q.len() / samples);
     assert_eq!((rows * samples, columns * samples), (p.len(), q.len()), "whole rows of samples");
     assert_eq!(out.len(), rows * columns, "the gradient of a weight");
@@ -98,6 +98,7 @@ pub fn add_outer<R: Real>(out: &mut [R], p: &[R], q: &[R], samples: usize) {
     R::with_scratch(SIDE * DEPTH, |square| {
         for first in (0..samples).step_by(DEPTH) {
             let depth = DEPTH.min(samples - first);
+            let start = if first == 0 { start } else { Start::Add };
             for column in (0..columns).step_by(SIDE) {
                 let width = SIDE.min(columns - column);
                 let square = &mut square[..depth * width];
@@ -112,7 +113,7 @@ pub fn add_outer<R: Real>(out: &mut [R], p: &[R], q: &[R], samples: usize) {
                 dispatch(Multiply {
                     out: &mut out[column..],
                     out_stride: columns,
-                    start: Start::Add,
+                    start,
                     left,
                     right: square,
                     columns: width,
@@ -211,7 +212,7 @@ impl<R: Real> Multiply<'_, R> {
                 out: self.out[row * self.out_stride..].as_mut_ptr().wrapping_add(column),
                 start,
             };
-            // SAFETY: `multiply` and `add_outer` have asserted that the three matrices lie in
+            // SAFETY: `multiply` and `outer` have asserted that the three matrices lie in
             // their slices; the vectors end at the last column, and the depth with `left`.
             unsafe { contract(simd, &sums, vectors, count, place) };
         }
@@ -276,12 +277,15 @@ mod tests {
     fn outer_products_equal_their_definition() {
         for (m, n, samples) in [(1, 1, 1), (5, 3, 7), (64, 64, 64), (70, 130, 65), (16, 33, 129)] {
             let (p, q) = (numbers::<f64>(1, m * samples), numbers::<f64>(2, n * samples));
-            let mut out = vec![0.5; m * n];
-            add_outer(&mut out, &p, &q, samples);
-            for (at, value) in out.iter().enumerate() {
-                let (i, j) = (at / n, at % n);
-                let sum: f64 = (0..samples).map(|s| p[i * samples + s] * q[j * samples + s]).sum();
-                assert!((value - 0.5 - sum).abs() < 1e-12, "{m} {n} {samples}");
+            for (start, begin) in [(Start::Add, 0.5), (Start::Zero, 0.0)] {
+                let mut out = vec![0.5; m * n];
+                outer(&mut out, start, &p, &q, samples);
+                for (at, value) in out.iter().enumerate() {
+                    let (i, j) = (at / n, at % n);
+                    let sum: f64 =
+                        (0..samples).map(|s| p[i * samples + s] * q[j * samples + s]).sum();
+                    assert!((value - begin - sum).abs() < 1e-12, "{m} {n} {samples}");
+                }
             }
         }
     }
