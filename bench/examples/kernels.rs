@@ -7,7 +7,7 @@
 //! ```
 
 use deeplimit::kernel::{
-    Activation, Buffer, Convolution, Image, InstructionSet, Matrix, Start, multiply, outer as outer_product,
+    Activation, Buffer, Convolution, Image, InstructionSet, Matrix, Start, multiply, outer,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ fn main() {
     };
     for (rows, inner, samples) in [(64, 64, 64), (64, 64, 16), (16, 16, 64), (512, 512, 128)] {
         let (left, right) = (numbers(rows * inner), numbers(inner * samples));
-        let (mut out, mut outer) = (numbers(rows * samples), numbers(rows * inner));
+        let (mut out, mut weight) = (numbers(rows * samples), numbers(rows * inner));
         let flops = (2 * rows * inner * samples) as f64;
         let shape = format!("{rows} x {inner}, {samples} samples");
         report(format!("product {shape}"), flops, &mut || {
@@ -54,8 +54,8 @@ fn main() {
             black_box(&back);
         });
         report(format!("outer product {shape}"), flops, &mut || {
-            outer_product(&mut outer, Start::Add, &out, &right, samples);
-            black_box(&outer);
+            outer(&mut weight, Start::Add, &out, &right, samples);
+            black_box(&weight);
         });
     }
     for (channels, side) in [(16, 10), (16, 32), (64, 32)] {
