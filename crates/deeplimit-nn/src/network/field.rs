@@ -131,6 +131,11 @@ impl Formula {
         }
     }
 
+    /// Whether a kind is the scale or the shift of a normalisation.
+    pub fn normalises(&self, kind: &str) -> bool {
+        matches!(self, Self::ConvBn { .. }) && matches!(kind, "g1" | "g2" | "be1" | "be2")
+    }
+
     /// Initial weights of a family, times `gain`. Normalisations start with scale 1 and shift 0.
     pub fn initial<R: Real>(
         &self,
@@ -140,12 +145,11 @@ impl Formula {
         seed: u64,
     ) -> Control<R> {
         let mut control = Control::<f64>::random(self.kinds(), nodes, family, seed);
-        let normalises = matches!(self, Self::ConvBn { .. });
         let names: Vec<&str> = control.kinds().iter().map(|kind| kind.name).collect();
         for (name, values) in names.into_iter().zip(control.values_mut()) {
             match name {
-                "g1" | "g2" if normalises => values.fill(1.0),
-                "be1" | "be2" if normalises => values.fill(0.0),
+                "g1" | "g2" if self.normalises(name) => values.fill(1.0),
+                "be1" | "be2" if self.normalises(name) => values.fill(0.0),
                 _ => values.iter_mut().for_each(|value| *value *= gain),
             }
         }

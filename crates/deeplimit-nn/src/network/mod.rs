@@ -2,12 +2,14 @@
 //! what runs are the CPU kernels, from the batch to the loss and back.
 
 mod config;
+mod depth;
 mod field;
 mod flow;
 mod head;
 mod loss;
 mod map;
 mod passage;
+mod penalty;
 mod stage;
 mod weights;
 
@@ -18,6 +20,7 @@ pub use config::{
 pub use field::{FieldName, Formula};
 pub use flow::Memory;
 pub use passage::{Probe, StageFault};
+pub use penalty::{DepthObjective, PenaltyStep};
 pub use weights::{WeightsError, WeightsFile, named_gradients};
 
 use crate::data::Batch;
@@ -165,6 +168,21 @@ impl Network {
     /// # Panics
     /// If there is not one choice a stage.
     pub fn gradient_planned(&self, batch: &Batch, choices: &[Choice], memory: &Memory) -> Gradient {
+        self.gradient_penalised(batch, choices, memory, None)
+    }
+
+    /// [`gradient_planned`](Self::gradient_planned) of the mean loss and a penalty. The certificates are
+    /// those of the loss: the penalty's gradient is exact.
+    ///
+    /// # Panics
+    /// If there is not one choice a stage.
+    pub fn gradient_penalised(
+        &self,
+        batch: &Batch,
+        choices: &[Choice],
+        memory: &Memory,
+        penalty: Option<&DepthObjective>,
+    ) -> Gradient {
         let Walk { score, head, stages } = self.walk(batch, choices, memory);
         let mut gradients = Vec::new();
         let (mut certificates, mut statistics, mut tape_bytes) = (Vec::new(), Vec::new(), 0);
@@ -172,6 +190,9 @@ impl Network {
             certificates.push(found.certificate.clone());
             statistics.push(found.statistics.take());
             tape_bytes += found.tape_bytes;
+            if let Some(objective) = penalty {
+                stage.add_penalty(objective, &mut found.gradient);
+            }
             gradients.extend(stage.gradients(slopes, found));
         }
         gradients.extend([Some(head.weight), Some(head.bias)]);

@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use deeplimit::control::Control;
+use deeplimit::control::{Control, Prolongation};
 use deeplimit::field::{ConvBn, LayerStatistics, Stacked, Statistics};
 use deeplimit::kernel::{Convolution, Image};
 use deeplimit::limit::Diagnosis;
@@ -47,6 +47,15 @@ pub(super) fn affine(inputs: usize, outputs: usize, seed: u64, device: &Device) 
 fn numbers<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     let data = param.val().inner().into_data();
     data.try_into_vec().expect("parameters are kept in single precision")
+}
+
+/// The parameter with other numbers, which may have another number of nodes.
+fn replaced(param: &Param<Tensor<2>>, values: Vec<f32>, nodes: usize) -> Param<Tensor<2>> {
+    let shape = [nodes, values.len() / nodes];
+    param.clone().map(|old| {
+        let new = Tensor::from_data(TensorData::new(values, shape), &old.device());
+        if old.is_require_grad() { new.require_grad() } else { new }
+    })
 }
 
 /// The map of an affine module.
@@ -193,6 +202,7 @@ impl Stage {
 
     /// Moves the running statistics towards those of a training step.
     pub(super) fn remember(&mut self, statistics: &[LayerStatistics]) {
+        let nodes = self.plan.nodes();
         for (part, param) in self.running.iter_mut().enumerate() {
             let old = numbers(param);
             let new = statistics.iter().flatten().map(|pair| pair[part]);
@@ -200,9 +210,37 @@ impl Stage {
                 (f64::from(old) + MOMENTUM * (new - f64::from(old))) as f32
             };
             let values: Vec<f32> = old.into_iter().zip(new).map(move_on).collect();
-            *param = param
-                .clone()
-                .map(|old| Tensor::from_data(TensorData::new(values, old.shape()), &old.device()));
+            *param = replaced(param, values, nodes);
+        }
+    }
+
+    /// Changes the numbers of each of the control's arrays `[nodes, …]`, by its kind.
+    pub(super) fn change_control(&mut self, change: impl Fn(usize, &mut [f32])) {
+        let nodes = self.plan.nodes();
+        for (kind, param) in self.control.iter_mut().enumerate() {
+            let mut values = numbers(param);
+            change(kind, &mut values);
+            *param = replaced(param, values, nodes);
+        }
+    }
+
+    /// The ids by which an optimiser knows the control's arrays.
+    pub(super) fn control_ids(&self) -> impl Iterator<Item = u64> {
+        self.control.iter().map(|param| param.id.val())
+    }
+
+    /// The stage with a flow of another depth.
+    pub(super) fn carried(&self, way: &Prolongation, depth: usize) -> Self {
+        let control = self.control.iter().map(|param| way.values(&numbers(param)));
+        let [mean, variance] = [Prolongation::values, Prolongation::positive_values];
+        let running = self.running.iter().zip([mean, variance]);
+        let running = running.map(|(param, carry)| carry(way, &numbers(param)));
+        let array = |(param, values)| replaced(param, values, way.nodes());
+        Self {
+            control: self.control.iter().zip(control).map(array).collect(),
+            running: self.running.iter().zip(running).map(array).collect(),
+            transition: self.transition.clone(),
+            plan: StagePlan { depth, ..self.plan.clone() },
         }
     }
 

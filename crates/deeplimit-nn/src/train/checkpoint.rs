@@ -7,6 +7,7 @@
 use super::{Config, TrainError, Trainer};
 use crate::network::{WeightsError, WeightsFile};
 use burn::tensor::Bytes;
+use deeplimit::control::ProlongBy;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
@@ -17,8 +18,11 @@ use std::path::{Path, PathBuf};
 pub struct Position {
     /// Steps done.
     pub step: usize,
-    /// Hits and loss of the best validation so far.
+    /// Hits and loss of the best validation so far, of networks of these depths.
     pub best_validation: Option<(usize, f64)>,
+    /// Steps of each flow; in files of earlier versions nothing, for those of the configuration.
+    #[serde(default)]
+    pub depths: Vec<usize>,
 }
 
 /// Why a checkpoint cannot be written or read.
@@ -86,9 +90,17 @@ pub fn read_weights(path: &Path) -> Result<(WeightsFile, Config, Position), Chec
         })
     };
     let garbled = |reason: String| CheckpointError::Garbled { path: path.to_owned(), reason };
-    let config = toml::from_str(entry("config")?).map_err(|error| garbled(error.to_string()))?;
-    let position =
+    let config: Config =
+        toml::from_str(entry("config")?).map_err(|error| garbled(error.to_string()))?;
+    let mut position: Position =
         serde_json::from_str(entry("position")?).map_err(|error| garbled(error.to_string()))?;
+    if position.depths.is_empty() {
+        position.depths = config.depths_at(0);
+    }
+    if position.depths.len() != config.network.stage.len() || position.depths.contains(&0) {
+        let (depths, stages) = (&position.depths, config.network.stage.len());
+        return Err(garbled(format!("depths {depths:?} of {stages} stages")));
+    }
     Ok((file, config, position))
 }
 
@@ -164,7 +176,8 @@ impl Trainer {
             let reason = "was trained with another configuration than the run's config.toml";
             return Err(CheckpointError::Garbled { path, reason: reason.to_owned() }.into());
         }
-        self.load_weights(&path, &file)?;
+        self.load_weights(&path, &file, &position)?;
+        self.plan_gradient()?;
         let path = optimiser_path(folder, position.step);
         let bytes =
             fs::read(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
@@ -172,21 +185,32 @@ impl Trainer {
         self.optimiser = optimiser.from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|error| {
             CheckpointError::Garbled { path: path.clone(), reason: error.to_string() }
         })?;
+        self.go_to(position);
+        Ok(())
+    }
+
+    /// Sets where training stands, and the schedule of learning rates there.
+    pub(super) fn go_to(&mut self, position: Position) {
         self.schedule = self.config.train.schedule(self.total_steps());
         for _ in 0..position.step {
             self.schedule.step();
         }
         self.position = position;
-        Ok(())
     }
 
-    /// Takes the weights of a file of the same network.
+    /// Takes the weights of a file of the same network, whose flows may have had other depths when it was
+    /// written.
     ///
     /// # Errors
     /// If a tensor is missing or does not fit.
-    pub fn load_weights(&mut self, path: &Path, file: &WeightsFile) -> Result<(), TrainError> {
+    pub fn load_weights(
+        &mut self,
+        path: &Path,
+        file: &WeightsFile,
+        position: &Position,
+    ) -> Result<(), TrainError> {
         let network = file
-            .load_into(self.network.clone())
+            .load_into(self.network.prolonged(&position.depths, ProlongBy::Constant))
             .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
         self.network = network;
         Ok(())

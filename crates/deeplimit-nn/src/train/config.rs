@@ -1,7 +1,7 @@
 //! The configuration of a run, and its check.
 
 use crate::data::{Augment, Options};
-use crate::network::{Network, NetworkConfig, NetworkPlan};
+use crate::network::{DepthObjective, Network, NetworkConfig, NetworkPlan};
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -11,6 +11,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 use deeplimit::Method;
+use deeplimit::control::ProlongBy;
 use deeplimit::gradient::{
     Backprop, Budget, Checkpoint, Misfit, Plan, REGISTRY, Reversible, TooSmall, Wish,
 };
@@ -29,6 +30,8 @@ pub struct Config {
     pub augment: Augment,
     /// How gradients are computed.
     pub gradient: GradientConfig,
+    /// What is minimised beside the loss.
+    pub objective: ObjectiveConfig,
     /// The optimisation.
     pub train: TrainConfig,
     /// The network.
@@ -38,8 +41,35 @@ pub struct Config {
 impl Config {
     /// The gradient method with its settings.
     pub(super) fn method(&self) -> Result<Method, ConfigError> {
-        let depths = self.network.stage.iter().map(|stage| stage.depth);
+        let depths = self.eras().into_iter().flat_map(|(_, depths)| depths);
         self.gradient.check(depths.min().unwrap_or(0))
+    }
+}
+
+/// What is minimised beside the loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ObjectiveConfig {
+    /// The H¹ penalty on the controls of all flows; none where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<DepthObjective>,
+}
+
+impl ObjectiveConfig {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// If a number is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Some(DepthObjective { h1, tau, .. }) = self.depth else { return Ok(()) };
+        if !(h1 > 0.0 && h1.is_finite()) {
+            let expected = "a number above 0; without a penalty leave out objective.depth";
+            return out_of_range("objective.depth.h1", h1, expected);
+        }
+        if !(tau >= 0.0 && tau.is_finite()) {
+            return out_of_range("objective.depth.tau", tau, "at least 0");
+        }
+        Ok(())
     }
 }
 
@@ -116,6 +146,8 @@ impl From<Written> for GradientConfig {
 /// | `weight_decay` | 1e-4 | decoupled for `adamw`, added to the gradient else | ≥ 0 |
 /// | `clip` | none | largest norm of one parameter array's gradient | > 0 |
 /// | `checkpoint_every` | none | steps between checkpoints; else one an epoch | ≥ 1 |
+/// | `refine` | none | pairs of an epoch and the depth of all flows from there on | epochs ascending from 0; the last depth is that of every stage |
+/// | `refine_by` | `linear` | how weights get from one depth to the next | see [`ProlongBy`](deeplimit::control::ProlongBy); only with `refine` |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
@@ -137,6 +169,12 @@ pub struct TrainConfig {
     pub clip: Option<f64>,
     /// Steps between checkpoints, besides the one at the end of each epoch.
     pub checkpoint_every: Option<NonZeroUsize>,
+    /// Pairs of an epoch and the depth that all flows have from there on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refine: Vec<[usize; 2]>,
+    /// How weights get from one depth to the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refine_by: Option<ProlongBy>,
 }
 
 impl Default for TrainConfig {
@@ -151,6 +189,8 @@ impl Default for TrainConfig {
             weight_decay: 1e-4,
             clip: None,
             checkpoint_every: None,
+            refine: Vec::new(),
+            refine_by: None,
         }
     }
 }
@@ -230,12 +270,43 @@ pub enum ConfigError {
         /// The methods that need none.
         known: String,
     },
+    /// A stage has another depth than the schedule ends at.
+    #[error(
+        "network.stage.{stage}.depth = {found}, but train.refine ends at depth {end} for every flow; \
+         make them the same"
+    )]
+    EndDepth {
+        /// Index of the stage.
+        stage: usize,
+        /// Its depth.
+        found: usize,
+        /// The last depth of the schedule.
+        end: usize,
+    },
+    /// Explicit steps along the penalty would grow without bound.
+    #[error(
+        "objective.depth.step = \"explicit\" is unstable at depth {depth} of network.stage.{stage} from \
+         epoch {epoch} on: rate × curvature = {product:.3}, where the limit is {limit:.3}; use step = \
+         \"proximal\", or a smaller train.rate or objective.depth.h1"
+    )]
+    Unstable {
+        /// Index of the stage.
+        stage: usize,
+        /// Its depth.
+        depth: usize,
+        /// The epoch from which it has that depth.
+        epoch: usize,
+        /// Learning rate there times the largest eigenvalue of the Hessian of penalty and weight decay.
+        product: f64,
+        /// 2 (1 + momentum), from which on the steps grow.
+        limit: f64,
+    },
     /// No way keeps to the budget.
     #[error("gradient.memory_budget: {0}; a smaller train.batch needs less")]
     Budget(#[from] TooSmall),
 }
 
-fn out_of_range<T>(
+pub(super) fn out_of_range<T>(
     key: &'static str,
     found: impl ToString,
     expected: &'static str,
@@ -420,7 +491,7 @@ impl TrainConfig {
                 AdamConfig::new().with_weight_decay(decay).with_grad_clipping(clip).init()
             }
             Optimiser::Sgd => {
-                let momentum = self.momentum.unwrap_or(0.9);
+                let momentum = self.sgd_momentum();
                 let momentum = MomentumConfig::new().with_momentum(momentum).with_dampening(0.0);
                 SgdConfig::new()
                     .with_momentum(Some(momentum))
@@ -429,6 +500,20 @@ impl TrainConfig {
                     .init()
             }
         }
+    }
+
+    /// The momentum of `sgd`.
+    pub(super) fn sgd_momentum(&self) -> f64 {
+        self.momentum.unwrap_or(0.9)
+    }
+
+    /// The learning rate of a step, counted from 0, of so many.
+    pub(super) fn rate_at(&self, step: usize, steps: usize) -> f64 {
+        let mut schedule = self.schedule(steps);
+        (0..step).for_each(|_| {
+            schedule.step();
+        });
+        schedule.step().base()
     }
 
     /// Burn's schedule over so many steps.

@@ -2,15 +2,21 @@
 
 mod checkpoint;
 mod config;
+mod refine;
 
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
-pub use config::{Config, ConfigError, GradientConfig, Optimiser, PLANNED, Schedule, TrainConfig};
+pub use config::{
+    Config, ConfigError, GradientConfig, ObjectiveConfig, Optimiser, PLANNED, Schedule, TrainConfig,
+};
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
-use crate::network::{Memory, Network, NetworkError, Outputs, Score};
+use crate::network::{
+    DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Score, StagePlan,
+};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::ModuleOptimizer;
 use deeplimit::Certificate;
+use deeplimit::control::ProlongBy;
 use deeplimit::gradient::{Choice, Plan};
 use std::num::NonZeroUsize;
 
@@ -70,11 +76,15 @@ pub struct StepReport {
     pub epoch: usize,
     /// Steps done, this one included.
     pub step: usize,
-    /// Loss and hits before the update.
+    /// Loss and hits before the update, without the penalty.
     pub score: Score,
+    /// The penalty of `objective.depth` before the update, where there is one.
+    pub penalty: Option<f64>,
+    /// Steps of each flow.
+    pub depths: Vec<usize>,
     /// Learning rate of the update.
     pub rate: f64,
-    /// 2-norm of the gradient.
+    /// 2-norm of the gradient that the optimiser gets: with that of an explicit penalty.
     pub gradient_norm: f64,
     /// How good the gradient of each flow is.
     pub certificates: Vec<Certificate>,
@@ -112,13 +122,27 @@ impl Trainer {
     /// budget.
     pub fn with_splits(config: Config, splits: Splits) -> Result<Self, TrainError> {
         let mut trainer = Self::built(config, splits)?;
-        let Config { gradient, train, .. } = &trainer.config;
-        let (method, threads) = (trainer.choices[0].method, rayon::current_num_threads());
-        trainer.plan = gradient.plan(&method, &trainer.network, train.batch, threads)?;
-        if let Some(plan) = &trainer.plan {
-            trainer.choices.clone_from(&plan.choices);
+        // A depth that does not fit the budget is known before the run begins.
+        for (_, depths) in trainer.config.eras().into_iter().skip(1) {
+            trainer.planned(&trainer.network.prolonged(&depths, ProlongBy::Constant))?;
         }
+        trainer.plan_gradient()?;
         Ok(trainer)
+    }
+
+    /// How the gradient of a network keeps to the memory budget, where there is one.
+    fn planned(&self, network: &Network) -> Result<Option<Plan>, ConfigError> {
+        let Config { gradient, train, .. } = &self.config;
+        gradient.plan(&self.config.method()?, network, train.batch, rayon::current_num_threads())
+    }
+
+    /// Plans the gradient of the network as it stands.
+    fn plan_gradient(&mut self) -> Result<(), TrainError> {
+        self.plan = self.planned(&self.network)?;
+        if let Some(plan) = &self.plan {
+            self.choices.clone_from(&plan.choices);
+        }
+        Ok(())
     }
 
     /// A trainer of a checked configuration, without a plan.
@@ -126,7 +150,10 @@ impl Trainer {
         let method = config.method()?;
         config.augment.check(splits.train.shape())?;
         config.train.check(splits.train.len())?;
-        let plan = config.network.check(splits.train.shape(), Outputs::of(&splits.train))?;
+        config.objective.check()?;
+        config.check_refine()?;
+        let begin = config.at_depths(&config.depths_at(0)).network;
+        let plan = begin.check(splits.train.shape(), Outputs::of(&splits.train))?;
         config.gradient.check_flows(&method, &plan)?;
         let network = Network::new(&plan, config.seed);
         let choices = vec![Choice { method, tile: None }; plan.stages.len()];
@@ -143,8 +170,36 @@ impl Trainer {
             position: Position::default(),
             order: None,
         };
+        trainer.position.depths = trainer.network.depths();
         trainer.schedule = trainer.config.train.schedule(trainer.total_steps());
+        trainer.check_stability(&plan.stages)?;
         Ok(trainer)
+    }
+
+    /// Whether explicit steps along the penalty stay bounded, where that is known: `sgd` multiplies a part
+    /// of the weights of curvature λ by the roots of z² − (1 + β − η λ) z + β with momentum β, which lie
+    /// inside the unit circle for η λ < 2 (1 + β). (Adam divides by the size of the gradient: its steps
+    /// are bounded.)
+    fn check_stability(&self, stages: &[StagePlan]) -> Result<(), ConfigError> {
+        let (train, objective) = (&self.config.train, self.config.objective.depth);
+        let Some(objective) = objective.filter(|o| o.step == PenaltyStep::Explicit) else {
+            return Ok(());
+        };
+        if train.optimiser != Optimiser::Sgd {
+            return Ok(());
+        }
+        let limit = 2.0 * (1.0 + train.sgd_momentum());
+        for (epoch, depths) in self.config.eras() {
+            let rate = train.rate_at(epoch * self.steps_per_epoch(), self.total_steps());
+            for (stage, (plan, depth)) in stages.iter().zip(depths).enumerate() {
+                let curvature = StagePlan { depth, ..plan.clone() }.largest_curvature(&objective);
+                let product = rate * (curvature + train.weight_decay);
+                if product >= limit {
+                    return Err(ConfigError::Unstable { stage, depth, epoch, product, limit });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The configuration.
@@ -206,19 +261,38 @@ impl Trainer {
     /// [`TrainError::Diverged`] if the loss is not finite; the weights then are those before.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let epoch = self.position.step / self.steps_per_epoch();
+        let depths = self.config.depths_at(epoch);
+        if depths != self.position.depths {
+            self.refine(&depths)?;
+        }
         let batch = self.next_batch(epoch)?;
-        let gradient = self.network.gradient_planned(&batch, &self.choices, &self.memory);
+        let objective = self.config.objective.depth;
+        let with_step =
+            |step| objective.filter(|objective: &DepthObjective| objective.step == step);
+        let penalty = objective.map(|objective| self.network.penalty(&objective));
+        let gradient = self.network.gradient_penalised(
+            &batch,
+            &self.choices,
+            &self.memory,
+            with_step(PenaltyStep::Explicit).as_ref(),
+        );
         self.finite("the loss", gradient.score.loss)?;
+        self.finite("the penalty", penalty.unwrap_or(0.0))?;
         self.finite("the norm of the gradient", gradient.norm)?;
         let rate = self.schedule.step();
         let network = self.network.clone();
         self.network = self.optimiser.step(rate.clone(), network, gradient.record);
+        if let Some(objective) = with_step(PenaltyStep::Proximal) {
+            self.network.proximal(&objective, rate.base());
+        }
         self.network.remember(&gradient.statistics);
         self.position.step += 1;
         Ok(StepReport {
             epoch,
             step: self.position.step,
             score: gradient.score,
+            penalty,
+            depths,
             rate: rate.base(),
             gradient_norm: gradient.norm,
             certificates: gradient.certificates,

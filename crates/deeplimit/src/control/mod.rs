@@ -6,9 +6,14 @@
 
 mod distance;
 mod family;
+pub mod penalty;
+pub mod prolong;
+mod tridiagonal;
 
 pub use distance::DepthDistance;
 pub use family::Family;
+pub use penalty::DepthPenalty;
+pub use prolong::{ProlongBy, Prolongation};
 
 use crate::kernel::sums;
 use crate::{Bytes, Heap, Real, seed};
