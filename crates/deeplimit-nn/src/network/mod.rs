@@ -2,7 +2,7 @@
 //! what runs are the CPU kernels, from the batch to the loss and back.
 
 mod config;
-mod depth;
+mod prolong;
 mod field;
 mod flow;
 mod head;
