@@ -28,6 +28,12 @@ pub enum Family {
 }
 
 impl Family {
+    /// Whether the weights are samples of one function of depth, so that a basis can hold them; the other
+    /// families draw every layer by itself.
+    pub fn is_a_function_of_depth(self) -> bool {
+        matches!(self, Self::Smooth | Self::Brownian | Self::Constant | Self::Zero)
+    }
+
     /// `nodes` samples of `count` numbers of size `scale`, as one array `[nodes, count]`.
     pub fn sample(self, nodes: usize, count: usize, scale: f64, seed: u64) -> Vec<f64> {
         let base = |part: usize, entry: usize| uniform(seed, (part * count + entry) as u64);
