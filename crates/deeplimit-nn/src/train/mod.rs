@@ -258,7 +258,11 @@ impl Trainer {
         self.splits.test.as_ref().map(|samples| self.evaluate(samples)).transpose()
     }
 
-    fn evaluate(&self, samples: &Samples) -> Result<Score, TrainError> {
+    /// Loss and hits on some samples.
+    ///
+    /// # Errors
+    /// If the samples cannot be batched.
+    pub fn evaluate(&self, samples: &Samples) -> Result<Score, TrainError> {
         let (evaluator, mut total) = (self.network.evaluator(), Score::default());
         for batch in self.batches(samples) {
             let batch = batch?;
