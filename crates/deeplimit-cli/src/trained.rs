@@ -2,9 +2,9 @@
 
 use crate::config;
 use anyhow::{Context, Result};
-use deeplimit_nn::data::{Normalisation, Normalise};
+use deeplimit_nn::data::{Batch, DataError, Normalisation, Normalise, batch, epoch_order};
 use deeplimit_nn::network::WeightsFile;
-use deeplimit_nn::train::{Config, Position, read_weights};
+use deeplimit_nn::train::{Config, Position, Trainer, read_weights};
 use std::path::{Path, PathBuf};
 
 /// A weights file, read.
@@ -37,4 +37,13 @@ impl Trained {
         }
         Ok(Self { path, file, config, position })
     }
+}
+
+/// So many training samples, all where there are fewer, in the order of the first epoch, without
+/// augmentation.
+pub fn training_batch(trainer: &Trainer, samples: usize) -> Result<Batch, DataError> {
+    let splits = trainer.splits();
+    let order = epoch_order(splits.train.len(), trainer.config().seed, 0);
+    let samples = samples.min(order.len());
+    batch(&splits.train, &order[..samples], &splits.normalisation, None)
 }

@@ -5,8 +5,9 @@ mod counting;
 
 use deeplimit_nn::data::{Batch, Options, batch, epoch_order, load};
 use deeplimit_nn::deeplimit::Method;
+use deeplimit_nn::deeplimit::control::Control;
 use deeplimit_nn::deeplimit::gradient::{Adjoint, Budget, Checkpoint, Choice, Wish};
-use deeplimit_nn::network::{Memory, Network, Outputs, WeightsFile};
+use deeplimit_nn::network::{Memory, Network, Outputs, StagePlan, WeightsFile};
 use deeplimit_nn::train::{Config, Trainer};
 use std::sync::Mutex;
 
@@ -60,6 +61,15 @@ const NORMALISED: &str = r#"
     depth = 3
 "#;
 
+/// Few coefficients, and weights at 150 nodes made of them.
+const SPLINES: &str = r#"
+    [[network.stage]]
+    transition = { kind = "linear", width = 24 }
+    hidden = 10
+    depth = 150
+    control = { basis = "spline", coefficients = 8 }
+"#;
+
 fn network(text: &str, samples: usize) -> (Network, Batch) {
     let digits = load(&Options::default()).expect("the digits");
     let plan = config(text).network.check(digits.train.shape(), Outputs::of(&digits.train));
@@ -82,13 +92,21 @@ fn measure(network: &Network, batch: &Batch, choices: &[Choice], threads: usize)
 /// Weights are copied for the kernels, and their gradients for the optimiser: a plan does not count them.
 const COPIES: usize = 8;
 
+/// Bytes of those copies. Weights that a basis makes at the nodes are copies, too.
+fn copies(network: &Network) -> usize {
+    let made =
+        |(plan, control): (&StagePlan, Control<f32>)| plan.control.map_or(0, |_| control.len());
+    let made: usize = network.controls().into_iter().map(made).sum();
+    COPIES * size_of::<f32>() * (network.parameters() + made)
+}
+
 #[test]
 fn networks_keep_to_their_budget() {
     let _alone = ALONE.lock();
     let Ok(Method::Adjoint(adjoint)) = "adjoint-adaptive".parse() else { panic!("an adjoint") };
-    for (text, samples) in [(DENSE, 300), (CONVOLUTIONAL, 90), (NORMALISED, 70)] {
+    for (text, samples) in [(DENSE, 300), (CONVOLUTIONAL, 90), (NORMALISED, 70), (SPLINES, 300)] {
         let (network, batch) = network(text, samples);
-        let weights = COPIES * size_of::<f32>() * network.parameters();
+        let weights = copies(&network);
         for threads in [1, 2] {
             let planner = network.planner(samples, threads);
             let wish = Wish::Any(adjoint.within(1e-2));

@@ -68,5 +68,5 @@ pub mod prelude {
     pub use crate::flow::Flow;
     pub use crate::gradient::{Certificate, GradientMethod, Method};
     pub use crate::kernel::Activation;
-    pub use crate::{Bytes, Real, Rows, Scheme, State};
+    pub use crate::{AnyScheme, Bytes, Real, Rows, Scheme, State};
 }

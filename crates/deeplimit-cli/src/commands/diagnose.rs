@@ -2,9 +2,9 @@
 
 use crate::Outcome;
 use crate::diagnosis::{self, Inputs, Report};
-use crate::trained::Trained;
+use crate::trained::{Trained, training_batch};
 use anyhow::{Context, Result, bail};
-use deeplimit_nn::data::{Shape, Source, batch, epoch_order};
+use deeplimit_nn::data::{Shape, Source};
 use deeplimit_nn::network::{Network, Probe};
 use deeplimit_nn::train::{TrainError, Trainer, write_whole};
 use std::num::NonZeroUsize;
@@ -68,11 +68,9 @@ fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
         Ok(mut trainer) => {
             trainer.load_weights(&path, &file)?;
             let (network, splits) = (trainer.network(), trainer.splits());
-            let samples = asked.min(splits.train.len());
-            let order = epoch_order(splits.train.len(), config.seed, 0);
-            let batch = batch(&splits.train, &order[..samples], &splits.normalisation, None)?;
+            let batch = training_batch(&trainer, asked)?;
             let flows = network.diagnose(Probe::Batch(&batch));
-            (flows, Inputs::Data { name: splits.name.clone(), samples })
+            (flows, Inputs::Data { name: splits.name.clone(), samples: batch.len() })
         }
         Err(TrainError::Data(error)) if arguments.data.is_none() => {
             let (shape, outputs) = file.ends(&config.network);

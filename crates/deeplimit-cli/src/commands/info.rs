@@ -4,6 +4,7 @@ use crate::metrics::Line;
 use crate::{Outcome, run_folder};
 use anyhow::{Result, bail};
 use deeplimit_nn::data::{Options, describe, load};
+use deeplimit_nn::network::ControlConfig;
 use deeplimit_nn::train::{Config, Position, read_weights};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -121,6 +122,14 @@ fn weights(path: &Path, json: bool) -> Result<()> {
         path.display(),
         info.position.step
     );
+    for (stage, config) in info.config.network.stage.iter().enumerate() {
+        if let Some(ControlConfig { basis, coefficients }) = config.control {
+            text += &format!(
+                "stage {stage}: the control's arrays are [{coefficients}, …], coefficients of the basis \
+                 {basis}, not nodes\n"
+            );
+        }
+    }
     for tensor in &info.tensors {
         let shape = format!("{:?}", tensor.shape);
         text += &format!(

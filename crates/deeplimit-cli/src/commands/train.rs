@@ -8,7 +8,7 @@ use crate::weight_paths::weight_paths;
 use crate::{Outcome, config, report};
 use anyhow::{Context, Result, bail};
 use deeplimit::gradient::Plan;
-use deeplimit_nn::network::Score;
+use deeplimit_nn::network::{Score, StagePlan};
 use deeplimit_nn::train::{Config, StepReport, Trainer, read_weights, write_whole};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -129,8 +129,11 @@ impl Session {
 
     fn headline(&self) -> String {
         let splits = self.trainer.splits();
-        let depths: Vec<String> =
-            self.config().network.stage.iter().map(|stage| stage.depth.to_string()).collect();
+        let depth = |plan: &StagePlan| match plan.control {
+            Some(expansion) => format!("{} (of {expansion})", plan.depth),
+            None => plan.depth.to_string(),
+        };
+        let depths: Vec<String> = self.trainer.network().plans().map(depth).collect();
         format!(
             "{}: {} training, {} validation, {} test samples; {} parameters, depth {}; \
              gradients by {}{}\nrun folder {}",

@@ -2,7 +2,7 @@
 
 use super::field::{FieldName, Formula};
 use crate::data::{Samples, Shape, Targets};
-use deeplimit::control::Family;
+use deeplimit::control::{Basis, Expansion, Family, Sampling};
 use deeplimit::field::LayerName;
 use deeplimit::kernel::{Activation, Image};
 use deeplimit::{AnyScheme, Scheme};
@@ -37,6 +37,7 @@ impl Default for NetworkConfig {
 /// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
 /// | `gain` | 1 | factor on the random weights | > 0 |
 /// | `tile` | by the caches | samples that walk through the flow together | ≥ 1 |
+/// | `control` | one value a node | weights as a function of depth with few coefficients | see [`ControlConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StageConfig {
@@ -57,8 +58,22 @@ pub struct StageConfig {
     /// Samples of a tile of the batch; chosen from the caches and the field where none are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tile: Option<usize>,
+    /// The functions of depth that the weights are made of; a value of its own at every node where none
+    /// are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlConfig>,
     /// Map to the state of the flow.
     pub transition: TransitionConfig,
+}
+
+/// Weights that are a function of depth with few coefficients (see [`Basis`]): these are what is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlConfig {
+    /// The functions.
+    pub basis: Basis,
+    /// How many of them: at most as many as there are nodes.
+    pub coefficients: usize,
 }
 
 impl Default for StageConfig {
@@ -72,6 +87,7 @@ impl Default for StageConfig {
             init: Family::Smooth,
             gain: 1.0,
             tile: None,
+            control: None,
             transition: TransitionConfig::Linear { width: 64 },
         }
     }
@@ -170,12 +186,25 @@ pub struct StagePlan {
     pub gain: f64,
     /// Samples of a tile, where the field's own choice is not wanted.
     pub tile: Option<usize>,
+    /// The basis of the control; none where every node has its own value.
+    pub control: Option<Expansion>,
 }
 
 impl StagePlan {
     /// Control nodes of the flow.
     pub fn nodes(&self) -> usize {
         self.scheme.nodes_for(self.depth)
+    }
+
+    /// The values of the control's basis at the nodes, where it has one.
+    pub(super) fn sampling(&self) -> Option<Sampling> {
+        let depths = self.scheme.node_depths(self.depth);
+        self.control.map(|expansion| expansion.sampling(depths))
+    }
+
+    /// Rows of the trained arrays: coefficients of the basis, or nodes.
+    pub fn rows(&self) -> usize {
+        self.control.map_or_else(|| self.nodes(), |expansion| expansion.coefficients())
     }
 }
 
@@ -266,6 +295,7 @@ impl StageConfig {
             let known: Vec<String> = AnyScheme::all().map(|scheme| scheme.to_string()).collect();
             return out_of_range("scheme", format!("{:?}", self.scheme), &known.join(", "));
         };
+        let control = self.expansion(stage, &scheme)?;
         let state = self.transition.shape_after(stage, input)?;
         let formula = self.formula(stage, state)?;
         Ok(StagePlan {
@@ -278,7 +308,42 @@ impl StageConfig {
             init: self.init,
             gain: self.gain,
             tile: self.tile,
+            control,
         })
+    }
+
+    /// The basis of the control, where one is named.
+    fn expansion(
+        &self,
+        stage: usize,
+        scheme: &AnyScheme,
+    ) -> Result<Option<Expansion>, NetworkError> {
+        let Some(ControlConfig { basis, coefficients }) = self.control else { return Ok(None) };
+        let expansion = Expansion::new(basis, coefficients).map_err(|error| {
+            NetworkError::Combination { stage, reason: format!("control.coefficients: {error}") }
+        })?;
+        let nodes = scheme.nodes_for(self.depth);
+        let most = expansion.most_coefficients(self.depth, nodes);
+        if coefficients > most {
+            let reason = format!(
+                "control.coefficients: the {nodes} nodes of {} {scheme} steps do not tell \
+                 {expansion} apart; take at most {most}, or more depth",
+                self.depth
+            );
+            return Err(NetworkError::Combination { stage, reason });
+        }
+        if !self.init.is_a_function_of_depth() {
+            let known = Family::ALL.into_iter().filter(|family| family.is_a_function_of_depth());
+            let known: Vec<&str> = known.map(Family::name).collect();
+            let reason = format!(
+                "init = {:?} draws every layer by itself, but a control in a basis is a function of \
+                 depth; use one of {}, or leave out `control`",
+                self.init.name(),
+                known.join(", ")
+            );
+            return Err(NetworkError::Combination { stage, reason });
+        }
+        Ok(Some(expansion))
     }
 
     fn formula(&self, stage: usize, state: Shape) -> Result<Formula, NetworkError> {
@@ -367,6 +432,27 @@ mod tests {
         let base = StageConfig::default();
         assert!(check(StageConfig { depth: 0, ..base.clone() }).contains("stage.0.depth"));
         assert!(check(StageConfig { tile: Some(0), ..base.clone() }).contains("stage.0.tile"));
+        let control = |basis, coefficients, init| StageConfig {
+            control: Some(ControlConfig { basis, coefficients }),
+            init,
+            depth: 8,
+            ..base.clone()
+        };
+        for (basis, coefficients, init, part) in [
+            (
+                Basis::Spline,
+                3,
+                Family::Smooth,
+                "a spline control takes at least 4 coefficients, not 3",
+            ),
+            (Basis::Constant, 0, Family::Smooth, "at least 1"),
+            (Basis::Fourier, 6, Family::Smooth, "not 6; take 5 or 7"),
+            (Basis::Linear, 9, Family::Smooth, "the 8 nodes of 8 euler steps do not tell 9 linear"),
+            (Basis::Linear, 4, Family::Independent, "init = \"independent\" draws every layer"),
+        ] {
+            let error = check(control(basis, coefficients, init));
+            assert!(error.contains("network.stage.0") && error.contains(part), "{error}");
+        }
         let whole = StageConfig { tile: Some(8), field: FieldName::ConvBn, ..base.clone() };
         assert!(check(whole).contains("whole batch"));
         assert!(check(StageConfig { scheme: "eulr".into(), ..base.clone() }).contains("euler"));

@@ -3,16 +3,16 @@
 use deeplimit::control::Control;
 use deeplimit::field::{Accountable, AnyLayer, ConvBn, LayerStatistics, Sink, Stacked, Tiled};
 use deeplimit::gradient::{Evidence, Footprint, MethodTape, Turn};
-use deeplimit::{Bytes, Certificate, Field, Flow, GradientMethod, Method, Rows, Spare};
+use deeplimit::{Bytes, Certificate, Field, Flow, GradientMethod, Method, Real, Rows, Spare};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A flow with its present weights.
-pub(super) enum AnyFlow {
+pub(super) enum AnyFlow<R: Real = f32> {
     /// Samples do not see each other.
-    Layer(Flow<Stacked<f32, AnyLayer>>),
+    Layer(Flow<Stacked<R, AnyLayer>>),
     /// Samples meet in normalisations.
-    ConvBn(Flow<ConvBn<f32>>),
+    ConvBn(Flow<ConvBn<R>>),
 }
 
 /// Memory of the tapes of one gradient, kept for the next: it need not be asked for, and cleared,

@@ -2,7 +2,8 @@
 //! what runs are the CPU kernels, from the batch to the loss and back.
 
 mod config;
-mod prolong;
+mod depth;
+mod evaluator;
 mod field;
 mod flow;
 mod head;
@@ -10,13 +11,16 @@ mod loss;
 mod map;
 mod passage;
 mod penalty;
+mod prolong;
 mod stage;
 mod weights;
 
 pub use config::{
-    HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig, StagePlan,
-    TransitionConfig,
+    ControlConfig, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig,
+    StagePlan, TransitionConfig,
 };
+pub use depth::{Limit, LimitFault};
+pub use evaluator::{Evaluator, Reached};
 pub use field::{FieldName, Formula};
 pub use flow::Memory;
 pub use passage::{Probe, StageFault};
@@ -120,7 +124,7 @@ impl Network {
         Device::flex().autodiff()
     }
 
-    /// The checked description of each stage, with its present control.
+    /// The checked description of each stage, with its present control at the nodes.
     pub fn controls(&self) -> Vec<(&StagePlan, Control<f32>)> {
         self.stages.iter().map(|stage| (stage.plan(), stage.control())).collect()
     }
@@ -137,17 +141,12 @@ impl Network {
 
     /// Outputs for a batch, a row a sample.
     pub fn infer(&self, batch: &Batch) -> Rows<f32> {
-        let (last, earlier) = self.split();
-        let mut x = map::inputs(batch);
-        for stage in earlier {
-            x = cut(&stage.flow(false, None).forward(stage.map().forward(&x)));
-        }
-        self.head.reader().forward(&last.flow(false, None).forward(last.map().forward(&x)))
+        self.evaluator().reach(batch).outputs
     }
 
     /// Loss and hits of a batch.
     pub fn score(&self, batch: &Batch) -> Score {
-        loss::loss(&self.infer(batch), &batch.targets, 0..batch.len()).0
+        self.evaluator().reach(batch).score(batch)
     }
 
     /// The gradient of the mean loss over a batch.

@@ -1,12 +1,14 @@
 //! What a diagnosis needs of a network: where a batch enters each flow, and what its loss asks of the
 //! flow's end.
 
+use super::flow::AnyFlow;
 use super::head::Reader;
 use super::map::{self, cut};
 use super::{Network, Stage};
 use crate::data::Batch;
 use deeplimit::gradient::{Backprop, Reversible};
-use deeplimit::limit::diagnosis::{Diagnosis, DiagnosisError};
+use deeplimit::limit::ScalingError;
+use deeplimit::limit::diagnosis::{Diagnosis, DiagnosisError, Scaling};
 use deeplimit::{AnyScheme, Method, Rows, seed};
 
 /// Inputs of a network that is to be diagnosed, and what is asked of its outputs.
@@ -101,6 +103,24 @@ impl Network {
         }
         passages.reverse();
         passages
+    }
+}
+
+impl Stage {
+    /// Diagnoses the flow, in double precision.
+    fn diagnose(&self, x0: &Rows<f64>, cotangent: &Rows<f64>) -> Result<Diagnosis, DiagnosisError> {
+        match self.flow_of(self.control().cast()) {
+            AnyFlow::Layer(flow) => Diagnosis::of(&flow, x0, cotangent),
+            AnyFlow::ConvBn(flow) => Diagnosis::of(&flow, x0, cotangent),
+        }
+    }
+
+    /// How the weights vary with depth, in double precision.
+    pub(super) fn scaling(&self, x0: &Rows<f64>) -> Result<Scaling, ScalingError> {
+        match self.flow_of(self.control().cast()) {
+            AnyFlow::Layer(flow) => Scaling::measure(&flow, x0),
+            AnyFlow::ConvBn(flow) => Scaling::measure(&flow, x0),
+        }
     }
 }
 

@@ -7,7 +7,8 @@
 //! after Thorpe, van Gennip 2023; [`DepthPenalty`] has the formulas. Every kind of every flow is
 //! penalised, biases included. Of batch normalisations the scale and the shift are penalised in their
 //! differences alone, τ = 0: a pull of the scale towards 0 would switch the layer off, whatever the
-//! weights before it are. Transitions and the head have no depth, and no penalty.
+//! weights before it are. Transitions and the head have no depth, and no penalty. A control in a basis is
+//! penalised by its values at the nodes; gradient and proximal step are those of its coefficients.
 
 use super::{Network, Stage, StagePlan};
 use deeplimit::control::{Control, DepthPenalty};
@@ -63,8 +64,12 @@ impl StagePlan {
     /// The largest eigenvalue of the penalty's Hessian over all kinds: an explicit step of gradient
     /// descent with learning rate η is stable if η times it is below 2.
     pub fn largest_curvature(&self, objective: &DepthObjective) -> f64 {
-        let curvatures = self.penalties(objective).into_iter();
-        curvatures.map(|penalty| penalty.largest_curvature(self.nodes())).fold(0.0, f64::max)
+        let sampling = self.sampling();
+        let curvature = |penalty: DepthPenalty| match &sampling {
+            Some(sampling) => penalty.expanded(sampling).largest_curvature(),
+            None => penalty.largest_curvature(self.nodes()),
+        };
+        self.penalties(objective).into_iter().map(curvature).fold(0.0, f64::max)
     }
 }
 
@@ -96,7 +101,14 @@ impl Network {
     pub fn proximal(&mut self, objective: &DepthObjective, rate: f64) {
         for stage in &mut self.stages {
             let (nodes, penalties) = (stage.plan().nodes(), stage.plan().penalties(objective));
-            stage.change_control(|kind, values| penalties[kind].proximal(nodes, rate, values));
+            match stage.plan().sampling() {
+                None => stage.change_control(|kind, values| {
+                    penalties[kind].proximal(nodes, rate, values);
+                }),
+                Some(sampling) => stage.change_control(|kind, values| {
+                    penalties[kind].expanded(&sampling).proximal(rate, values);
+                }),
+            }
         }
     }
 }

@@ -38,8 +38,9 @@ impl Network {
     /// For every parameter that [`prolonged`](Self::prolonged) changes and an optimiser knows, by its
     /// id: the way that it goes.
     pub(crate) fn ways(&self, depths: &[usize], by: ProlongBy) -> BTreeMap<u64, Prolongation> {
-        let changed = self.stages.iter().zip(depths);
-        let changed = changed.filter(|(stage, depth)| stage.plan().depth != **depth);
+        let nodal = self.stages.iter().zip(depths);
+        let nodal = nodal.filter(|(stage, _)| stage.plan().control.is_none());
+        let changed = nodal.filter(|(stage, depth)| stage.plan().depth != **depth);
         changed
             .flat_map(|(stage, depth)| {
                 stage.control_ids().map(move |id| (id, stage.way(*depth, by)))

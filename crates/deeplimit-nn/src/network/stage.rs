@@ -8,12 +8,10 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use deeplimit::control::{Control, Prolongation};
+use deeplimit::control::{Control, Prolongation, Sampling};
 use deeplimit::field::{ConvBn, LayerStatistics, Stacked, Statistics};
 use deeplimit::kernel::{Convolution, Image};
-use deeplimit::limit::Diagnosis;
-use deeplimit::limit::diagnosis::DiagnosisError;
-use deeplimit::{Flow, Rows, seed};
+use deeplimit::{Flow, Real, seed};
 
 /// A map that changes the state's shape.
 #[derive(Module, Debug)]
@@ -44,7 +42,7 @@ pub(super) fn affine(inputs: usize, outputs: usize, seed: u64, device: &Device) 
 }
 
 /// The numbers of a parameter.
-fn numbers<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
+pub(super) fn numbers<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     let data = param.val().inner().into_data();
     data.try_into_vec().expect("parameters are kept in single precision")
 }
@@ -86,35 +84,70 @@ impl Transition {
     }
 }
 
-/// A transition, and the control of the flow behind it: one array `[nodes, numbers]` a kind.
+/// A transition, and the control of the flow behind it.
 #[derive(Module, Debug)]
 pub(super) struct Stage {
     transition: Transition,
-    control: Vec<Param<Tensor<2>>>,
+    /// One array a kind: `[coefficients, numbers]` of the control's basis, or `[nodes, numbers]`.
+    pub(super) control: Vec<Param<Tensor<2>>>,
     /// Running mean and variance `[nodes, channels]` of a field that normalises; of others nothing.
-    running: Vec<Param<Tensor<2>>>,
+    pub(super) running: Vec<Param<Tensor<2>>>,
     #[module(skip)]
     plan: StagePlan,
+    /// The values of the control's basis at the nodes, where it has one.
+    #[module(skip)]
+    sampling: Option<Sampling>,
+}
+
+/// Mean and variance of so many channels, node by node.
+pub(super) fn held(mean: &[f32], variance: &[f32], channels: usize) -> Statistics {
+    let pairs = mean.iter().zip(variance).map(|(m, v)| [f64::from(*m), f64::from(*v)]);
+    let pairs: Vec<[f64; 2]> = pairs.collect();
+    Statistics::Held(pairs.chunks(channels).map(<[_]>::to_vec).collect())
 }
 
 /// Share of a training step's statistics in the running ones.
 const MOMENTUM: f64 = 0.1;
 
+/// An array `[rows, numbers]`.
+pub(super) fn array(values: Vec<f32>, rows: usize, device: &Device) -> Param<Tensor<2>> {
+    let shape = [rows, values.len() / rows];
+    Param::from_data(TensorData::new::<f32, _>(values, shape), device)
+}
+
+/// Initial values of the trained arrays. With a basis the family is drawn at evenly spaced depths from 0
+/// to 1, four for each coefficient, whatever the nodes; the function of the basis that is nearest to it is
+/// the start at any depth, of the family's size.
+fn initial(plan: &StagePlan, seed: u64) -> Control<f32> {
+    let StagePlan { formula, init, gain, .. } = plan;
+    let Some(expansion) = plan.control else {
+        return formula.initial(plan.nodes(), *init, *gain, seed);
+    };
+    let last = 4 * expansion.coefficients();
+    let family = formula.initial::<f64>(last + 1, *init, *gain, seed);
+    let sampling = expansion.sampling((0..=last).map(|point| point as f64 / last as f64));
+    sampling.fit(&family).expect("more points than coefficients").cast()
+}
+
 impl Stage {
     pub(super) fn new(plan: StagePlan, seed: u64, device: &Device) -> Self {
         let transition = Transition::new(&plan, seed::derive(seed, 0), device);
-        let nodes = plan.nodes();
-        let control =
-            plan.formula.initial::<f32>(nodes, plan.init, plan.gain, seed::derive(seed, 1));
-        let array = |values: Vec<f32>| {
-            let shape = [nodes, values.len() / nodes];
-            Param::from_data(TensorData::new::<f32, _>(values, shape), device)
-        };
-        let control = control.into_values().into_iter().map(array).collect();
-        let channels = plan.formula.normalised();
+        let control = initial(&plan, seed::derive(seed, 1)).into_values().into_iter();
+        let control = control.map(|values| array(values, plan.rows(), device)).collect();
+        let (nodes, channels) = (plan.nodes(), plan.formula.normalised());
         let starts: &[f32] = if channels > 0 { &[0.0, 1.0] } else { &[] };
-        let running = starts.iter().map(|start| array(vec![*start; nodes * channels])).collect();
-        Self { transition, control, running, plan }
+        let start = |start: &f32| array(vec![*start; nodes * channels], nodes, device);
+        let running = starts.iter().map(start).collect();
+        let stage = Self { transition, control, running, plan, sampling: None };
+        let depth = stage.plan.depth;
+        stage.walking(depth)
+    }
+
+    /// The same arrays for a flow of so many steps.
+    pub(super) fn walking(mut self, depth: usize) -> Self {
+        self.plan.depth = depth;
+        self.sampling = self.plan.sampling();
+        self
     }
 
     pub(super) fn plan(&self) -> &StagePlan {
@@ -146,58 +179,55 @@ impl Stage {
         }
     }
 
-    /// The control's present values.
-    pub(super) fn control(&self) -> Control<f32> {
+    /// The trained arrays: coefficients of the control's basis, or its values at the nodes.
+    pub(super) fn trained(&self) -> Control<f32> {
         let values = self.control.iter().map(numbers).collect();
-        Control::new(self.plan.formula.kinds(), self.plan.nodes(), values)
+        Control::new(self.plan.formula.kinds(), self.plan.rows(), values)
+    }
+
+    /// The control's present values at the nodes.
+    pub(super) fn control(&self) -> Control<f32> {
+        let trained = self.trained();
+        match &self.sampling {
+            Some(sampling) => sampling.sample(&trained),
+            None => trained,
+        }
     }
 
     /// The flow with the control's present values, in tiles of so many samples, or of as many as the
     /// configuration says. In training a field that normalises does so by the batch, otherwise by what
     /// it remembers.
     pub(super) fn flow(&self, training: bool, tile: Option<usize>) -> AnyFlow {
-        let (control, scheme) = (self.control(), self.plan.scheme.clone());
-        match &self.plan.formula {
-            Formula::Layer(layer) => {
-                let flow = Flow::new(Stacked::new(layer.clone(), control), scheme);
-                AnyFlow::Layer(match tile.or(self.plan.tile) {
-                    Some(samples) => flow.with_tile(samples),
-                    None => flow,
-                })
-            }
-            Formula::ConvBn { channels, hidden, image, activation } => {
-                let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
+        match self.flow_of(self.control()) {
+            AnyFlow::Layer(flow) => AnyFlow::Layer(match tile.or(self.plan.tile) {
+                Some(samples) => flow.with_tile(samples),
+                None => flow,
+            }),
+            AnyFlow::ConvBn(flow) => {
                 let statistics = if training { Statistics::Batch } else { self.held() };
-                AnyFlow::ConvBn(Flow::new(field.with_statistics(statistics), scheme))
+                let scheme = flow.scheme().clone();
+                AnyFlow::ConvBn(Flow::new(flow.into_field().with_statistics(statistics), scheme))
             }
         }
     }
 
-    /// Diagnoses the flow, in double precision.
-    pub(super) fn diagnose(
-        &self,
-        x0: &Rows<f64>,
-        cotangent: &Rows<f64>,
-    ) -> Result<Diagnosis, DiagnosisError> {
-        let (control, scheme) = (self.control().cast::<f64>(), self.plan.scheme.clone());
+    /// The flow on a control of its nodes, in any precision; a field that normalises does so by the batch.
+    pub(super) fn flow_of<R: Real>(&self, control: Control<R>) -> AnyFlow<R> {
+        let scheme = self.plan.scheme.clone();
         match &self.plan.formula {
             Formula::Layer(layer) => {
-                let field = Stacked::new(layer.clone(), control);
-                Diagnosis::of(&Flow::new(field, scheme), x0, cotangent)
+                AnyFlow::Layer(Flow::new(Stacked::new(layer.clone(), control), scheme))
             }
             Formula::ConvBn { channels, hidden, image, activation } => {
                 let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
-                Diagnosis::of(&Flow::new(field, scheme), x0, cotangent)
+                AnyFlow::ConvBn(Flow::new(field, scheme))
             }
         }
     }
 
     fn held(&self) -> Statistics {
         let [mean, variance] = [0, 1].map(|index| numbers(&self.running[index]));
-        let pairs = mean.iter().zip(&variance).map(|(m, v)| [f64::from(*m), f64::from(*v)]);
-        let pairs: Vec<[f64; 2]> = pairs.collect();
-        let channels = self.plan.formula.normalised();
-        Statistics::Held(pairs.chunks(channels).map(<[_]>::to_vec).collect())
+        held(&mean, &variance, self.plan.formula.normalised())
     }
 
     /// Moves the running statistics towards those of a training step.
@@ -214,40 +244,44 @@ impl Stage {
         }
     }
 
-    /// Changes the numbers of each of the control's arrays `[nodes, …]`, by its kind.
+    /// Changes the numbers of each of the trained arrays, by its kind.
     pub(super) fn change_control(&mut self, change: impl Fn(usize, &mut [f32])) {
-        let nodes = self.plan.nodes();
+        let rows = self.plan.rows();
         for (kind, param) in self.control.iter_mut().enumerate() {
             let mut values = numbers(param);
             change(kind, &mut values);
-            *param = replaced(param, values, nodes);
+            *param = replaced(param, values, rows);
         }
     }
 
-    /// The ids by which an optimiser knows the control's arrays.
+    /// The ids by which an optimiser knows the trained arrays.
     pub(super) fn control_ids(&self) -> impl Iterator<Item = u64> {
         self.control.iter().map(|param| param.id.val())
     }
 
-    /// The stage with a flow of another depth.
+    /// The stage with a flow of another depth. Coefficients of a basis stay what they are.
     pub(super) fn carried(&self, way: &Prolongation, depth: usize) -> Self {
-        let control = self.control.iter().map(|param| way.values(&numbers(param)));
-        let [mean, variance] = [Prolongation::values, Prolongation::positive_values];
-        let running = self.running.iter().zip([mean, variance]);
-        let running = running.map(|(param, carry)| carry(way, &numbers(param)));
-        let array = |(param, values)| replaced(param, values, way.nodes());
-        Self {
-            control: self.control.iter().zip(control).map(array).collect(),
-            running: self.running.iter().zip(running).map(array).collect(),
-            transition: self.transition.clone(),
-            plan: StagePlan { depth, ..self.plan.clone() },
+        let mut stage = self.clone();
+        if self.plan.control.is_none() {
+            for param in &mut stage.control {
+                *param = replaced(param, way.values(&numbers(param)), way.nodes());
+            }
         }
+        let [mean, variance] = [Prolongation::values, Prolongation::positive_values];
+        for (param, carry) in stage.running.iter_mut().zip([mean, variance]) {
+            *param = replaced(param, carry(way, &numbers(param)), way.nodes());
+        }
+        stage.walking(depth)
     }
 
     /// The gradient of each of the stage's arrays, in the order of their visit.
     pub(super) fn gradients(&self, slopes: Slopes, found: Found) -> Vec<Option<Vec<f32>>> {
         let transition = [slopes.weight, slopes.bias].into_iter().filter(|part| !part.is_empty());
-        let parameters = transition.chain(found.gradient.into_values()).map(Some);
+        let control = match &self.sampling {
+            Some(sampling) => sampling.pull_back(&found.gradient),
+            None => found.gradient,
+        };
+        let parameters = transition.chain(control.into_values()).map(Some);
         parameters.chain(self.running.iter().map(|_| None)).collect()
     }
 }

@@ -50,7 +50,8 @@ pub enum WeightsError {
 impl WeightsFile {
     /// The present weights of a network.
     ///
-    /// Controls keep their depth axis first: `stages.0.w1` has shape `[nodes, hidden, width]`.
+    /// Controls keep their depth axis first: `stages.0.w1` has shape `[nodes, hidden, width]`, or
+    /// `[coefficients, hidden, width]` of a control in a basis, which the configuration names.
     pub fn of(network: &Network) -> Self {
         let shapes = control_shapes(network);
         let mut tensors = Vec::new();
@@ -204,7 +205,7 @@ fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
     let mut shapes = HashMap::new();
     for (index, plan) in network.plans().enumerate() {
         for kind in plan.formula.kinds() {
-            let mut shape = vec![plan.nodes()];
+            let mut shape = vec![plan.rows()];
             shape.extend(&kind.shape);
             shapes.insert(format!("stages.{index}.{}", kind.name), shape);
         }

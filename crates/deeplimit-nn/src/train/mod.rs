@@ -332,15 +332,29 @@ impl Trainer {
         self.splits.test.as_ref().map(|samples| self.evaluate(samples)).transpose()
     }
 
-    fn evaluate(&self, samples: &Samples) -> Result<Score, TrainError> {
-        let order: Vec<u32> = (0..samples.len() as u32).collect();
-        let size = NonZeroUsize::new(self.config.train.batch.max(256)).expect("at least 256");
-        let mut total = Score::default();
-        for indices in chunks(&order, size, false) {
-            let batch = batch(samples, indices, &self.splits.normalisation, None)?;
-            total.add(&self.network.score(&batch));
+    /// Loss and hits on some samples.
+    ///
+    /// # Errors
+    /// If the samples cannot be batched.
+    pub fn evaluate(&self, samples: &Samples) -> Result<Score, TrainError> {
+        let (evaluator, mut total) = (self.network.evaluator(), Score::default());
+        for batch in self.batches(samples) {
+            let batch = batch?;
+            total.add(&evaluator.reach(&batch).score(&batch));
         }
         Ok(total)
+    }
+
+    /// All of some samples in their order, in batches for evaluation: normalised, without augmentation.
+    pub fn batches<'s>(
+        &'s self,
+        samples: &'s Samples,
+    ) -> impl Iterator<Item = Result<Batch, DataError>> + 's {
+        let order: Vec<u32> = (0..samples.len() as u32).collect();
+        let size = NonZeroUsize::new(self.config.train.batch.max(256)).expect("at least 256");
+        let parts: Vec<Vec<u32>> = chunks(&order, size, false).map(<[u32]>::to_vec).collect();
+        let normalisation = &self.splits.normalisation;
+        parts.into_iter().map(move |indices| batch(samples, &indices, normalisation, None))
     }
 
     /// Remembers a validation score; returns whether it is the best so far.

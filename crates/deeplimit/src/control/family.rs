@@ -28,6 +28,38 @@ pub enum Family {
 }
 
 impl Family {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Smooth,
+        Self::Rough,
+        Self::Brownian,
+        Self::Alternating,
+        Self::Independent,
+        Self::Diffusive,
+        Self::Constant,
+        Self::Zero,
+    ];
+
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Smooth => "smooth",
+            Self::Rough => "rough",
+            Self::Brownian => "brownian",
+            Self::Alternating => "alternating",
+            Self::Independent => "independent",
+            Self::Diffusive => "diffusive",
+            Self::Constant => "constant",
+            Self::Zero => "zero",
+        }
+    }
+
+    /// Whether the weights are samples of one function of depth, so that a basis can hold them; the other
+    /// families draw every layer by itself.
+    pub fn is_a_function_of_depth(self) -> bool {
+        matches!(self, Self::Smooth | Self::Brownian | Self::Constant | Self::Zero)
+    }
+
     /// `nodes` samples of `count` numbers of size `scale`, as one array `[nodes, count]`.
     pub fn sample(self, nodes: usize, count: usize, scale: f64, seed: u64) -> Vec<f64> {
         let base = |part: usize, entry: usize| uniform(seed, (part * count + entry) as u64);
@@ -71,6 +103,14 @@ mod tests {
             |entry: usize| values.iter().skip(entry).step_by(COUNT).sum::<f64>() / nodes as f64;
         let spread = (0..COUNT).map(|entry| mean(entry).powi(2)).sum::<f64>();
         (change / (COUNT * nodes) as f64, spread / COUNT as f64)
+    }
+
+    #[test]
+    fn every_family_is_read_back_by_its_name() {
+        for family in Family::ALL {
+            let text = format!("{:?}", family.name());
+            assert_eq!(serde_json::from_str::<Family>(&text).expect("a family"), family);
+        }
     }
 
     #[test]

@@ -3,15 +3,51 @@
 //! Node `n` of a residual network with Euler steps holds θ_n of layer `n`; the other schemes read
 //! the control at and between the nodes `s_n = n h`, `n = 0 … N`, linearly interpolated
 //! (the *weight interpolant* of Sander, Ablin, Peyré 2022, section 2).
+//!
+//! A [`Curve`] is a control at every depth: an [`Expansion`] in a [`Basis`] with few coefficients, which is
+//! sampled at the nodes of any depth ([`Sampling`]) and has one deep limit.
+//!
+//! # Example
+//! ```
+//! use deeplimit::control::{Basis, Curve, Expansion};
+//! use deeplimit::field::Layer;
+//! use deeplimit::prelude::*;
+//!
+//! let layer = Mlp { width: 4, hidden: 8, activation: Activation::Tanh };
+//! let expansion = Expansion::new(Basis::Spline, 6)?;
+//! let kinds = Layer::<f64>::kinds(&layer);
+//! let coefficients = Control::random(kinds, 6, deeplimit::control::Family::Smooth, 1);
+//! let curve = Curve::new(expansion, coefficients);
+//! let x0 = Rows::from_fn(1, 4, |_, column| column as f64 - 1.5);
+//!
+//! let end = |steps: usize| {
+//!     let scheme = AnyScheme::from(Scheme::EULER);
+//!     let control = curve.sample(scheme.node_depths(steps));
+//!     Flow::new(Stacked::new(layer.clone(), control), scheme).forward(&x0)
+//! };
+//! let (coarse, fine, finer) = (end(8), end(64), end(512));
+//! assert!(fine.distance_squared(&finer) < 0.1 * coarse.distance_squared(&finer));
+//! # Ok::<(), deeplimit::control::BasisError>(())
+//! ```
 
+mod basis;
+mod curve;
 mod distance;
+mod expanded_penalty;
+mod expansion;
 mod family;
+mod fit;
 pub mod penalty;
 pub mod prolong;
 mod tridiagonal;
 
+pub use basis::{Basis, BasisError, Side};
+pub use curve::Curve;
 pub use distance::DepthDistance;
+pub use expanded_penalty::ExpandedPenalty;
+pub use expansion::{Expansion, Sampling};
 pub use family::Family;
+pub use fit::Undetermined;
 pub use penalty::DepthPenalty;
 pub use prolong::{ProlongBy, Prolongation};
 

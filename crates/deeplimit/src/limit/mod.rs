@@ -14,6 +14,9 @@
 //! where the weights jump from layer to layer; the weight interpolant is near only where they vary
 //! smoothly. Weights that grow like √N ("diffusive") have neither.
 //!
+//! A control that is a function of depth ([`Curve`](crate::control::Curve)) has one limit, whatever depth it
+//! is sampled at: [`deep_limit`] solves that by [`DormandPrince`], to a tolerance.
+//!
 //! What can be told without an ODE: [`DepthSlopes`] and [`Roughness`] tell the [`Regime`] of weights
 //! from their variation in depth, over a family of networks or in a single one; [`Gaps`] compare a
 //! network with neighbours of its own weights; [`Amplification`] is what happens to errors on the
@@ -36,7 +39,9 @@
 
 mod amplification;
 mod bounds;
+mod deep;
 pub mod diagnosis;
+mod dormand_prince;
 mod eigenvalues;
 mod estimators;
 mod ode;
@@ -47,7 +52,9 @@ mod stack;
 
 pub use amplification::Amplification;
 pub use bounds::{Bounds, NotEuler};
+pub use deep::deep_limit;
 pub use diagnosis::Diagnosis;
+pub use dormand_prince::{DormandPrince, OdeError, Solution};
 pub use eigenvalues::eigenvalues;
 pub use estimators::Gaps;
 pub use ode::{Interpolant, NeuralOde};

@@ -41,6 +41,12 @@ impl AnyScheme {
         }
     }
 
+    /// The depths s_n = n/N of the control nodes of N steps: n = 0 … N−1, or N where a step reads the
+    /// control at both of its ends.
+    pub fn node_depths(&self, steps: usize) -> impl Iterator<Item = f64> + Clone + use<> {
+        (0..self.nodes_for(steps)).map(move |node| node as f64 / steps as f64)
+    }
+
     /// Steps that `nodes` control nodes allow.
     pub fn steps_for(&self, nodes: usize) -> usize {
         match self {

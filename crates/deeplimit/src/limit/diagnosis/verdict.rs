@@ -176,6 +176,29 @@ fn first(diagnosis: &Diagnosis, standing: Standing) -> String {
     }
 }
 
+impl Scaling {
+    /// Why the weights, as samples of a function of depth, have no limit: in words that go on after "the
+    /// weights". `None` where they have one, smooth or as continuous as a path of Brownian motion.
+    pub fn without_limit(&self) -> Option<String> {
+        let told = order(self);
+        match self.regime {
+            Regime::SmoothOde | Regime::HoelderOde => None,
+            Regime::AveragedOde => {
+                Some(format!("are rough: they have no limit as functions of depth ({told})"))
+            }
+            Regime::Diffusive => Some(format!(
+                "are diffusive: independent from layer to layer and as large as √N ({told}), so that a \
+                 deep limit would be a stochastic differential equation"
+            )),
+            Regime::Jump | Regime::Diverging => Some(format!(
+                "jump: a few layers make a change of their own, the largest with weights {:.1} times \
+                 the root mean square",
+                self.peak
+            )),
+        }
+    }
+}
+
 /// How its gradient is best computed.
 fn second(diagnosis: &Diagnosis, standing: Standing, method: &Recommendation) -> String {
     let Recommendation { method: name, tolerance, gradient_error, cost_units } = method;

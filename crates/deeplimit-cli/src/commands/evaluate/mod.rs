@@ -1,9 +1,13 @@
 //! `deeplimit evaluate`.
 
+mod over_depth;
+
 use crate::Outcome;
 use crate::trained::Trained;
 use anyhow::{Result, bail};
+use deeplimit_nn::data::Samples;
 use deeplimit_nn::train::Trainer;
+use over_depth::{Depth, Sweep};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -17,6 +21,13 @@ pub struct Arguments {
     /// Folder or file of the data set, if it is not where it was.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Depths at which the network is walked instead of its own, such as 8,64,limit: each flow takes that
+    /// many steps, or is its neural ODE.
+    #[arg(long, value_name = "DEPTHS", value_delimiter = ',')]
+    depth: Vec<Depth>,
+    /// Relative error a step of the ODE's solver [default: 1e-6].
+    #[arg(long, value_name = "ERROR")]
+    tolerance: Option<f64>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -36,17 +47,24 @@ struct Evaluation {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
+    let solver = over_depth::solver(&arguments.depth, arguments.tolerance)?;
     let Trained { path, file, config, position } =
         Trained::read(&arguments.run, arguments.weights.as_deref(), arguments.data.as_deref())?;
     let mut trainer = Trainer::scoring(config)?;
     trainer.load_weights(&path, &file)?;
-    let (part, score) = match trainer.test()? {
-        Some(score) => ("test", score),
-        None => match trainer.validate()? {
-            Some(score) => ("validation", score),
-            None => bail!("{}: the data set has nothing to evaluate on", path.display()),
-        },
+    let Some((part, samples)) = part(&trainer) else {
+        bail!("{}: the data set has nothing to evaluate on", path.display());
     };
+    if !arguments.depth.is_empty() {
+        let mut sweep = Sweep::new(&trainer, path, position.step, part, samples.len())?;
+        sweep.walk(&trainer, samples, &arguments.depth, solver)?;
+        super::print(&match arguments.json {
+            true => serde_json::to_string(&sweep)?,
+            false => sweep.to_string(),
+        })?;
+        return Ok(Outcome::Success);
+    }
+    let score = trainer.evaluate(samples)?;
     let classes = trainer.splits().train.classes();
     let evaluation = Evaluation {
         weights: path,
@@ -67,4 +85,14 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         )
     })?;
     Ok(Outcome::Success)
+}
+
+/// The test samples, or the validation samples where there are none.
+fn part(trainer: &Trainer) -> Option<(&'static str, &Samples)> {
+    let splits = trainer.splits();
+    let validation = ("validation", &splits.validation);
+    match &splits.test {
+        Some(test) => Some(("test", test)),
+        None => Some(validation).filter(|(_, samples)| !samples.is_empty()),
+    }
 }
