@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let Trained { path, file, config, position } =
         Trained::read(&arguments.run, arguments.weights.as_deref(), arguments.data.as_deref())?;
     let mut trainer = Trainer::scoring(config)?;
-    trainer.load_weights(&path, &file)?;
+    trainer.load_weights(&path, &file, &position)?;
     let (part, score) = match trainer.test()? {
         Some(score) => ("test", score),
         None => match trainer.validate()? {
