@@ -39,6 +39,8 @@ enum Command {
     Train(commands::train::Arguments),
     /// Loss and accuracy of a trained network.
     Evaluate(commands::evaluate::Arguments),
+    /// Carry a run to another depth; training goes on from there.
+    Refine(commands::refine::Arguments),
     /// How near the flows of a trained network are to their neural ODEs, and what follows.
     Diagnose(commands::diagnose::Arguments),
     /// Error, memory and cost of every gradient method on a random flow.
@@ -77,6 +79,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         None => commands::train::run(commands::train::Arguments::default()),
         Some(Command::Train(arguments)) => commands::train::run(arguments),
         Some(Command::Evaluate(arguments)) => commands::evaluate::run(&arguments),
+        Some(Command::Refine(arguments)) => commands::refine::run(&arguments),
         Some(Command::Diagnose(arguments)) => commands::diagnose::run(&arguments),
         Some(Command::Gradcheck(arguments)) => commands::gradcheck::run(&arguments),
         Some(Command::Experiment(arguments)) => commands::experiment::run(&arguments),

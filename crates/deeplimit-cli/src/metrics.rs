@@ -40,9 +40,15 @@ pub struct StepLine {
     pub epoch: usize,
     /// Steps since the start of training.
     pub step: usize,
-    /// Mean loss over the batch.
+    /// Steps of each flow.
+    #[serde(default)]
+    pub depths: Vec<usize>,
+    /// Mean loss over the batch, without the penalty.
     #[serde(deserialize_with = "nan_if_null")]
     pub loss: f64,
+    /// The penalty of `objective.depth` on the weights before the update; `None` without one.
+    #[serde(default)]
+    pub penalty: Option<f64>,
     /// Fraction of the batch classified rightly, 0 to 1; `None` in regression.
     pub accuracy: Option<f64>,
     /// Learning rate.
@@ -93,9 +99,15 @@ pub struct EpochLine {
     pub epoch: usize,
     /// Steps done since the start of training.
     pub step: usize,
-    /// Mean loss over the epoch's batches.
+    /// Steps of each flow in that epoch.
+    #[serde(default)]
+    pub depths: Vec<usize>,
+    /// Mean loss over the epoch's batches, without the penalty.
     #[serde(deserialize_with = "nan_if_null")]
     pub train_loss: f64,
+    /// The penalty of `objective.depth` in the epoch's last step; `None` without one.
+    #[serde(default)]
+    pub penalty: Option<f64>,
     /// Fraction of the training samples classified rightly, 0 to 1; `None` in regression.
     pub train_accuracy: Option<f64>,
     /// Mean loss over the validation data; `None` without such data.
@@ -124,7 +136,9 @@ mod tests {
         Line::Epoch(EpochLine {
             epoch: 1,
             step: 10,
+            depths: vec![8, 4],
             train_loss,
+            penalty: Some(0.125),
             train_accuracy: None,
             validation_loss: Some(0.5),
             validation_accuracy: None,
@@ -139,6 +153,15 @@ mod tests {
         let text = serde_json::to_string(&epoch(0.25)).unwrap();
         assert!(text.starts_with(r#"{"kind":"epoch","epoch":1,"#), "{text}");
         assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), epoch(0.25));
+    }
+
+    #[test]
+    fn lines_of_runs_before_there_were_depths_and_penalties_can_be_read() {
+        let text = serde_json::to_string(&epoch(0.25)).unwrap();
+        let old = text.replace(r#""depths":[8,4],"#, "").replace(r#""penalty":0.125,"#, "");
+        assert!(old.len() < text.len() - 30, "{text}");
+        let Line::Epoch(line) = serde_json::from_str(&old).unwrap() else { panic!("{old}") };
+        assert_eq!((line.depths, line.penalty), (vec![], None));
     }
 
     #[test]

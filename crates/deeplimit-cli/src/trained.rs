@@ -13,7 +13,7 @@ pub struct Trained {
     pub path: PathBuf,
     /// What is in it.
     pub file: WeightsFile,
-    /// The configuration of its run, pointed at the data set.
+    /// The configuration of its run, pointed at the data set, with flows as deep as they were then.
     pub config: Config,
     /// Where training stood.
     pub position: Position,
@@ -28,7 +28,7 @@ impl Trained {
             false => run.to_owned(),
         };
         let (file, config, position) = read_weights(&path)?;
-        let mut config = config::with_data(config, data, true)?;
+        let mut config = config::with_data(config.at_depths(&position.depths), data, true)?;
         // Inputs are normalised as they were in training, whatever the data folder holds now.
         if let Some(text) = file.metadata.get("normalisation") {
             let kept: Normalisation =

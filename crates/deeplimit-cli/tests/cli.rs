@@ -111,11 +111,22 @@ fn metrics(run: &Path) -> Vec<Value> {
 
 #[test]
 fn a_run_killed_in_the_middle_resumes_to_the_same_metrics_bit_for_bit() {
+    kill_and_resume(&[]);
+}
+
+#[test]
+fn a_run_killed_among_its_refinements_resumes_to_the_same_metrics_bit_for_bit() {
+    kill_and_resume(&["train.refine=[[0,2],[1,3],[2,4],[4,6]]", "objective.depth.h1=1e-3"]);
+}
+
+/// Kills a run after its sixth line of metrics, and goes on.
+fn kill_and_resume(more: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = ["--set", "train.epochs=12", "--set", "train.checkpoint_every=2"];
+    let settings = ["train.epochs=12", "train.checkpoint_every=2"].iter().chain(more);
+    let settings: Vec<&str> = settings.flat_map(|setting| ["--set", *setting]).collect();
     let train = |out: &str| {
         let mut command = deeplimit(folder.path());
-        command.args(["train", "--out", out]).args(QUICK).args(settings);
+        command.args(["train", "--out", out]).args(QUICK).args(&settings);
         command
     };
     assert!(train("whole").output().expect("run").status.success());
@@ -145,6 +156,86 @@ fn a_run_killed_in_the_middle_resumes_to_the_same_metrics_bit_for_bit() {
     assert_eq!(metrics(&folder.path().join("killed")), metrics(&folder.path().join("whole")));
 }
 
+/// Standard output of a command that ends well.
+fn told(mut command: Command) -> String {
+    let output = command.output().expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn a_refined_run_is_gone_on_with_and_its_report_shows_the_depth() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let command = |arguments: &str| {
+        let mut command = deeplimit(folder.path());
+        command.args(arguments.split_whitespace());
+        command
+    };
+    told({
+        let mut train = command("train --out run --set objective.depth.h1=1e-3");
+        train.args(QUICK);
+        train
+    });
+    let refined = told(command("refine run --depth 12 --by cubic --epochs 4 --out finer --json"));
+    let refined = json(refined.as_bytes());
+    assert_eq!(refined["before"]["depths"], serde_json::json!([6]));
+    assert_eq!(refined["after"]["depths"], serde_json::json!([12]));
+    assert_eq!((&refined["step"], &refined["steps"]), (&6.into(), &12.into()));
+    let loss = |standing: &str| refined[standing]["validation_loss"].as_f64().expect("a loss");
+    assert!((loss("after") - loss("before")).abs() < 0.2 * loss("before"), "{refined}");
+    let info = json(told(command("info finer --json")).as_bytes());
+    assert_eq!(info["position"]["depths"], serde_json::json!([12]));
+    assert_eq!(info["config"]["network"]["stage"][0]["depth"], 12);
+    // Before it is trained on, its weights are the last ones.
+    assert!(told(command("evaluate finer")).contains("finer/weights/last.safetensors after 6"));
+    told(command("train --resume finer --json"));
+    let lines = metrics(&folder.path().join("finer"));
+    let steps = lines.iter().filter(|line| line["kind"] == "step");
+    let depths: Vec<&Value> = steps.map(|line| &line["depths"][0]).collect();
+    assert_eq!(depths[..6], [6; 6]);
+    assert_eq!(depths[6..], [12; 6]);
+    assert!(lines.iter().all(|line| line["penalty"].as_f64().expect("a penalty") > 0.0));
+    let page = fs::read_to_string(folder.path().join("finer/report.html")).expect("the page");
+    assert!(page.contains("<figcaption>Depth<") && page.contains("<figcaption>Penalty<"));
+    told(command("diagnose finer --samples 8"));
+    assert!(folder.path().join("finer/diagnosis.json").is_file());
+    // Back to fewer layers, in a folder of its own making, with nothing left to train.
+    let text = told(command("refine finer --depth 4 --by average"));
+    assert!(text.contains("depth 12 → 4") && text.contains("--epochs"), "{text}");
+    assert!(folder.path().join("runs/finer-depth4-001/config.toml").is_file());
+    for (arguments, parts) in [
+        ("refine finer --depth 8 --stage 1", ["--stage 1", "stages 0 to 0"]),
+        ("refine finer --depth 8 --epochs 2", ["train.epochs = 2", "at least"]),
+        ("refine finer --depth 8 --out run", ["run folder run", "exists"]),
+        ("refine nowhere --depth 8", ["nowhere", "config.toml"]),
+    ] {
+        refused(command(arguments), &parts);
+    }
+}
+
+#[test]
+fn a_schedule_of_depths_is_told_and_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = ["--set", "train.epochs=3", "--set", "train.refine=[[0,2],[1,4],[2,6]]"];
+    let train = |out: &str| {
+        let mut command = deeplimit(folder.path());
+        command.args(["train", "--out", out]).args(QUICK).args(settings);
+        command
+    };
+    let output = train("whole").output().expect("run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("depth 2 → 4 → 6;"), "{said}");
+    let whole = metrics(&folder.path().join("whole"));
+    let depths: Vec<&Value> = whole.iter().map(|line| &line["depths"][0]).collect();
+    assert_eq!(depths, [[2; 4], [4; 4], [6; 4]].as_flattened());
+    let evaluated = told({
+        let mut command = deeplimit(folder.path());
+        command.args(["evaluate", "whole", "--json"]);
+        command
+    });
+    assert!(json(evaluated.as_bytes())["accuracy"].is_number());
+}
+
 #[test]
 fn a_misspelt_key_is_answered_with_the_nearest_and_its_line() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -165,6 +256,13 @@ fn impossible_combinations_are_refused() {
         ("gradient.memory_budget=12 parsecs", "\"12 parsecs\" is no memory budget"),
         ("gradient.memory_budget=10 KiB", "the least possible is "),
         ("gradient.slots=3", "gradient.slots means nothing"),
+        ("train.refine=[[0,8],[5,16]]", "network.stage.0.depth = 64, but train.refine ends"),
+        ("train.refine=[[1,64]]", "train.refine = [[1, 64]]"),
+        ("train.refine_by=cubic", "train.refine_by means nothing"),
+        ("train.refine_by=qubic", "did you mean `cubic`"),
+        ("objective.depth.h1=0", "objective.depth.h1 = 0"),
+        ("objective.depth.step=implicit", "unknown value `implicit`"),
+        ("objective.dpeth.h1=1", "did you mean `depth`"),
         ("network.stage.0.scheme=leapfrog", "gradient.method = \"adjoint-adaptive\""),
         ("network.stage.0.scheme=leapfrog", "network.stage.0.scheme = \"leapfrog\""),
         ("gradient.method=reversible", "gradient.method = \"reversible\""),

@@ -49,3 +49,38 @@ fn a_refined_flow_of_higher_order_moves_by_the_error_of_its_scheme_or_of_its_int
         assert!((slope + order).abs() < 0.1, "{by:?}, {scheme}: {slope}");
     }
 }
+
+/// Relative distance of the gradient of a refined flow from the prolonged gradient of the flow.
+fn gradient_moved(scheme: &Scheme, by: ProlongBy, depth: usize) -> f64 {
+    let layer = Mlp { width: 6, hidden: 8, activation: Activation::Tanh };
+    let nodes = scheme.nodes_for(depth);
+    let way = Prolongation::new(by, [depth, 3 * depth], nodes);
+    let gradient = |field: Stacked<f64, Mlp>| {
+        let flow = Flow::new(field, scheme.clone());
+        let method: Method = "backprop".parse().expect("a method");
+        let x0 = Rows::from_fn(10, 6, |row, column| ((row * 6 + column) as f64).sin());
+        let bar = Rows::from_fn(10, 6, |row, column| ((row * 6 + column) as f64).cos());
+        let (_, recording) = flow.record(&method, &x0);
+        let mut gradient = flow.field().zero_gradient();
+        flow.pull_back(&method, recording, &bar, &mut gradient);
+        gradient
+    };
+    let field = Stacked::<f64, _>::smooth(layer.clone(), nodes, 3);
+    let fine = gradient(Stacked::new(layer, field.control().prolonged(&way)));
+    let coarse = gradient(field);
+    let carried = coarse.values().iter().map(|values| way.gradients(values, 1)).collect();
+    Control::new(coarse.kinds().to_vec(), way.nodes(), carried).relative_error(&fine)
+}
+
+#[test]
+fn what_is_remembered_of_gradients_is_near_the_gradients_of_the_refined_flow() {
+    for scheme in Scheme::ALL {
+        let points =
+            [16, 32, 64, 128].map(|n| (n as f64, gradient_moved(&scheme, ProlongBy::Linear, n)));
+        let slope = Slope::fit(&points).value;
+        // Of the two end nodes, whose hats are cut, the density is off by h: a share h of the squares.
+        let order = if scheme == Scheme::EULER { 1.0 } else { 1.5 };
+        assert!(slope < -order + 0.1, "{scheme}: {slope}, {points:?}");
+        assert!(points[3].1 < 0.02, "{scheme}: {points:?}");
+    }
+}

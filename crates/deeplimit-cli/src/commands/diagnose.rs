@@ -66,7 +66,7 @@ fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
     let asked = arguments.samples.get();
     let (flows, inputs) = match Trainer::scoring(config.clone()) {
         Ok(mut trainer) => {
-            trainer.load_weights(&path, &file)?;
+            trainer.load_weights(&path, &file, &position)?;
             let (network, splits) = (trainer.network(), trainer.splits());
             let batch = training_batch(&trainer, asked)?;
             let flows = network.diagnose(Probe::Batch(&batch));

@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod gradcheck;
 pub mod info;
+pub mod refine;
 pub mod train;
 
 use std::io::Write;

@@ -71,7 +71,7 @@ impl Certificate {
 }
 
 /// A training session: the trainer, its folder, and the lines so far.
-struct Session {
+pub(super) struct Session {
     trainer: Trainer,
     folder: RunFolder,
     lines: Vec<Line>,
@@ -106,7 +106,7 @@ impl Session {
         folder.plan(trainer.plan())?;
         // A run killed before its first checkpoint can be resumed too.
         trainer.save(&folder.weights())?;
-        Ok(Self { trainer, folder, lines: Vec::new(), began: Instant::now(), before: 0.0 })
+        Ok(Self::of(trainer, folder, Vec::new()))
     }
 
     fn resume(path: &Path) -> Result<Self> {
@@ -115,8 +115,13 @@ impl Session {
         let (folder, lines) = RunFolder::resume(path, trainer.position().step)?;
         // The number of threads may be another.
         folder.plan(trainer.plan())?;
+        Ok(Self::of(trainer, folder, lines))
+    }
+
+    /// The session of a run that is about to be gone on with.
+    pub(super) fn of(trainer: Trainer, folder: RunFolder, lines: Vec<Line>) -> Self {
         let before = lines.last().map_or(0.0, Line::seconds);
-        Ok(Self { trainer, folder, lines, began: Instant::now(), before })
+        Self { trainer, folder, lines, began: Instant::now(), before }
     }
 
     fn seconds(&self) -> f64 {
@@ -129,11 +134,6 @@ impl Session {
 
     fn headline(&self) -> String {
         let splits = self.trainer.splits();
-        let depth = |plan: &StagePlan| match plan.control {
-            Some(expansion) => format!("{} (of {expansion})", plan.depth),
-            None => plan.depth.to_string(),
-        };
-        let depths: Vec<String> = self.trainer.network().plans().map(depth).collect();
         format!(
             "{}: {} training, {} validation, {} test samples; {} parameters, depth {}; \
              gradients by {}{}\nrun folder {}",
@@ -142,11 +142,28 @@ impl Session {
             splits.validation.len(),
             splits.test.as_ref().map_or(0, |test| test.len()),
             self.trainer.network().parameters(),
-            depths.join(" + "),
+            self.told_depths(),
             self.config().gradient.method,
             self.trainer.plan().map_or_else(String::new, |plan| format!("\nmemory plan: {plan}")),
             self.folder.path().display(),
         )
+    }
+
+    /// The depths of the flows, or those that they have one after the other.
+    fn told_depths(&self) -> String {
+        let refine = &self.config().train.refine;
+        if !refine.is_empty() {
+            return refine
+                .iter()
+                .map(|[_, depth]| depth.to_string())
+                .collect::<Vec<_>>()
+                .join(" → ");
+        }
+        let depth = |plan: &StagePlan| match plan.control {
+            Some(expansion) => format!("{} (of {expansion})", plan.depth),
+            None => plan.depth.to_string(),
+        };
+        self.trainer.network().plans().map(depth).collect::<Vec<_>>().join(" + ")
     }
 
     /// All steps that are left.
@@ -157,8 +174,14 @@ impl Session {
         let progress = Progress::new(total, self.trainer.position().step, epochs);
         let done_before = self.trainer.position().step;
         let mut epoch = self.epoch_so_far();
+        let mut depths = self.trainer.position().depths.clone();
         while !self.trainer.finished() {
             let step = self.trainer.step()?;
+            if step.depths != depths {
+                depths.clone_from(&step.depths);
+                self.folder.plan(self.trainer.plan())?;
+                progress.say(&format!("epoch {}/{epochs}: depth {}", step.epoch + 1, depths[0]));
+            }
             let line = self.step_line(&step);
             epoch.add(&step.score);
             let steps = (step.step - done_before) as f64;
@@ -202,7 +225,9 @@ impl Session {
         StepLine {
             epoch: step.epoch,
             step: step.step,
+            depths: step.depths.clone(),
             loss: step.score.loss,
+            penalty: step.penalty,
             accuracy: self.accuracy(&step.score),
             rate: step.rate,
             gradient_norm: step.gradient_norm,
@@ -235,7 +260,9 @@ impl Session {
         let line = EpochLine {
             epoch: step.epoch,
             step: step.step,
+            depths: step.depths.clone(),
             train_loss: epoch.loss,
+            penalty: step.penalty,
             train_accuracy: self.accuracy(epoch),
             validation_loss: validation.map(|score| score.loss),
             validation_accuracy: validation.and_then(|score| self.accuracy(&score)),
@@ -255,7 +282,6 @@ impl Session {
         Ok(())
     }
 
-    /// Layers, summed over all steps, at which the fixed-point iteration did not contract.
     /// Mean share of the layers that were walked again, and the steps in which some were.
     fn walked_again(&self) -> (f64, usize) {
         let shares = self.lines.iter().filter_map(|line| match line {
@@ -267,6 +293,7 @@ impl Session {
         (mean, shares.iter().filter(|share| **share > 0.0).count())
     }
 
+    /// Layers, summed over all steps, at which the fixed-point iteration did not contract.
     fn stalled_layers(&self) -> usize {
         let stalled = self.lines.iter().map(|line| match line {
             Line::Step(line) => line.stalled,
@@ -279,19 +306,20 @@ impl Session {
     fn load_best(&mut self) -> Result<()> {
         if self.trainer.position().best_validation.is_some() {
             let path = self.folder.weights().join("best.safetensors");
-            let (file, ..) = read_weights(&path)?;
-            self.trainer.load_weights(&path, &file)?;
+            let (file, _, position) = read_weights(&path)?;
+            self.trainer.load_weights(&path, &file, &position)?;
         }
         Ok(())
     }
 
     /// The page; with the test's result and the seconds of training at the end.
-    fn write_report(&self, end: Option<(&Score, f64)>) -> Result<()> {
+    pub(super) fn write_report(&self, end: Option<(&Score, f64)>) -> Result<()> {
         let config = toml::to_string(self.config()).context("the configuration is plain data")?;
         let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
         let mut summary = vec![
             ("data".to_owned(), self.trainer.splits().name.clone()),
             ("parameters".to_owned(), self.trainer.network().parameters().to_string()),
+            ("depth".to_owned(), self.told_depths()),
             ("gradient method".to_owned(), self.config().gradient.method.clone()),
         ];
         if let Some(plan) = self.trainer.plan() {
@@ -382,6 +410,9 @@ impl Session {
 fn told(line: &EpochLine, epochs: usize) -> String {
     let mut text = format!("epoch {}/{epochs}: loss {:.4}", line.epoch + 1, line.train_loss);
     let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
+    if let Some(penalty) = line.penalty {
+        text += &format!(" + penalty {penalty:.4}");
+    }
     if let Some(accuracy) = line.train_accuracy {
         text += &format!(", accuracy {}", percent(accuracy));
     }

@@ -144,6 +144,7 @@ impl DepthSweep {
                 ..TrainConfig::default()
             },
             network: NetworkConfig { stage: vec![stage], head: HeadConfig { pool: true } },
+            ..Config::default()
         }
     }
 }

@@ -68,6 +68,12 @@ pub fn fit(record: &Record) -> Result<Vec<Figure>, PageError> {
     if accuracy.iter().any(|curve| !curve.points.is_empty()) {
         figures.push(over_steps("Accuracy", "accuracy (%)", Scale::Linear, &accuracy, "")?);
     }
+    let penalty = [record.step_curve("", (ORANGE, Stroke::Thin), |line| line.penalty)];
+    if !penalty[0].points.is_empty() {
+        let note =
+            "Of the weights' change over depth. It is minimised with the loss, and not in it.";
+        figures.push(over_steps("Penalty", "penalty", by_spread(&penalty), &penalty, note)?);
+    }
     Ok(figures)
 }
 
@@ -76,10 +82,23 @@ pub fn optimiser(record: &Record) -> Result<Vec<Figure>, PageError> {
     let rate = [record.step_curve("", (GREEN, Stroke::Thin), |line| Some(line.rate))];
     let norm = record.step_curve("", (VIOLET, Stroke::Thin), |line| Some(line.gradient_norm));
     let (norm, note) = with_trends(vec![norm]);
-    Ok(vec![
+    let mut figures = vec![
         over_steps("Learning rate", "learning rate", Scale::FromZero, &rate, "")?,
         over_steps("Norm of the gradient", "norm of the gradient", by_spread(&norm), &norm, note)?,
-    ])
+    ];
+    if record.steps.iter().any(|line| line.depths != record.steps[0].depths) {
+        let inks = [BLUE, ORANGE, GREEN, VIOLET, GREY];
+        let stages = record.steps[0].depths.len();
+        let curve = |stage: usize| Curve {
+            name: if stages > 1 { format!("stage {stage}").into() } else { "".into() },
+            ..record.step_curve("", (inks[stage % inks.len()], Stroke::Thin), |line| {
+                line.depths.get(stage).map(|depth| *depth as f64)
+            })
+        };
+        let depths: Vec<Curve> = (0..stages).map(curve).collect();
+        figures.push(over_steps("Depth", "steps of the flow", by_spread(&depths), &depths, "")?);
+    }
+    Ok(figures)
 }
 
 /// e_0, D, K and their sum.

@@ -9,7 +9,9 @@ pub fn step(step: usize) -> StepLine {
     StepLine {
         epoch: 1 + step / 100,
         step,
+        depths: vec![64],
         loss: 2.0 / (1.0 + s),
+        penalty: None,
         accuracy: Some(1.0 - 0.9 / (1.0 + s)),
         rate: 1e-3,
         gradient_norm: 1.0 + (s * 0.7).sin(),
@@ -29,7 +31,9 @@ fn epoch(epoch: usize) -> Line {
     Line::Epoch(EpochLine {
         epoch,
         step: 100 * epoch,
+        depths: vec![64],
         train_loss: 0.5,
+        penalty: None,
         train_accuracy: Some(0.8),
         validation_loss: Some(0.6),
         validation_accuracy: Some(0.7),
@@ -111,6 +115,17 @@ fn a_regression_has_no_accuracy() {
     let lines: Vec<_> =
         (1..9).map(|n| Line::Step(StepLine { accuracy: None, ..step(n) })).collect();
     assert!(!page(&lines).contains("Accuracy<"));
+}
+
+#[test]
+fn a_penalty_and_a_depth_that_changes_have_their_charts() {
+    let plain = page(&run(|step| step));
+    assert!(!plain.contains("Penalty<") && !plain.contains("Depth<"));
+    let penalised = page(&run(|step| StepLine { penalty: Some(0.1), ..step }));
+    assert!(penalised.contains("<figcaption>Penalty<") && !penalised.contains("Depth<"));
+    let depth = |step: usize| if step < 50 { 8 } else { 16 };
+    let refined = page(&run(|step| StepLine { depths: vec![depth(step.step), 4], ..step }));
+    assert!(refined.contains("<figcaption>Depth<") && refined.contains("stage 1"));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The configuration of a run, and its check.
 
+use super::objective::ObjectiveConfig;
 use crate::data::{Augment, Options};
-use crate::network::{DepthObjective, Network, NetworkConfig, NetworkPlan};
+use crate::network::{Network, NetworkConfig, NetworkPlan};
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -43,33 +44,6 @@ impl Config {
     pub(super) fn method(&self) -> Result<Method, ConfigError> {
         let depths = self.eras().into_iter().flat_map(|(_, depths)| depths);
         self.gradient.check(depths.min().unwrap_or(0))
-    }
-}
-
-/// What is minimised beside the loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ObjectiveConfig {
-    /// The H¹ penalty on the controls of all flows; none where it is not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub depth: Option<DepthObjective>,
-}
-
-impl ObjectiveConfig {
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// If a number is out of its range.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let Some(DepthObjective { h1, tau, .. }) = self.depth else { return Ok(()) };
-        if !(h1 > 0.0 && h1.is_finite()) {
-            let expected = "a number above 0; without a penalty leave out objective.depth";
-            return out_of_range("objective.depth.h1", h1, expected);
-        }
-        if !(tau >= 0.0 && tau.is_finite()) {
-            return out_of_range("objective.depth.tau", tau, "at least 0");
-        }
-        Ok(())
     }
 }
 

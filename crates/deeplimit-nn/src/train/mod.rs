@@ -2,17 +2,15 @@
 
 mod checkpoint;
 mod config;
+mod objective;
 mod refine;
 
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
-pub use config::{
-    Config, ConfigError, GradientConfig, ObjectiveConfig, Optimiser, PLANNED, Schedule, TrainConfig,
-};
+pub use config::{Config, ConfigError, GradientConfig, Optimiser, PLANNED, Schedule, TrainConfig};
+pub use objective::ObjectiveConfig;
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
-use crate::network::{
-    DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Score, StagePlan,
-};
+use crate::network::{DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Score};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::ModuleOptimizer;
 use deeplimit::Certificate;
@@ -172,34 +170,8 @@ impl Trainer {
         };
         trainer.position.depths = trainer.network.depths();
         trainer.schedule = trainer.config.train.schedule(trainer.total_steps());
-        trainer.check_stability(&plan.stages)?;
+        trainer.config.check_stability(&plan.stages, trainer.steps_per_epoch())?;
         Ok(trainer)
-    }
-
-    /// Whether explicit steps along the penalty stay bounded, where that is known: `sgd` multiplies a part
-    /// of the weights of curvature λ by the roots of z² − (1 + β − η λ) z + β with momentum β, which lie
-    /// inside the unit circle for η λ < 2 (1 + β). (Adam divides by the size of the gradient: its steps
-    /// are bounded.)
-    fn check_stability(&self, stages: &[StagePlan]) -> Result<(), ConfigError> {
-        let (train, objective) = (&self.config.train, self.config.objective.depth);
-        let Some(objective) = objective.filter(|o| o.step == PenaltyStep::Explicit) else {
-            return Ok(());
-        };
-        if train.optimiser != Optimiser::Sgd {
-            return Ok(());
-        }
-        let limit = 2.0 * (1.0 + train.sgd_momentum());
-        for (epoch, depths) in self.config.eras() {
-            let rate = train.rate_at(epoch * self.steps_per_epoch(), self.total_steps());
-            for (stage, (plan, depth)) in stages.iter().zip(depths).enumerate() {
-                let curvature = StagePlan { depth, ..plan.clone() }.largest_curvature(&objective);
-                let product = rate * (curvature + train.weight_decay);
-                if product >= limit {
-                    return Err(ConfigError::Unstable { stage, depth, epoch, product, limit });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The configuration.

@@ -49,6 +49,21 @@ pub enum ProlongBy {
 impl ProlongBy {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Constant, Self::Linear, Self::Cubic, Self::Average];
+
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Linear => "linear",
+            Self::Cubic => "cubic",
+            Self::Average => "average",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|by| by.name() == name)
+    }
 }
 
 /// A way from the nodes of one depth to those of another.
@@ -431,6 +446,15 @@ mod tests {
         assert!(way.values(&spike).iter().any(|v| *v < -0.01), "a spline undershoots");
         assert!(way.positive_values(&spike).iter().all(|v| *v >= 0.0));
         assert!(way.gradients(&spike, 2).iter().all(|v| *v >= 0.0));
+    }
+
+    #[test]
+    fn names_are_those_of_configurations() {
+        for by in ProlongBy::ALL {
+            let value = serde_json::to_value(by).expect("a name");
+            assert_eq!(value, by.name());
+            assert_eq!(ProlongBy::named(by.name()), Some(by));
+        }
     }
 
     #[test]

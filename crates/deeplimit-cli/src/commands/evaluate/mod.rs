@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let Trained { path, file, config, position } =
         Trained::read(&arguments.run, arguments.weights.as_deref(), arguments.data.as_deref())?;
     let mut trainer = Trainer::scoring(config)?;
-    trainer.load_weights(&path, &file)?;
+    trainer.load_weights(&path, &file, &position)?;
     let Some((part, samples)) = part(&trainer) else {
         bail!("{}: the data set has nothing to evaluate on", path.display());
     };
