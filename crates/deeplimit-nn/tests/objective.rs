@@ -2,10 +2,11 @@
 
 use deeplimit_nn::data::{Options, batch, epoch_order, load};
 use deeplimit_nn::deeplimit::Scheme;
+use deeplimit_nn::deeplimit::control::Basis;
 use deeplimit_nn::deeplimit::gradient::{Choice, REGISTRY};
 use deeplimit_nn::network::{
-    DepthObjective, Memory, Network, NetworkConfig, Outputs, PenaltyStep, WeightsFile,
-    named_gradients,
+    ControlConfig, DepthObjective, Memory, Network, NetworkConfig, Outputs, PenaltyStep,
+    WeightsFile, named_gradients,
 };
 use deeplimit_nn::train::{Config, Trainer};
 
@@ -51,16 +52,22 @@ fn the_gradient_of_a_penalised_loss_is_that_of_both_for_every_field() {
     let order = epoch_order(digits.train.len(), 1, 0);
     let batch = batch(&digits.train, &order[..12], &digits.normalisation, None).expect("a batch");
     let objective = DepthObjective { h1: 0.01, tau: 2.0, step: PenaltyStep::Explicit };
-    for (field, scheme, depth) in
-        [("linear", "euler", 4), ("dense", "heun", 3), ("mlp", "rk4", 1), ("conv-bn", "heun", 2)]
-    {
+    let spline = "control = { basis = 'spline', coefficients = 4 }, ";
+    for (field, scheme, depth, control) in [
+        ("linear", "euler", 4, ""),
+        ("dense", "heun", 3, ""),
+        ("mlp", "rk4", 1, ""),
+        ("conv-bn", "heun", 2, ""),
+        ("mlp", "euler", 7, spline),
+        ("conv-bn", "heun", 5, spline),
+    ] {
         let transition = match field {
             "conv-bn" => "{ kind = 'conv', channels = 3, stride = 2 }",
             _ => "{ kind = 'linear', width = 7 }",
         };
         let network: NetworkConfig = config(&format!(
             "network.stage = [{{ field = '{field}', scheme = '{scheme}', depth = {depth}, \
-             transition = {transition} }}]"
+             {control}transition = {transition} }}]"
         ))
         .network;
         let plan = network.check(digits.train.shape(), Outputs::of(&digits.train)).expect("a plan");
@@ -178,9 +185,16 @@ fn with(settings: &str, more: &str) -> Config {
 fn penalties_and_refinement_go_with_every_method_tolerance_and_budget_and_resume_to_the_bit() {
     assert!(settings().len() > 2 * REGISTRY.len());
     for settings in settings() {
-        for step in ["explicit", "proximal"] {
+        for (step, control) in [
+            ("explicit", None),
+            ("proximal", None),
+            ("explicit", Some(Basis::Linear)),
+            ("proximal", Some(Basis::Linear)),
+        ] {
             let more = format!("objective.depth = {{ h1 = 1e-3, step = '{step}' }}");
             let mut config = with(&settings, &more);
+            config.network.stage[0].control =
+                control.map(|basis| ControlConfig { basis, coefficients: 3 });
             config.train.refine = vec![[0, 3], [2, 6]];
             let folder = tempfile::tempdir().expect("a folder");
             let mut whole = Trainer::new(config.clone()).expect(&settings);

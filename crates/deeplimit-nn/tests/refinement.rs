@@ -255,3 +255,26 @@ fn impossible_schedules_are_named() {
     let error = trainer.refined(&[4], ProlongBy::Linear, 1).err().expect("too few").to_string();
     assert!(error.contains("train.epochs = 1"), "{error}");
 }
+
+#[test]
+fn coefficients_of_a_basis_keep_their_bits_when_the_depth_changes() {
+    let text = SCHEDULED.replace(
+        "depth = 4, transition",
+        "depth = 4, control = { basis = \"linear\", coefficients = 3 }, transition",
+    );
+    let mut trainer = Trainer::new(config(&text)).expect("a trainer");
+    steps(&mut trainer, 6);
+    let before = weights(&trainer);
+    let refined = trainer.network().prolonged(&[6], ProlongBy::Linear);
+    let file = WeightsFile::of(&refined);
+    for ((_, shape, values), (name, new_shape, new_values)) in before.iter().zip(file.tensors()) {
+        assert_eq!((&shape[..], &values[..]), (new_shape, new_values), "{name}");
+    }
+    assert_eq!(refined.depths(), [6]);
+    steps(&mut trainer, 12);
+    assert!(trainer.finished());
+    // Fewer nodes than coefficients: known before the run begins.
+    let text = text.replace("[4, 4]", "[4, 2]").replace("depth = 4", "depth = 2");
+    let error = Trainer::new(config(&text)).err().expect("no run").to_string();
+    assert!(error.contains("do not tell 3 linear coefficients apart"), "{error}");
+}

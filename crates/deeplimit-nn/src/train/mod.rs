@@ -150,8 +150,14 @@ impl Trainer {
         config.train.check(splits.train.len())?;
         config.objective.check()?;
         config.check_refine()?;
-        let begin = config.at_depths(&config.depths_at(0)).network;
-        let plan = begin.check(splits.train.shape(), Outputs::of(&splits.train))?;
+        let plan_at = |depths: &[usize]| {
+            let network = config.at_depths(depths).network;
+            network.check(splits.train.shape(), Outputs::of(&splits.train))
+        };
+        for (_, depths) in config.eras().into_iter().skip(1) {
+            plan_at(&depths)?;
+        }
+        let plan = plan_at(&config.depths_at(0))?;
         config.gradient.check_flows(&method, &plan)?;
         let network = Network::new(&plan, config.seed);
         let choices = vec![Choice { method, tile: None }; plan.stages.len()];
