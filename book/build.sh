@@ -30,6 +30,10 @@ fi
 deeplimit train --out "$out/digits"
 deeplimit diagnose "$out/digits" --out "$out/diagnosis"
 
+# The network of the chapter on depth.
+deeplimit train --out "$out/spline" --set 'network.stage.0.control={basis="spline",coefficients=8}'
+deeplimit evaluate "$out/spline" --depth 16,64,256,1024,limit
+
 # Every link and image of the book leads somewhere.
 missing=0
 while IFS=: read -r file link; do

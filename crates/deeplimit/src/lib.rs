@@ -9,7 +9,7 @@
 //! `N` depth, `s = n h` depth time, `θ` parameters, `f` field (the residual function).
 //!
 //! - [`field`]: residual functions with hand-written pull-backs, and the [`Field`] trait.
-//! - [`control`]: depth-stacked parameters `[N, …]`.
+//! - [`control`]: depth-stacked parameters `[N, …]`, and functions of depth that they are samples of.
 //! - [`scheme`]: explicit Runge–Kutta steps in depth, and steps with an exact inverse.
 //! - [`gradient`]: how the pull-back of a flow gets the states it needs, and its certificate.
 //! - [`flow`]: field + control + scheme; walked tile by tile on all cores.

@@ -23,6 +23,15 @@ pub struct Undetermined {
     pub coefficients: usize,
 }
 
+/// S = Q R.
+#[derive(Default)]
+struct Factors {
+    /// The columns of Q, orthonormal.
+    columns: Vec<Vec<f64>>,
+    /// Of each column of S its parts in those up to its own.
+    triangle: Vec<Vec<f64>>,
+}
+
 /// A column counts as a sum of those before it when no more than this is left of it in root mean square:
 /// the functions are of size 1, and known to rounding.
 const NOTHING: f64 = 1e-12;
@@ -39,7 +48,7 @@ impl Sampling {
         let (nodes, count) = (self.nodes(), self.coefficients());
         assert_eq!(control.nodes(), nodes, "a control at the nodes");
         let undetermined = Undetermined { nodes, coefficients: count };
-        let (columns, triangle) = self.orthogonalise().ok_or(undetermined)?;
+        let Factors { columns, triangle } = self.orthogonalise().ok_or(undetermined)?;
         let mut found = Control::zeros(control.kinds().to_vec(), count);
         for kind in 0..control.kinds().len() {
             let length = control.kinds()[kind].len();
@@ -64,9 +73,9 @@ impl Sampling {
         Ok(found)
     }
 
-    /// S = Q R: orthonormal columns, and for each column of S its parts in those.
-    fn orthogonalise(&self) -> Option<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
-        let (mut columns, mut triangle) = (Vec::<Vec<f64>>::new(), Vec::new());
+    /// S = Q R, where no column is a sum of those before it.
+    fn orthogonalise(&self) -> Option<Factors> {
+        let Factors { mut columns, mut triangle } = Factors::default();
         for k in 0..self.coefficients() {
             let mut column: Vec<f64> = (0..self.nodes()).map(|node| self.entry(node, k)).collect();
             let mut parts = vec![0.0; k + 1];
@@ -86,7 +95,7 @@ impl Sampling {
             columns.push(column);
             triangle.push(parts);
         }
-        Some((columns, triangle))
+        Some(Factors { columns, triangle })
     }
 }
 

@@ -184,7 +184,7 @@ impl Scaling {
         match self.regime {
             Regime::SmoothOde | Regime::HoelderOde => None,
             Regime::AveragedOde => {
-                Some(format!("are rough: they have no limit as functions of depth ({told})"))
+                Some(format!("are rough and have no limit as functions of depth ({told})"))
             }
             Regime::Diffusive => Some(format!(
                 "are diffusive: independent from layer to layer and as large as √N ({told}), so that a \
