@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use crate::experiment::{
-    self, AdjointOrder, Approximation, DepthSweep, Failure, LargeDepth, Linear, Memory, Size,
+    self, AdjointOrder, Approximation, DepthSweep, Failure, Gamma, LargeDepth, Linear, Memory, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -54,6 +54,14 @@ enum Name {
         /// Only these gradient methods; may be repeated [default: all four].
         #[arg(long = "method", value_name = "METHOD")]
         methods: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Minimisers with a penalty of differences over depth, beside their limit, and without it.
+    Gamma {
+        /// A table (FILE.csv or .csv.gz, class in the last column) in place of the built-in digits.
+        #[arg(long, value_name = "FILE")]
+        data: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
@@ -109,6 +117,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
             common.run(&sweep)
+        }
+        Name::Gamma { data, common } => {
+            common.run(&Gamma::new(common.size(), data.as_deref(), common.seed)?)
         }
         Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),

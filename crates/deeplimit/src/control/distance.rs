@@ -93,7 +93,7 @@ impl<R: Real> Control<R> {
     }
 
     /// θ at `depth / parts` node distances from node 0, all kinds one after the other.
-    fn read(&self, depth: usize, parts: usize) -> Vec<f64> {
+    pub(crate) fn read(&self, depth: usize, parts: usize) -> Vec<f64> {
         let here = (depth / parts).min(self.nodes - 1);
         let next = (here + 1).min(self.nodes - 1);
         let fraction = (depth % parts) as f64 / parts as f64;

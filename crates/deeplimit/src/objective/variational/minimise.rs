@@ -1,0 +1,261 @@
+//! Minimisers of smooth objectives: L-BFGS (Nocedal 1980; Liu, Nocedal 1989) with the line search of
+//! Moré and Thuente (1994), then Newton's method with conjugate gradients (Dembo, Steihaug 1983).
+//!
+//! A line search compares energies, which differ by |∇E|² near a minimiser: where that is a rounding
+//! of E, at |∇E| ≈ 1e-8, L-BFGS stalls. Newton's method looks at gradients alone and goes on from there.
+
+use crate::limit::eigenvalues;
+use argmin::core::{CostFunction, Error, Executor, Gradient};
+use argmin::solver::linesearch::MoreThuenteLineSearch;
+use argmin::solver::quasinewton::LBFGS;
+use rayon::prelude::*;
+use std::cell::RefCell;
+
+/// A function to minimise.
+pub trait Objective {
+    /// Its value at a point, and its gradient there.
+    fn energy_and_gradient(&self, variables: &[f64]) -> (f64, Vec<f64>);
+}
+
+/// What a minimisation has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Minimum {
+    /// The point.
+    pub variables: Vec<f64>,
+    /// The objective there.
+    pub energy: f64,
+    /// The gradient there.
+    gradient: Vec<f64>,
+    /// Evaluations of the objective and its gradient.
+    pub evaluations: usize,
+}
+
+impl Minimum {
+    /// 2-norm of the gradient: how near it is to a stationary point.
+    pub fn gradient_norm(&self) -> f64 {
+        dot(&self.gradient, &self.gradient).sqrt()
+    }
+}
+
+/// Pairs of steps and gradient changes that L-BFGS remembers.
+const MEMORY: usize = 20;
+
+/// Newton steps at most; each multiplies the gradient by about [`FORCING`].
+const NEWTON_STEPS: usize = 12;
+
+/// Residual, relative to the gradient, to which the Newton equation is solved.
+const FORCING: f64 = 1e-3;
+
+/// L-BFGS from a point until the gradient is below `tolerance`, energies differ by roundings only, or
+/// for `iterations`: the point of least energy that it met.
+///
+/// # Panics
+/// If the tolerance is negative.
+pub fn descend<O: Objective>(
+    objective: &O,
+    start: &[f64],
+    tolerance: f64,
+    iterations: u64,
+) -> Minimum {
+    let watched = Watched::new(objective, start);
+    let solver = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY).with_tolerance_grad(tolerance);
+    let solver = solver.expect("a tolerance that is not negative");
+    let configure = |state: argmin::core::IterState<Vec<f64>, Vec<f64>, (), (), (), f64>| {
+        state.param(start.to_vec()).max_iters(iterations)
+    };
+    // An error is a line search that finds nothing lower; what was found before it is watched.
+    let _end = Executor::new(&watched, solver).configure(configure).timer(false).run();
+    watched.seen.into_inner().best
+}
+
+/// [`descend`], then Newton steps, until the 2-norm of the gradient is at most `tolerance` or no step
+/// makes it smaller; the caller looks at [`Minimum::gradient_norm`].
+///
+/// # Panics
+/// If the tolerance is negative.
+pub fn minimise<O: Objective>(
+    objective: &O,
+    start: &[f64],
+    tolerance: f64,
+    iterations: u64,
+) -> Minimum {
+    let mut minimum = descend(objective, start, tolerance, iterations);
+    for _ in 0..NEWTON_STEPS {
+        if minimum.gradient_norm() <= tolerance {
+            break;
+        }
+        let (step, products) = newton_step(objective, &minimum);
+        minimum.evaluations += 2 * products + 1;
+        let mut variables = minimum.variables.clone();
+        add_scaled(&mut variables, 1.0, &step);
+        let (energy, gradient) = objective.energy_and_gradient(&variables);
+        let next = Minimum { variables, energy, gradient, evaluations: minimum.evaluations };
+        if next.gradient_norm() >= minimum.gradient_norm() || next.gradient_norm().is_nan() {
+            break;
+        }
+        minimum = next;
+    }
+    minimum
+}
+
+/// A step p with ∇²E p ≈ −∇E by conjugate gradients, and how many products ∇²E v it took. Where the
+/// objective is not convex, p goes as far as conjugate gradients came.
+fn newton_step<O: Objective>(objective: &O, at: &Minimum) -> (Vec<f64>, usize) {
+    let mut step = vec![0.0; at.variables.len()];
+    let mut residual: Vec<f64> = at.gradient.iter().map(|g| -g).collect();
+    let mut direction = residual.clone();
+    let (start, mut size) = (at.gradient_norm(), dot(&residual, &residual));
+    for products in 0..at.variables.len() {
+        if size.sqrt() <= FORCING * start {
+            return (step, products);
+        }
+        let bent = bend(objective, &at.variables, &direction);
+        let curvature = dot(&direction, &bent);
+        if curvature <= 0.0 {
+            return (step, products + 1);
+        }
+        let length = size / curvature;
+        add_scaled(&mut step, length, &direction);
+        add_scaled(&mut residual, -length, &bent);
+        let before = std::mem::replace(&mut size, dot(&residual, &residual));
+        direction.iter_mut().zip(&residual).for_each(|(d, r)| *d = r + size / before * *d);
+    }
+    (step, at.variables.len())
+}
+
+/// ∇²E(u) v, from central differences of the gradient.
+fn bend<O: Objective>(objective: &O, variables: &[f64], direction: &[f64]) -> Vec<f64> {
+    // Rounding of the gradient over the distance, 1e-16/1e-5, is about the square of the distance.
+    const DISTANCE: f64 = 1e-5;
+    let factor = DISTANCE / dot(direction, direction).sqrt();
+    let at = |factor: f64| {
+        let mut moved = variables.to_vec();
+        add_scaled(&mut moved, factor, direction);
+        objective.energy_and_gradient(&moved).1
+    };
+    let (plus, minus) = (at(factor), at(-factor));
+    plus.iter().zip(minus).map(|(a, b)| (a - b) / (2.0 * factor)).collect()
+}
+
+/// The least eigenvalue of ∇²E at a point, from central differences of the gradient with errors of about
+/// 1e-9 of the largest: a stationary point where it is positive is a non-degenerate minimum. Takes two
+/// gradients a variable, on all threads. `None` where a number is not finite.
+pub fn least_curvature<O: Objective + Sync>(objective: &O, variables: &[f64]) -> Option<f64> {
+    let count = variables.len();
+    let column = |index: usize| {
+        let mut direction = vec![0.0; count];
+        direction[index] = 1.0;
+        bend(objective, variables, &direction)
+    };
+    let columns: Vec<Vec<f64>> = (0..count).into_par_iter().map(column).collect();
+    // Of a matrix that is symmetric but for roundings, all eigenvalues are real.
+    let entry = |index: usize| {
+        let (row, column) = (index / count, index % count);
+        (columns[row][column] + columns[column][row]) / 2.0
+    };
+    let matrix: Vec<f64> = (0..count * count).map(entry).collect();
+    let all = eigenvalues(&matrix, count)?;
+    all.into_iter().map(|[real, _]| real).min_by(f64::total_cmp)
+}
+
+/// An objective that remembers where it was evaluated last, because a line search asks for value and
+/// gradient one after the other, and the lowest point of all.
+struct Watched<'o, O> {
+    objective: &'o O,
+    seen: RefCell<Seen>,
+}
+
+struct Seen {
+    last: Minimum,
+    best: Minimum,
+}
+
+impl<'o, O: Objective> Watched<'o, O> {
+    fn new(objective: &'o O, start: &[f64]) -> Self {
+        let (energy, gradient) = objective.energy_and_gradient(start);
+        let best = Minimum { variables: start.to_vec(), energy, gradient, evaluations: 1 };
+        Self { objective, seen: RefCell::new(Seen { last: best.clone(), best }) }
+    }
+
+    /// What `read` reads of the objective at a point.
+    fn at<T>(&self, variables: &[f64], read: impl FnOnce(&Minimum) -> T) -> T {
+        let mut seen = self.seen.borrow_mut();
+        if seen.last.variables != variables {
+            let (energy, gradient) = self.objective.energy_and_gradient(variables);
+            let evaluations = seen.last.evaluations + 1;
+            seen.last = Minimum { variables: variables.to_vec(), energy, gradient, evaluations };
+            if energy < seen.best.energy {
+                seen.best = seen.last.clone();
+            }
+            seen.best.evaluations = evaluations;
+        }
+        read(&seen.last)
+    }
+}
+
+impl<O: Objective> CostFunction for &Watched<'_, O> {
+    type Param = Vec<f64>;
+    type Output = f64;
+
+    fn cost(&self, variables: &Vec<f64>) -> Result<f64, Error> {
+        Ok(self.at(variables, |point| point.energy))
+    }
+}
+
+impl<O: Objective> Gradient for &Watched<'_, O> {
+    type Param = Vec<f64>;
+    type Gradient = Vec<f64>;
+
+    fn gradient(&self, variables: &Vec<f64>) -> Result<Vec<f64>, Error> {
+        Ok(self.at(variables, |point| point.gradient.clone()))
+    }
+}
+
+/// Σ a b.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// `y += factor x`.
+pub(super) fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (1 − x)² + 100 (y − x²)², and −cos z: minima (1, 1, 2π k).
+    struct Rosenbrock;
+
+    impl Objective for Rosenbrock {
+        fn energy_and_gradient(&self, u: &[f64]) -> (f64, Vec<f64>) {
+            let [x, y, z] = [u[0], u[1], u[2]];
+            let (a, b) = (1.0 - x, y - x * x);
+            let gradient = vec![-2.0 * a - 400.0 * x * b, 200.0 * b, z.sin()];
+            (a * a + 100.0 * b * b - z.cos(), gradient)
+        }
+    }
+
+    #[test]
+    fn newton_steps_go_on_where_the_line_search_stalls() {
+        let start = [-1.2, 1.0, 0.4];
+        let stalled = descend(&Rosenbrock, &start, 0.0, 1000);
+        let minimum = minimise(&Rosenbrock, &start, 1e-13, 1000);
+        assert!(minimum.gradient_norm() <= 1e-13, "{minimum:?}");
+        assert!(minimum.gradient_norm() < stalled.gradient_norm(), "{stalled:?}");
+        for (found, expected) in minimum.variables.iter().zip([1.0, 1.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-12, "{minimum:?}");
+        }
+    }
+
+    #[test]
+    fn the_least_curvature_tells_minima_from_saddles() {
+        // ∇² of the first part at (1, 1): [[802, −400], [−400, 200]], with eigenvalues 1001.6 and 0.3994.
+        let least = least_curvature(&Rosenbrock, &[1.0, 1.0, 0.0]).unwrap();
+        let exact = 501.0 - (501.0f64 * 501.0 - 400.0).sqrt();
+        assert!((least - exact).abs() < 1e-6, "{least} {exact}");
+        let saddle = least_curvature(&Rosenbrock, &[1.0, 1.0, std::f64::consts::PI]).unwrap();
+        assert!((saddle + 1.0).abs() < 1e-6, "{saddle}");
+    }
+}
