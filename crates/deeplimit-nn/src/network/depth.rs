@@ -43,7 +43,7 @@ struct Ode {
 
 /// The field of an ODE without its weights.
 enum Right {
-    Layer(AnyLayer),
+    Layer(Box<AnyLayer>),
     ConvBn {
         channels: usize,
         hidden: usize,
@@ -77,7 +77,7 @@ impl Stage {
     fn ode(&self) -> Ode {
         let plan = self.plan();
         let field = match &plan.formula {
-            Formula::Layer(layer) => Right::Layer(layer.clone()),
+            Formula::Layer(layer) => Right::Layer(Box::new(layer.clone())),
             Formula::ConvBn { channels, hidden, image, activation } => Right::ConvBn {
                 channels: *channels,
                 hidden: *hidden,
@@ -99,7 +99,7 @@ impl Ode {
                 let tile = |start: usize| x0.slice(start, TILE.min(x0.rows() - start)).cast();
                 let solved = starts
                     .into_par_iter()
-                    .map(|start| deep_limit(layer, &self.curve, &tile(start), solver));
+                    .map(|start| deep_limit(&**layer, &self.curve, &tile(start), solver));
                 let solved = solved.collect::<Result<Vec<Solution<Rows<f64>>>, _>>()?;
                 let most = solved.iter().map(|tile| tile.evaluations).max().unwrap_or(0);
                 Ok((Rows::join(solved.iter().map(|tile| tile.end.cast()).collect()), most))
