@@ -22,9 +22,10 @@ impl Measured<'_> {
         ];
         let starts = vec![self.rough_controls()?, self.apart()?, self.steepness()?];
         let set = self.set;
-        let note = "Local minima are many. With the penalty of differences two starts that end at the \
-                    same energy end at the same control; those that do not lie on another branch. With \
-                    weight decay no two end at the same control.";
+        let note = "Local minima are many. With the penalty of differences two starts that end at the same \
+                    energy end at the same control; those that do not lie on another branch. With weight \
+                    decay every layer goes to one of a few functions of depth, and to which is left to its \
+                    start: but for the shallowest networks no two end at the same control.";
         Ok(vec![
             Section {
                 title: format!("{set}: a branch of minimisers and its limit").into(),
@@ -131,17 +132,17 @@ impl Measured<'_> {
     }
 
     fn table(&self) -> Table {
-        let columns: [(&str, fn(&Self) -> Points); 6] = [
-            ("min E_n", |of| of.branch(|row| row.energy)),
-            ("min E_n − E_∞", |of| of.gaps(|row| row.energy)),
-            ("L², constant", |of| of.branch(|row| row.constant)),
-            ("L², affine", |of| of.branch(|row| row.affine)),
-            ("H¹", |of| of.branch(|row| row.derivative)),
-            ("E–L residual", |of| of.branch(|row| row.equation)),
+        let columns = [
+            ("min E_n", self.branch(|row| row.energy)),
+            ("min E_n − E_∞", self.gaps(|row| row.energy)),
+            ("L², constant", self.branch(|row| row.constant)),
+            ("L², affine", self.branch(|row| row.affine)),
+            ("H¹", self.branch(|row| row.derivative)),
+            ("E–L residual", self.branch(|row| row.equation)),
         ];
         let mut head: Vec<Text> = vec!["n".into()];
-        head.extend(columns.map(|(name, _)| Text::from(name)));
-        let all = columns.map(|(_, read)| read(self));
+        head.extend(columns.iter().map(|(name, _)| Text::from(*name)));
+        let all = columns.map(|(_, points)| points);
         let count = all[0].len();
         let line = |index: usize| {
             let mut row: Vec<Text> = vec![format!("{}", all[0][index].0).into()];
