@@ -18,6 +18,9 @@ pub struct Set {
     pub targets: Rows<f64>,
 }
 
+/// The two digits that are told apart.
+const DIGITS: [u32; 2] = [4, 9];
+
 /// Samples of the real set at most.
 const SAMPLES: usize = 100;
 
@@ -50,7 +53,7 @@ pub fn moons() -> Set {
     }
 }
 
-/// Some samples of a table, or of the built-in digits, even or odd, by their first principal components.
+/// Some samples of a table, or of two of the built-in digits, by their first principal components.
 ///
 /// # Errors
 /// If the file cannot be read, is no table, or has a single class.
@@ -65,35 +68,37 @@ pub fn real(table: Option<&Path>, seed: u64) -> Result<Set> {
         ensure!(found == Source::Csv, "--data {path} holds {found}; give a table, FILE.csv");
     }
     let splits = load(&options)?;
-    let (samples, mut labels) = chosen(&splits, seed)?;
-    let mut count = splits.train.classes().unwrap_or(0);
+    let classes: Vec<u32> = match table {
+        None => DIGITS.into(),
+        Some(_) => (0..splits.train.classes().unwrap_or(0) as u32).collect(),
+    };
+    let count = classes.len();
     ensure!(count >= 2, "{} has {count} class; give a table with two or more", splits.name);
-    if table.is_none() {
-        // With three principal components digits alone are told apart too easily.
-        labels.iter_mut().for_each(|digit| *digit %= 2);
-        count = 2;
-    }
+    let (samples, labels) = chosen(&splits, &classes, seed)?;
     let inputs = principal(&samples, WIDTH, seed);
     ensure!(inputs.width() > 0, "all samples of {} are the same", splits.name);
     let columns = if count == 2 { 1 } else { count };
     let targets = Rows::from_fn(labels.len(), columns, |row, column| {
-        if labels[row] as usize == column { 1.0 } else { -1.0 }
+        if labels[row] == classes[column] { 1.0 } else { -1.0 }
     });
-    Ok(Set { name: splits.name, inputs, targets })
+    let name = match table {
+        None => format!("digits {} and {}", DIGITS[0], DIGITS[1]),
+        Some(_) => splits.name,
+    };
+    Ok(Set { name, inputs, targets })
 }
 
-/// Normalised samples that the seed decides, with their labels.
-fn chosen(splits: &Splits, seed: u64) -> Result<(Vec<Vec<f64>>, Vec<u32>)> {
+/// Normalised samples of some classes with their labels, in an order that the seed decides.
+fn chosen(splits: &Splits, classes: &[u32], seed: u64) -> Result<(Vec<Vec<f64>>, Vec<u32>)> {
     let set = &splits.train;
-    let order = epoch_order(set.len(), seed, 0);
-    let few = &order[..order.len().min(SAMPLES)];
-    let all = batch(set, few, &splits.normalisation, None)?;
+    let all = batch(set, &epoch_order(set.len(), seed, 0), &splits.normalisation, None)?;
     let BatchTargets::Labels(labels) = &all.targets else {
         unreachable!("a classification has labels")
     };
-    let rows = all.inputs.chunks_exact(set.shape().elements());
-    let rows = rows.map(|row| row.iter().map(|v| f64::from(*v)).collect());
-    Ok((rows.collect(), labels.clone()))
+    let features = set.shape().elements();
+    let rows = all.inputs.chunks_exact(features).zip(labels);
+    let rows = rows.filter(|(_, label)| classes.contains(label)).take(SAMPLES);
+    Ok(rows.map(|(row, label)| (row.iter().map(|v| f64::from(*v)).collect(), *label)).unzip())
 }
 
 /// The samples in the directions of their largest variances, by orthogonal iteration, about their mean
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digits_are_even_or_odd() {
+    fn the_digits_are_two_classes_of_a_hundred_samples() {
         let set = real(None, 1).unwrap();
         assert_eq!((set.inputs.rows(), set.inputs.width()), (SAMPLES, WIDTH));
         let sum: f64 = set.targets.to_vec().iter().sum();
