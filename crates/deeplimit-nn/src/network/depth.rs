@@ -11,8 +11,7 @@ use super::field::Formula;
 use super::stage::{Stage, held, numbers};
 use crate::data::Batch;
 use deeplimit::control::{Control, Curve, Kind, ProlongBy, Side};
-use deeplimit::field::{AnyLayer, ConvBn, Statistics, Tiled};
-use deeplimit::kernel::{Activation, Image};
+use deeplimit::field::{ConvBn, Tiled};
 use deeplimit::limit::diagnosis::{Finding, Scaling};
 use deeplimit::limit::{DormandPrince, OdeError, Solution, deep_limit};
 use deeplimit::{Field, Rows, State};
@@ -37,21 +36,10 @@ pub struct Limit {
 
 /// The ODE of a flow.
 struct Ode {
+    formula: Formula,
     curve: Curve<f64>,
-    field: Right,
-}
-
-/// The field of an ODE without its weights.
-enum Right {
-    Layer(Box<AnyLayer>),
-    ConvBn {
-        channels: usize,
-        hidden: usize,
-        image: Image,
-        activation: Activation,
-        /// Running mean and variance over depth.
-        running: Curve<f32>,
-    },
+    /// Running mean and variance over depth, of a field that normalises.
+    running: Curve<f32>,
 }
 
 /// Samples that share their steps in a field whose samples do not meet.
@@ -76,72 +64,49 @@ impl Stage {
 
     fn ode(&self) -> Ode {
         let plan = self.plan();
-        let field = match &plan.formula {
-            Formula::Layer(layer) => Right::Layer(Box::new(layer.clone())),
-            Formula::ConvBn { channels, hidden, image, activation } => Right::ConvBn {
-                channels: *channels,
-                hidden: *hidden,
-                image: *image,
-                activation: *activation,
-                running: Curve::through(&self.statistics(), plan.depth),
-            },
-        };
-        Ode { curve: self.curve().cast(), field }
+        Ode {
+            formula: plan.formula.clone(),
+            curve: self.curve().cast(),
+            running: Curve::through(&self.statistics(), plan.depth),
+        }
     }
 }
 
 impl Ode {
     /// x(1), and the most evaluations that a sample took.
     fn end(&self, x0: &Rows<f32>, solver: &DormandPrince) -> Result<(Rows<f32>, usize), OdeError> {
-        match &self.field {
-            Right::Layer(layer) => {
+        match &self.formula {
+            Formula::Layer(layer) => {
                 let starts: Vec<usize> = (0..x0.rows()).step_by(TILE).collect();
                 let tile = |start: usize| x0.slice(start, TILE.min(x0.rows() - start)).cast();
                 let solved = starts
                     .into_par_iter()
-                    .map(|start| deep_limit(&**layer, &self.curve, &tile(start), solver));
+                    .map(|start| deep_limit(layer, &self.curve, &tile(start), solver));
                 let solved = solved.collect::<Result<Vec<Solution<Rows<f64>>>, _>>()?;
                 let most = solved.iter().map(|tile| tile.evaluations).max().unwrap_or(0);
                 Ok((Rows::join(solved.iter().map(|tile| tile.end.cast()).collect()), most))
             }
-            Right::ConvBn { channels, hidden, image, activation, running } => {
+            Formula::ConvBn { channels, hidden, image, activation } => {
                 let field_at = |s: f64, side: Side| {
-                    let at = running.at(s, side);
-                    let statistics = held(at.at(0, 0), at.at(1, 0), hidden + channels);
-                    self.normalised([*channels, *hidden], *image, *activation, statistics, s, side)
+                    let running = self.running.at(s, side);
+                    let statistics = held(running.at(0, 0), running.at(1, 0), hidden + channels);
+                    let control = self.curve.at(s, side);
+                    ConvBn::new(*channels, *hidden, *image, *activation, control)
+                        .with_statistics(statistics)
                 };
                 let x0 = Tiled::cut(&x0.cast::<f64>());
                 let mut tape = field_at(0.0, Side::After).tape(&x0);
                 let mut breaks = self.curve.expansion().breaks();
-                breaks.extend(running.expansion().breaks());
+                breaks.extend(self.running.expansion().breaks());
                 breaks.sort_by(f64::total_cmp);
                 // The same depth as a fraction of another number of pieces.
                 breaks.dedup_by(|a, b| (*a - *b).abs() < 1e-12);
                 let solved = solver.solve(&x0, &breaks, |s, side, x, out| {
-                    field_at(s, side).eval(
-                        deeplimit::control::Position::node(0),
-                        x,
-                        out,
-                        &mut tape,
-                    );
+                    field_at(s, side).eval(Position::node(0), x, out, &mut tape);
                 })?;
                 Ok((solved.end.whole().cast(), solved.evaluations))
             }
         }
-    }
-
-    /// The normalised field at one depth.
-    fn normalised(
-        &self,
-        [channels, hidden]: [usize; 2],
-        image: Image,
-        activation: Activation,
-        statistics: Statistics,
-        s: f64,
-        side: Side,
-    ) -> ConvBn<f64> {
-        let control = self.curve.at(s, side);
-        ConvBn::new(channels, hidden, image, activation, control).with_statistics(statistics)
     }
 }
 
