@@ -152,11 +152,13 @@ impl Session {
     /// The depths of the flows, or those that they have one after the other.
     fn told_depths(&self) -> String {
         let refine = &self.config().train.refine;
-        let (depths, between) = match refine.is_empty() {
-            true => (self.trainer.position().depths.clone(), " + "),
-            false => (refine.iter().map(|[_, depth]| *depth).collect(), " → "),
-        };
-        depths.iter().map(usize::to_string).collect::<Vec<_>>().join(between)
+        match refine.is_empty() {
+            true => super::listed(&self.trainer.position().depths, " + "),
+            false => {
+                let depths: Vec<usize> = refine.iter().map(|[_, depth]| *depth).collect();
+                super::listed(&depths, " → ")
+            }
+        }
     }
 
     /// All steps that are left.
