@@ -34,6 +34,12 @@ deeplimit diagnose "$out/digits" --out "$out/diagnosis"
 deeplimit train --out "$out/spline" --set 'network.stage.0.control={basis="spline",coefficients=8}'
 deeplimit evaluate "$out/spline" --depth 16,64,256,1024,limit
 
+# The runs of the chapter on refinement, shorter.
+deeplimit train --out "$out/shallow" --set network.stage.0.depth=8 --set train.epochs=2
+deeplimit refine "$out/shallow" --depth 64 --epochs 3 --out "$out/deep"
+deeplimit train --resume "$out/deep"
+deeplimit train --out "$out/refined" --set "train.refine=[[0,8],[1,16],[2,64]]" --set train.epochs=3
+
 # Every link and image of the book leads somewhere.
 missing=0
 while IFS=: read -r file link; do

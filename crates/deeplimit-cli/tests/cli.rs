@@ -188,6 +188,7 @@ fn a_refined_run_is_gone_on_with_and_its_report_shows_the_depth() {
     assert_eq!(info["config"]["network"]["stage"][0]["depth"], 12);
     // Before it is trained on, its weights are the last ones.
     assert!(told(command("evaluate finer")).contains("finer/weights/last.safetensors after 6"));
+    assert!(told(command("info finer")).contains("6, of depth 12"));
     told(command("train --resume finer --json"));
     let lines = metrics(&folder.path().join("finer"));
     let steps = lines.iter().filter(|line| line["kind"] == "step");

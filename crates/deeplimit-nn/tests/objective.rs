@@ -1,9 +1,10 @@
 //! The H¹ penalty in training: what is minimised, by both kinds of steps, with every gradient method.
 
 use deeplimit_nn::data::{Options, batch, epoch_order, load};
-use deeplimit_nn::deeplimit::Scheme;
 use deeplimit_nn::deeplimit::control::Basis;
 use deeplimit_nn::deeplimit::gradient::{Choice, REGISTRY};
+use deeplimit_nn::deeplimit::scheme::reversible::AnyReversible;
+use deeplimit_nn::deeplimit::{AnyScheme, Scheme};
 use deeplimit_nn::network::{
     ControlConfig, DepthObjective, Memory, Network, NetworkConfig, Outputs, PenaltyStep,
     WeightsFile, named_gradients,
@@ -158,41 +159,44 @@ fn steps(trainer: &mut Trainer, count: usize) -> Vec<(u64, u64, u64, Vec<usize>)
     (0..count).map(|_| bits(trainer.step().expect("a step"))).collect()
 }
 
-/// Every gradient method, alone, with a tolerance, and with a budget that fits it.
-fn settings() -> Vec<String> {
-    let mut settings = vec!["gradient.memory_budget = '2 MiB'".to_owned()];
+/// Every gradient method on a scheme that it walks back, alone, with a tolerance, and with a budget that
+/// fits it; and every reversible scheme.
+fn settings() -> Vec<(String, String)> {
+    let mut settings = vec![("euler".to_owned(), "memory_budget = '2 MiB'".to_owned())];
     for entry in &REGISTRY {
         let name = entry.name;
-        settings.push(format!("gradient.method = '{name}'"));
-        if name.starts_with("adjoint") {
-            settings.push(format!("gradient = {{ method = '{name}', tolerance = 1e-3 }}"));
-        }
-        if entry.method.fits(&Scheme::EULER.into()).is_ok() {
-            settings.push(format!("gradient = {{ method = '{name}', memory_budget = '2 MiB' }}"));
+        let fits = |scheme: &AnyScheme| entry.method.fits(scheme).is_ok();
+        let walked = AnyScheme::all().filter(fits);
+        let schemes = if fits(&Scheme::EULER.into()) { 1 } else { usize::MAX };
+        for scheme in walked.take(schemes) {
+            let mut add = |more: &str| {
+                settings.push((scheme.to_string(), format!("method = '{name}'{more}")));
+            };
+            add("");
+            add(", memory_budget = '2 MiB'");
+            if name.starts_with("adjoint") {
+                add(", tolerance = 1e-3");
+            }
         }
     }
     settings
 }
 
-/// The configuration with these settings; with `reversible` on a scheme that it walks back.
-fn with(settings: &str, more: &str) -> Config {
-    let scheme = if settings.contains("'reversible'") { "leapfrog" } else { "euler" };
-    let stage = format!("depth = 6, scheme = \"{scheme}\"");
-    config(&format!("{settings}\n{more}\n{}", SMALL.replace("depth = 6", &stage)))
-}
-
 #[test]
 fn penalties_and_refinement_go_with_every_method_tolerance_and_budget_and_resume_to_the_bit() {
-    assert!(settings().len() > 2 * REGISTRY.len());
-    for settings in settings() {
+    assert!(settings().len() > 2 * REGISTRY.len() + AnyReversible::ALL.len());
+    for (scheme, settings) in settings() {
         for (step, control) in [
             ("explicit", None),
             ("proximal", None),
             ("explicit", Some(Basis::Linear)),
             ("proximal", Some(Basis::Linear)),
         ] {
-            let more = format!("objective.depth = {{ h1 = 1e-3, step = '{step}' }}");
-            let mut config = with(&settings, &more);
+            let stage = format!("depth = 6, scheme = '{scheme}'");
+            let mut config = config(&format!(
+                "gradient = {{ {settings} }}\nobjective.depth = {{ h1 = 1e-3, step = '{step}' }}\n{}",
+                SMALL.replace("depth = 6", &stage)
+            ));
             config.network.stage[0].control =
                 control.map(|basis| ControlConfig { basis, coefficients: 3 });
             config.train.refine = vec![[0, 3], [2, 6]];

@@ -214,6 +214,24 @@ fn a_refined_networks_loss_moves_by_one_over_its_depth() {
 }
 
 #[test]
+fn one_flow_of_several_is_refined_by_itself() {
+    let text = SCHEDULED.replace(", refine = [[0, 3], [2, 6], [4, 4]]", "");
+    let second = "width = 12 } }, { depth = 3, transition = { kind = 'none' } }]";
+    let text = text.replace("width = 12 } }]", second);
+    let mut trainer = Trainer::new(config(&text)).expect("a trainer");
+    steps(&mut trainer, 2);
+    let old = weights(&trainer);
+    let mut refined = trainer.refined(&[4, 9], ProlongBy::Linear, 6).expect("refined");
+    for ((name, shape, old), (_, new_shape, new)) in old.iter().zip(weights(&refined)) {
+        match name.starts_with("stages.1.") {
+            true => assert_eq!((shape[0], new_shape[0]), (3, 9), "{name}"),
+            false => assert_eq!((shape, old), (&new_shape, &new), "{name}"),
+        }
+    }
+    steps(&mut refined, 2);
+}
+
+#[test]
 fn a_layer_is_untied_by_refining_from_depth_one() {
     let text = SCHEDULED.replace(", refine = [[0, 3], [2, 6], [4, 4]]", "");
     let tied = Trainer::new(config(&text.replace("depth = 4", "depth = 1"))).expect("a trainer");

@@ -82,8 +82,12 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
     if json {
         return super::print(&serde_json::to_string(&info)?);
     }
-    let mut text =
-        format!("run {}\nsteps at the last checkpoint: {}\n", path.display(), info.position.step);
+    let mut text = format!(
+        "run {}\nsteps at the last checkpoint: {}, of depth {}\n",
+        path.display(),
+        info.position.step,
+        super::listed(&info.position.depths, " + ")
+    );
     text += &told;
     for line in [&info.last_step, &info.last_epoch].into_iter().flatten() {
         text += &format!("{}\n", serde_json::to_string(line)?);
@@ -118,8 +122,9 @@ fn weights(path: &Path, json: bool) -> Result<()> {
         return super::print(&serde_json::to_string(&info)?);
     }
     let mut text = format!(
-        "weights {}\n{parameters} parameters after {} steps\n",
+        "weights {}\n{parameters} parameters of depth {} after {} steps\n",
         path.display(),
+        super::listed(&info.position.depths, " + "),
         info.position.step
     );
     for (stage, config) in info.config.network.stage.iter().enumerate() {

@@ -10,6 +10,11 @@ pub mod train;
 
 use std::io::Write;
 
+/// Depths of flows in a row.
+fn listed(depths: &[usize], between: &str) -> String {
+    depths.iter().map(usize::to_string).collect::<Vec<_>>().join(between)
+}
+
 /// Prints a result to standard output.
 pub fn print(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{text}")?)

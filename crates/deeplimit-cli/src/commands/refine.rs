@@ -121,13 +121,11 @@ fn name_of(run: &Path) -> String {
 
 impl Refined {
     fn told(&self) -> String {
-        let joined =
-            |depths: &[usize]| depths.iter().map(usize::to_string).collect::<Vec<_>>().join(" + ");
         let Self { before, after, run, step, steps } = self;
         let mut text = format!(
             "depth {} → {}, {} → {} parameters",
-            joined(&before.depths),
-            joined(&after.depths),
+            super::listed(&before.depths, " + "),
+            super::listed(&after.depths, " + "),
             before.parameters,
             after.parameters
         );

@@ -153,17 +153,15 @@ impl Session {
     fn told_depths(&self) -> String {
         let refine = &self.config().train.refine;
         if !refine.is_empty() {
-            return refine
-                .iter()
-                .map(|[_, depth]| depth.to_string())
-                .collect::<Vec<_>>()
-                .join(" → ");
+            let depths: Vec<usize> = refine.iter().map(|[_, depth]| *depth).collect();
+            return super::listed(&depths, " → ");
         }
         let depth = |plan: &StagePlan| match plan.control {
             Some(expansion) => format!("{} (of {expansion})", plan.depth),
             None => plan.depth.to_string(),
         };
-        self.trainer.network().plans().map(depth).collect::<Vec<_>>().join(" + ")
+        let depths: Vec<String> = self.trainer.network().plans().map(depth).collect();
+        depths.join(" + ")
     }
 
     /// All steps that are left.

@@ -50,6 +50,12 @@ pub enum TrainError {
     /// A checkpoint cannot be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The optimiser's memory cannot be carried to another depth.
+    #[error("the optimiser's state cannot be carried to another depth: {reason}")]
+    Carry {
+        /// What was found and expected.
+        reason: String,
+    },
     /// The loss or its gradient left the numbers.
     #[error(
         "{what} is {value} at step {step} (epoch {epoch}); training stopped, and the last \

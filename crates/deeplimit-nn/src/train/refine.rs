@@ -7,13 +7,12 @@
 //! schedule says.
 
 use super::config::out_of_range;
-use super::{CheckpointError, Config, ConfigError, TrainError, Trainer};
+use super::{Config, ConfigError, TrainError, Trainer};
 use crate::network::{Memory, NetworkConfig};
 use burn::tensor::{Bytes, DType};
 use burn_pack::{Reader, Tensor, Writer};
 use deeplimit::control::{ProlongBy, Prolongation};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 impl Config {
     /// Steps of each flow in an epoch: those of the last pair of `train.refine` that is due, for every
@@ -100,23 +99,17 @@ impl Trainer {
     /// Network, optimiser and position carried to other depths.
     fn carry(&mut self, depths: &[usize], by: ProlongBy) -> Result<(), TrainError> {
         let ways = self.network.ways(depths, by);
-        let state = self.optimiser_bytes().and_then(|state| carried(state, &ways));
-        let optimiser = self.config.train.optimiser();
-        self.optimiser = state
-            .and_then(|state| optimiser.from_bytes(state).map_err(|error| error.to_string()))
-            .map_err(|reason| CheckpointError::Garbled {
-                path: PathBuf::from("the optimiser's state"),
-                reason,
-            })?;
+        let state = self.optimiser.into_bytes().map_err(|error| error.to_string());
+        let state = state.and_then(|state| carried(state, &ways));
+        let read = |state| {
+            self.config.train.optimiser().from_bytes(state).map_err(|error| error.to_string())
+        };
+        self.optimiser = state.and_then(read).map_err(|reason| TrainError::Carry { reason })?;
         self.network = self.network.prolonged(depths, by);
         self.memory = Memory::default();
         self.position.depths = depths.to_vec();
         self.position.best_validation = None;
         Ok(())
-    }
-
-    fn optimiser_bytes(&self) -> Result<Bytes, String> {
-        self.optimiser.into_bytes().map_err(|error| error.to_string())
     }
 
     /// This run, to be gone on with as one whose flows have these depths all along, over so many epochs
