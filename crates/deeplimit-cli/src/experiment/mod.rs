@@ -21,6 +21,7 @@ mod folder;
 mod large_depth;
 mod linear;
 mod memory;
+mod scaling;
 mod walks;
 
 pub use adjoint_order::AdjointOrder;
@@ -31,6 +32,7 @@ pub use folder::run;
 pub use large_depth::LargeDepth;
 pub use linear::Linear;
 pub use memory::Memory;
+pub use scaling::Scaling;
 
 use crate::page::{Claim, Curve, Section, Stroke, Text};
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,0 +1,321 @@
+//! Which limit trained networks have as their depth grows, with and without a penalty on roughness.
+//!
+//! ```text
+//! x_{n+1} = x_n + (1/N) tanh(K_n x_n + b_n),   θ_n = (K_n, b_n)
+//! E(θ) = (1/S) Σ ‖x_N − y‖² + α ( N Σ_{n ≥ 1} ‖θ_n − θ_{n−1}‖² + τ ‖θ_0‖² )
+//! ```
+//!
+//! The network and the penalty are those of Thorpe, van Gennip (2023, section 1), with a readout that is
+//! the identity: minimisers of E are bounded in H¹ and converge to those of a problem in functions of
+//! depth, whose K is twice differentiable. Networks of growing depth are trained by one recipe, gradient
+//! descent whose rate carries N and proximal steps for the penalty, from three starts. How their weights
+//! scale with N before and after tells the regime (the question of Cohen, Cont, Rossier, Xu 2021; the
+//! features and classes of [`limit::Regime`](deeplimit::limit::Regime)).
+
+mod exponents;
+mod findings;
+mod page;
+
+use super::{Experiment, Findings, Size};
+use crate::page::Text;
+use anyhow::Result;
+use deeplimit::control::{Control, DepthPenalty, Family};
+use deeplimit::field::{Dense, Layer, Stacked};
+use deeplimit::kernel::Activation;
+use deeplimit::limit::{DepthFeatures, DepthStack};
+use deeplimit::objective::descent::{Descent, Quadratic};
+use deeplimit::{Flow, Rows, Scheme, seed};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The residual function.
+const LAYER: Dense = Dense { width: 4, activation: Activation::Tanh };
+
+const SAMPLES: usize = 16;
+
+/// η.
+const RATE: f64 = 0.05;
+
+/// α and τ.
+const ALPHA: f64 = 1e-3;
+const TAU: f64 = 1.0;
+
+/// Every training is done for as many seeds, each with data and starts of its own.
+const SEEDS: u64 = 5;
+
+/// Layers and size of the weights of the network that gives the targets.
+const TEACHER: (usize, f64) = (256, 2.0);
+
+/// How the weights vary with depth before training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Start {
+    /// One smooth function of depth, sampled at the layers.
+    Smooth,
+    /// Every layer independent.
+    Independent,
+    /// Every layer independent, of size √N.
+    Diffusive,
+}
+
+impl Start {
+    const ALL: [Self; 3] = [Self::Smooth, Self::Independent, Self::Diffusive];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Smooth => "smooth",
+            Self::Independent => "independent",
+            Self::Diffusive => "diffusive",
+        }
+    }
+
+    /// Weights of N layers. A rough start is drawn anew at every depth.
+    fn weights(self, layers: usize, seed: u64) -> Control<f64> {
+        let kinds = Layer::<f64>::kinds(&LAYER);
+        let fresh = seed::derive(seed, layers as u64);
+        match self {
+            Self::Smooth => smooth(layers, seed),
+            Self::Independent => Control::random(kinds, layers, Family::Independent, fresh),
+            Self::Diffusive => Control::random(kinds, layers, Family::Diffusive, fresh),
+        }
+    }
+}
+
+/// One smooth function of depth, at s_n = n/N.
+fn smooth(layers: usize, seed: u64) -> Control<f64> {
+    let kinds = Layer::<f64>::kinds(&LAYER);
+    // Of N + 1 nodes the last is at s = 1.
+    let values = Control::random(kinds.clone(), layers + 1, Family::Smooth, seed).into_values();
+    let cut = |(mut values, length): (Vec<f64>, usize)| {
+        values.truncate(layers * length);
+        values
+    };
+    let lengths: Vec<usize> = kinds.iter().map(|kind| kind.len()).collect();
+    Control::new(kinds, layers, values.into_iter().zip(lengths).map(cut).collect())
+}
+
+/// The trainings.
+pub struct Scaling {
+    depths: Vec<usize>,
+    /// Steps of a training.
+    steps: usize,
+    seed: u64,
+}
+
+impl Scaling {
+    /// Depths 8 to 128, or 8 to 512 for longer.
+    pub fn new(size: Size, seed: u64) -> Self {
+        let depths = (3..=size.pick(7, 9)).map(|power| 1 << power).collect();
+        Self { depths, steps: size.pick(1024, 2048), seed }
+    }
+}
+
+/// A network before or after training, or one of its layers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    start: Start,
+    /// Whether it is trained with the penalty.
+    penalised: bool,
+    /// Which of the seeds.
+    network: u64,
+    layers: usize,
+    /// Steps done, and GD time η · steps.
+    steps: usize,
+    time: f64,
+    /// ℓ, without the penalty.
+    loss: f64,
+    /// The penalty, whether it was trained with it or not.
+    penalty: f64,
+    /// (N Σ ‖θ_n − θ_{n−1}‖²)^½, the norm of θ' in L².
+    seminorm: f64,
+    /// N max_n ‖θ_{n+1} − θ_n‖.
+    scaled_increment: f64,
+    /// Features of the weights, as [`DepthFeatures`] names them.
+    size: f64,
+    first_difference: f64,
+    second_difference: f64,
+    variation: f64,
+    primitive: f64,
+    peak: f64,
+    /// Layer n, of rows that show weights.
+    layer: Option<usize>,
+    /// The first row's second number of K_n.
+    entry: Option<f64>,
+}
+
+impl Row {
+    fn features(&self) -> DepthFeatures {
+        DepthFeatures {
+            layers: self.layers,
+            size: self.size,
+            first_difference: self.first_difference,
+            second_difference: self.second_difference,
+            largest_increment: self.scaled_increment / self.layers as f64,
+            variation: self.variation,
+            primitive: self.primitive,
+            peak: self.peak,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct Settings {
+    depths: Vec<usize>,
+    width: usize,
+    samples: usize,
+    rate: f64,
+    steps: usize,
+    alpha: f64,
+    tau: f64,
+    seeds: u64,
+}
+
+/// A training.
+#[derive(Clone, Copy)]
+struct Training {
+    start: Start,
+    penalised: bool,
+    network: u64,
+    layers: usize,
+}
+
+impl Scaling {
+    fn trainings(&self, layers: usize) -> Vec<Training> {
+        let mut all = Vec::new();
+        for network in 0..SEEDS {
+            for start in Start::ALL {
+                let of = |penalised| Training { start, penalised, network, layers };
+                all.extend([false, true].map(of));
+            }
+        }
+        all
+    }
+
+    /// The samples, and what a network with other weights makes of them.
+    fn data(seed: u64) -> Quadratic<f64> {
+        let width = LAYER.width;
+        let numbers = seed::derive(seed, 1);
+        let inputs = Rows::from_fn(SAMPLES, width, |row, column| {
+            seed::normal(numbers, (row * width + column) as u64)
+        });
+        let (layers, size) = TEACHER;
+        let mut teacher = smooth(layers, seed::derive(seed, 2));
+        teacher.values_mut().iter_mut().flatten().for_each(|weight| *weight *= size);
+        let teacher = Flow::new(Stacked::new(LAYER, teacher), Scheme::EULER);
+        let targets = teacher.forward(&inputs);
+        Quadratic::data(inputs, targets)
+    }
+
+    /// Before training: all samples in one tile, so that a descent stays on its thread.
+    fn begin(&self, training: &Training) -> Descent<f64, Dense> {
+        let seed = seed::derive(self.seed, training.network);
+        let weights = training.start.weights(training.layers, seed::derive(seed, 3));
+        let field = Stacked::new(LAYER, weights);
+        let descent = Descent::new(Self::data(seed), field, RATE).with_tile(SAMPLES);
+        if training.penalised { descent.with_penalty(ALPHA, TAU) } else { descent }
+    }
+
+    /// Rows of a training's start and end, and of the layers of those that are pictured.
+    fn train(&self, training: &Training) -> Result<Vec<Row>> {
+        let start = self.begin(training);
+        let mut rows = vec![row(training, &start)?];
+        let end = start.clone().advance(self.steps);
+        rows.push(row(training, &end)?);
+        if training.network == 0 && Some(&training.layers) == self.depths.last() {
+            for (descent, row) in [start, end].iter().zip(rows.clone()) {
+                let of = |layer| {
+                    let entry = Some(descent.control().at(0, layer)[1]);
+                    Row { layer: Some(layer), entry, ..row.clone() }
+                };
+                rows.extend((0..training.layers).map(of));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn row(training: &Training, descent: &Descent<f64, Dense>) -> Result<Row> {
+    let Training { start, penalised, network, layers } = *training;
+    let control = descent.control();
+    let features = DepthFeatures::of(&DepthStack::of_all(control)?);
+    let value = |alpha, tau| -> f64 {
+        let penalty = DepthPenalty { alpha, tau, depth: layers };
+        control.values().iter().map(|values| penalty.value(control.nodes(), values)).sum()
+    };
+    Ok(Row {
+        start,
+        penalised,
+        network,
+        layers,
+        steps: descent.steps(),
+        time: descent.time(),
+        loss: descent.loss(),
+        penalty: value(ALPHA, TAU),
+        seminorm: value(1.0, 0.0).sqrt(),
+        scaled_increment: descent.scaled_increment(),
+        size: features.size,
+        first_difference: features.first_difference,
+        second_difference: features.second_difference,
+        variation: features.variation,
+        primitive: features.primitive,
+        peak: features.peak,
+        layer: None,
+        entry: None,
+    })
+}
+
+impl Experiment for Scaling {
+    type Case = usize;
+    type Row = Row;
+    type Settings = Settings;
+
+    const NAME: &'static str = "scaling";
+
+    fn title(&self) -> (Text, Text) {
+        let about = format!(
+            "Networks x + tanh(K x + b)/N of width {}, N = {} to {}, trained by gradient descent (rate \
+             {RATE} N, {} steps) on {SAMPLES} samples of a network with other weights, from smooth, \
+             independent and diffusive weights, with and without the penalty {ALPHA} (N Σ ‖θ_n − \
+             θ_{{n−1}}‖² + ‖θ_0‖²). Which limit do the weights have as N grows, before and after?",
+            LAYER.width,
+            self.depths.first().unwrap_or(&0),
+            self.depths.last().unwrap_or(&0),
+            self.steps,
+        );
+        ("Scaling with depth".into(), about.into())
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            depths: self.depths.clone(),
+            width: LAYER.width,
+            samples: SAMPLES,
+            rate: RATE,
+            steps: self.steps,
+            alpha: ALPHA,
+            tau: TAU,
+            seeds: SEEDS,
+        }
+    }
+
+    fn cases(&self) -> Vec<usize> {
+        self.depths.clone()
+    }
+
+    fn key(&self, layers: &usize) -> String {
+        format!("depth {layers}")
+    }
+
+    fn measure(&self, layers: &usize, _scratch: &Path) -> Result<Vec<Row>> {
+        let trainings = self.trainings(*layers);
+        let rows: Vec<Vec<Row>> =
+            trainings.par_iter().map(|training| self.train(training)).collect::<Result<_>>()?;
+        Ok(rows.concat())
+    }
+
+    fn findings(&self, rows: &[Row]) -> Result<Findings> {
+        let shown = findings::Shown { rows };
+        Ok(Findings { claims: shown.claims(), sections: shown.sections()? })
+    }
+}
