@@ -9,6 +9,10 @@ use std::fmt;
 const STUDENT: f64 = 2.776;
 const _: () = assert!(SEEDS == 5, "STUDENT is of four degrees of freedom");
 
+/// Exponents are fitted from this depth on, where the rule of [`Regime`] was found; below, terms of
+/// higher order show.
+pub const FIT_FROM: usize = 32;
+
 /// A mean over the seeds, and half the width of its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -59,9 +63,11 @@ pub struct Family<'r> {
 }
 
 impl Family<'_> {
-    /// The rows of every seed, from shallow to deep.
+    /// The rows of every seed that exponents are fitted to, from shallow to deep.
     fn seeds(&self) -> Vec<Vec<&Row>> {
-        let of = |network| self.rows.iter().copied().filter(|row| row.network == network).collect();
+        let fitted = |row: &&Row| row.layers >= FIT_FROM;
+        let fitted: Vec<&Row> = self.rows.iter().copied().filter(fitted).collect();
+        let of = |network| fitted.iter().copied().filter(|row| row.network == network).collect();
         (0..SEEDS).map(of).filter(|rows: &Vec<&Row>| !rows.is_empty()).collect()
     }
 

@@ -41,6 +41,13 @@ const RATE: f64 = 0.05;
 const ALPHA: f64 = 1e-3;
 const TAU: f64 = 1.0;
 
+/// Steps at which a training is recorded; the last are all that are done.
+const RECORDED: [usize; 8] = [0, 16, 32, 64, 128, 256, 512, 1024];
+const LAST: usize = RECORDED[RECORDED.len() - 1];
+
+/// Layers of the networks whose weights are pictured.
+const SHOWN: usize = 128;
+
 /// Every training is done for as many seeds, each with data and starts of its own.
 const SEEDS: u64 = 5;
 
@@ -98,16 +105,13 @@ fn smooth(layers: usize, seed: u64) -> Control<f64> {
 /// The trainings.
 pub struct Scaling {
     depths: Vec<usize>,
-    /// Steps of a training.
-    steps: usize,
     seed: u64,
 }
 
 impl Scaling {
-    /// Depths 8 to 128, or 8 to 512 for longer.
+    /// Depths 8 to 256, or 8 to 512.
     pub fn new(size: Size, seed: u64) -> Self {
-        let depths = (3..=size.pick(7, 9)).map(|power| 1 << power).collect();
-        Self { depths, steps: size.pick(1024, 2048), seed }
+        Self { depths: (3..=size.pick(8, 9)).map(|power| 1 << power).collect(), seed }
     }
 }
 
@@ -216,20 +220,23 @@ impl Scaling {
         if training.penalised { descent.with_penalty(ALPHA, TAU) } else { descent }
     }
 
-    /// Rows of a training's start and end, and of the layers of those that are pictured.
+    /// Rows of a training at the recorded steps, and of the layers of one that is pictured at its ends.
     fn train(&self, training: &Training) -> Result<Vec<Row>> {
-        let start = self.begin(training);
-        let mut rows = vec![row(training, &start)?];
-        let end = start.clone().advance(self.steps);
-        rows.push(row(training, &end)?);
-        if training.network == 0 && Some(&training.layers) == self.depths.last() {
-            for (descent, row) in [start, end].iter().zip(rows.clone()) {
+        let mut descent = self.begin(training);
+        let is_shown = training.network == 0 && training.layers == SHOWN;
+        let mut rows = Vec::new();
+        for step in RECORDED {
+            let more = step - descent.steps();
+            descent = descent.advance(more);
+            let own = row(training, &descent)?;
+            if is_shown && [0, LAST].contains(&step) {
                 let of = |layer| {
                     let entry = Some(descent.control().at(0, layer)[1]);
-                    Row { layer: Some(layer), entry, ..row.clone() }
+                    Row { layer: Some(layer), entry, ..own.clone() }
                 };
                 rows.extend((0..training.layers).map(of));
             }
+            rows.push(own);
         }
         Ok(rows)
     }
@@ -281,7 +288,7 @@ impl Experiment for Scaling {
             LAYER.width,
             self.depths.first().unwrap_or(&0),
             self.depths.last().unwrap_or(&0),
-            self.steps,
+            LAST,
         );
         ("Scaling with depth".into(), about.into())
     }
@@ -292,7 +299,7 @@ impl Experiment for Scaling {
             width: LAYER.width,
             samples: SAMPLES,
             rate: RATE,
-            steps: self.steps,
+            steps: LAST,
             alpha: ALPHA,
             tau: TAU,
             seeds: SEEDS,
@@ -317,5 +324,74 @@ impl Experiment for Scaling {
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
         let shown = findings::Shown { rows };
         Ok(Findings { claims: shown.claims(), sections: shown.sections()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failing(experiment: &Scaling, rows: &[Row]) -> Vec<String> {
+        let claims = experiment.findings(rows).unwrap().claims;
+        claims.into_iter().filter(|claim| !claim.holds).map(|claim| claim.claim).collect()
+    }
+
+    #[test]
+    fn claims_hold_on_a_tiny_size_and_fail_on_wrong_rows() {
+        let experiment = Scaling { depths: vec![64, 128, 256], seed: 1 };
+        let measure = |layers: &usize| experiment.measure(layers, Path::new("")).unwrap();
+        let good: Vec<Row> = experiment.depths.iter().flat_map(measure).collect();
+        assert_eq!(failing(&experiment, &good), [""; 0]);
+
+        let wrong = |which: fn(&Row) -> bool, change: fn(&mut Row)| {
+            let mut rows = good.clone();
+            rows.iter_mut().filter(|row| row.steps > 0 && which(row)).for_each(change);
+            failing(&experiment, &rows)
+        };
+        // Regime and exponent of each of the three starts.
+        let rough = wrong(|row| row.penalised, |row| row.second_difference = 1.0);
+        assert_eq!(rough.len(), 6, "{rough:?}");
+        let steep = wrong(|row| row.penalised, |row| row.scaled_increment *= row.layers as f64);
+        assert_eq!(steep.len(), 3, "{steep:?}");
+        let wild = wrong(|row| row.penalised, |row| row.seminorm *= row.layers as f64);
+        assert_eq!(wild.len(), 3, "{wild:?}");
+        // Regime and exponent.
+        let is_smooth = |row: &Row| row.start == Start::Smooth && !row.penalised;
+        let broken = wrong(is_smooth, |row| row.second_difference = 1.0);
+        assert_eq!(broken.len(), 2, "{broken:?}");
+        // The exponents early and late.
+        let fast = wrong(is_smooth, |row| row.scaled_increment *= row.layers as f64);
+        assert_eq!(fast.len(), 2, "{fast:?}");
+        // Regime, exponent, and the roughness that is kept.
+        let is_independent = |row: &Row| row.start == Start::Independent && !row.penalised;
+        let smoothed =
+            wrong(is_independent, |row| row.second_difference = (row.layers as f64).powi(-2));
+        assert_eq!(smoothed.len(), 3, "{smoothed:?}");
+        // One seed of five has another regime; its exponent widens the interval.
+        let one = wrong(|row| row.penalised && row.network == 3, |row| row.second_difference = 1.0);
+        assert_eq!(one.len(), 6, "{one:?}");
+        // Two exponents, and the loss beside that without the penalty.
+        let deep = wrong(|row| row.penalised, |row| row.loss *= row.layers as f64);
+        assert_eq!(deep.len(), 4, "{deep:?}");
+        let all = experiment.findings(&[]).unwrap().claims.len();
+        assert_eq!(failing(&experiment, &[]).len(), all, "nothing measured is no success");
+    }
+
+    #[test]
+    fn the_starts_are_what_they_are_called() {
+        for start in Start::ALL {
+            let [coarse, fine] = [64, 128].map(|layers| start.weights(layers, 5));
+            let ratio = fine.largest_increment() / coarse.largest_increment();
+            let expected = match start {
+                Start::Smooth => 0.5,
+                Start::Independent => 1.0,
+                Start::Diffusive => 2f64.sqrt(),
+            };
+            // The largest of twice as many increments is larger by some percent.
+            assert!((0.98..1.2).contains(&(ratio / expected)), "{start:?}: {ratio}");
+            // The function is the same at every depth, sampled at n/N.
+            let gap = coarse.depth_distance(&fine).at_nodes;
+            assert_eq!(gap == 0.0, start == Start::Smooth, "{start:?}: {gap}");
+        }
     }
 }

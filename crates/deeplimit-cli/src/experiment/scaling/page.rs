@@ -1,34 +1,39 @@
 //! The figures and tables of the trainings.
 
-use super::findings::{Shown, State, bend, regime, steepness};
-use super::{Row, Start};
+use super::exponents::FIT_FROM;
+use super::findings::{Shown, State, Value, bend, regime, steepness};
+use super::{RATE, RECORDED, Row, SHOWN, Start};
 use crate::experiment::power_law;
 use crate::page::{
-    BLUE, Curve, Figure, Frame, GREEN, GREY, ORANGE, Part, Scale, Section, Stroke, Table, Text,
-    VIOLET, significant,
+    BLUE, CURVES, Curve, Figure, Frame, GREEN, GREY, ORANGE, Part, Scale, Section, Stroke, Table,
+    Text, VIOLET, significant,
 };
 use anyhow::Result;
 
-type Value = fn(&Row) -> f64;
+/// The exponent of a measure in theory, where there is one.
+type Law = fn(Start, State) -> Option<f64>;
+
+const BEND: Law = |start, state| Some(bend(start, state));
+const STEEP: Law = |start, state| Some(steepness(start, state));
 
 impl Shown<'_> {
     pub fn sections(&self) -> Result<Vec<Section>> {
         let section = |title: &'static str, parts| Section { title: title.into(), parts };
-        let bends = self.pair("r₂ = rms ‖θₙ₊₁ − 2θₙ + θₙ₋₁‖", |row| row.second_difference, bend)?;
-        let steep = self.pair("N max ‖θₙ₊₁ − θₙ‖", |row| row.scaled_increment, steepness)?;
-        let seminorms = self.pair("(N Σ ‖θₙ − θₙ₋₁‖²)^½", |row| row.seminorm, steepness)?;
-        let losses = self.pair("loss", |row| row.loss, |_, _| 0.0)?;
+        let bends = self.pair("r₂ = rms ‖θₙ₊₁ − 2θₙ + θₙ₋₁‖", |row| row.second_difference, BEND)?;
+        let steep = self.pair("N max ‖θₙ₊₁ − θₙ‖", |row| row.scaled_increment, STEEP)?;
+        let seminorms = self.pair("(N Σ ‖θₙ − θₙ₋₁‖²)^½", |row| row.seminorm, STEEP)?;
+        let losses = self.pair("loss", |row| row.loss, |_, _| None)?;
         Ok(vec![
             section("Exponents in N", vec![Part::Table(self.exponents())]),
-            section("The weights of the deepest networks", self.weights()?),
+            section("The weights over depth", self.weights()?),
             section("How the weights bend over depth", vec![bends]),
-            section("How steep they are", vec![steep, seminorms]),
+            section("How steep they are", vec![steep, seminorms, self.over_time()?]),
             section("The loss", vec![losses, Part::Table(self.ends())]),
         ])
     }
 
     /// A value against depth, without and with the penalty.
-    fn pair(&self, y: &str, value: Value, law: fn(Start, State) -> f64) -> Result<Part> {
+    fn pair(&self, y: &str, value: Value, law: Law) -> Result<Part> {
         let mut figures = Vec::new();
         for state in [State::Trained, State::Penalised] {
             let mut curves = Vec::new();
@@ -41,8 +46,9 @@ impl Shown<'_> {
                 };
                 let before = self.family(start, State::Before).over_depth(value);
                 let points = self.family(start, state).over_depth(value);
-                let theory = power_law(&points, law(start, state));
-                curves.push(curve("", Stroke::Dashed, theory));
+                if let Some(slope) = law(start, state) {
+                    curves.push(curve("", Stroke::Dashed, power_law(&points, slope)));
+                }
                 curves.push(curve("", Stroke::Dots, before));
                 curves.push(curve(start.name(), Stroke::Bold, points));
             }
@@ -52,6 +58,31 @@ impl Shown<'_> {
             let (name, note) = (state.name().to_owned(), note.into());
             let title = name[..1].to_uppercase() + &name[1..];
             figures.push(Figure { note, ..Figure::new(title, &frame, &curves)? });
+        }
+        Ok(Part::Figures(figures))
+    }
+
+    /// The steepness of smooth starts over training time, of the shallowest to the deepest networks.
+    fn over_time(&self) -> Result<Part> {
+        let mut figures = Vec::new();
+        for state in [State::Trained, State::Penalised] {
+            let steps = RECORDED.into_iter().filter(|steps| *steps > 0);
+            let at = |steps| {
+                let family = self.family_at(Start::Smooth, state, steps);
+                (steps as f64 * RATE, family.over_depth(|row| row.scaled_increment))
+            };
+            let times: Vec<(f64, Vec<(f64, f64)>)> = steps.map(at).collect();
+            let depths = times.first().map_or(0, |(_, points)| points.len());
+            let mut curves = Vec::new();
+            for (index, ink) in (0..depths).zip(CURVES) {
+                let points: Vec<(f64, f64)> =
+                    times.iter().map(|(time, points)| (*time, points[index].1)).collect();
+                let name = format!("N = {}", times[0].1[index].0).into();
+                curves.push(Curve { name, ink, stroke: Stroke::Bold, points });
+            }
+            let frame =
+                Frame { x: "GD time t", y: "N max ‖θₙ₊₁ − θₙ‖", ..Frame::RATES };
+            figures.push(Figure::new(format!("Smooth start, {}", state.name()), &frame, &curves)?);
         }
         Ok(Part::Figures(figures))
     }
@@ -66,7 +97,7 @@ impl Shown<'_> {
                 (State::Trained, ORANGE, Stroke::Thin),
                 (State::Penalised, VIOLET, Stroke::Bold),
             ] {
-                let rows = self.rows.iter().filter(|row| row.start == start && state.holds(row));
+                let rows = self.rows.iter().filter(|row| row.start == start && state.is(row));
                 let point = |row: &Row| Some((row.layer? as f64 / row.layers as f64, row.entry?));
                 let points = rows.filter_map(point).collect();
                 curves.push(Curve { name: state.name().into(), ink, stroke, points });
@@ -80,7 +111,8 @@ impl Shown<'_> {
             };
             figures.push(Figure::new(format!("{} start", start.name()), &frame, &curves)?);
         }
-        Ok(vec![Part::Small(figures)])
+        let note = format!("An entry of K in the networks of {SHOWN} layers, first seed.");
+        Ok(vec![Part::Small(figures), Part::Text(note.into())])
     }
 
     fn exponents(&self) -> Table {
@@ -119,8 +151,10 @@ impl Shown<'_> {
             "N max ‖Δθ‖",
             "H¹",
         ];
-        let caption = "Fitted over all depths for each seed; means over the seeds with 95 % confidence \
-                       intervals (Student's t)";
+        let caption = format!(
+            "Fitted for each seed over N ≥ {FIT_FROM}; means over the seeds with 95 % confidence intervals \
+             (Student's t)"
+        );
         Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows }
     }
 
