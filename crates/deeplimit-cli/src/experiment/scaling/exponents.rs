@@ -42,12 +42,12 @@ impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mean.is_nan() {
             true => f.write_str(&significant(self.mean)),
-            // No minus before a zero.
-            false => write!(f, "{} ± {:.2}", signed(self.mean), self.half),
+            false => write!(f, "{}\u{a0}±\u{a0}{:.2}", signed(self.mean), self.half),
         }
     }
 }
 
+/// Two decimals, without a minus before a zero.
 fn signed(value: f64) -> String {
     let text = format!("{value:.2}");
     match text.strip_prefix('-') {
@@ -139,7 +139,7 @@ mod tests {
         let found = Estimate::of(&[1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(found.mean, 3.0);
         assert!((found.half - 1.963).abs() < 1e-3, "{found:?}");
-        assert_eq!(found.to_string(), "3.00 ± 1.96");
+        assert_eq!(found.to_string(), "3.00\u{a0}±\u{a0}1.96");
         assert!(found.is_in(&(1.0..=5.0)) && !found.is_in(&(1.1..=9.0)));
         assert!(!found.is_in(&(-9.0..=4.9)));
         let none = Estimate::of(&[1.0; 4]);

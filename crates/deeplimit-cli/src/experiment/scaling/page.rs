@@ -1,7 +1,7 @@
 //! The figures and tables of the trainings.
 
 use super::exponents::FIT_FROM;
-use super::findings::{Shown, State, Value, bend, regime, steepness};
+use super::findings::{Shown, State, Value, bend, steepness};
 use super::{RATE, RECORDED, Row, SHOWN, Start};
 use crate::experiment::power_law;
 use crate::page::{
@@ -53,8 +53,13 @@ impl Shown<'_> {
                 curves.push(curve(start.name(), Stroke::Bold, points));
             }
             let frame = Frame { x: "depth N", y, ..Frame::RATES };
-            let note = "Geometric means over the seeds. Dots: before training. Dashed: theory's slopes \
-                        through the deepest networks.";
+            let note = match law(Start::Smooth, state) {
+                Some(_) => {
+                    "Geometric means over the seeds. Dots: before training. Dashed: theory's slopes \
+                     through the deepest networks."
+                }
+                None => "Geometric means over the seeds. Dots: before training.",
+            };
             let (name, note) = (state.name().to_owned(), note.into());
             let title = name[..1].to_uppercase() + &name[1..];
             figures.push(Figure { note, ..Figure::new(title, &frame, &curves)? });
@@ -132,7 +137,6 @@ impl Shown<'_> {
                 let family = self.family(start, state);
                 let name = format!("{}, {}", start.name(), state.name());
                 let mut row: Vec<Text> = vec![name.into(), family.regimes().into()];
-                row.push(regime(start, state).to_string().into());
                 let exponents = features.iter().map(|value| family.exponent(value));
                 row.extend(exponents.map(|exponent| Text::from(exponent.to_string())));
                 rows.push(row);
