@@ -2,7 +2,8 @@
 
 use crate::Outcome;
 use crate::experiment::{
-    self, AdjointOrder, Approximation, DepthSweep, Failure, Gamma, LargeDepth, Linear, Memory, Size,
+    self, AdjointOrder, Approximation, DepthSweep, Failure, Gamma, LargeDepth, Linear, Memory,
+    Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -70,6 +71,11 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
+    /// Which limit trained networks have as their depth grows, with and without the H1 penalty.
+    Scaling {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(clap::Args)]
@@ -123,5 +129,6 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         }
         Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
+        Name::Scaling { common } => common.run(&Scaling::new(common.size(), common.seed)),
     }
 }

@@ -22,6 +22,7 @@ mod gamma;
 mod large_depth;
 mod linear;
 mod memory;
+mod scaling;
 mod walks;
 
 pub use adjoint_order::AdjointOrder;
@@ -33,6 +34,7 @@ pub use gamma::Gamma;
 pub use large_depth::LargeDepth;
 pub use linear::Linear;
 pub use memory::Memory;
+pub use scaling::Scaling;
 
 use crate::page::{Claim, Curve, Section, Stroke, Text};
 use serde::{Serialize, de::DeserializeOwned};

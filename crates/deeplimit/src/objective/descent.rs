@@ -8,8 +8,18 @@
 //! The learning rate carries the factor N, so that GD time t = η · steps means the same at every
 //! depth, and networks of different depths can be compared at the same time (Sander, Ablin, Peyré
 //! 2022, section 3; for two-matrix layers Marion, Wu, Sander, Biau 2023).
+//!
+//! With the penalty P of [`control::penalty`](crate::control::penalty) (Thorpe, van Gennip 2023) the
+//! objective is ℓ + P, and a step is explicit in the loss and implicit in the penalty:
+//!
+//! ```text
+//! (θ⁺ − θ)/(η N) = −∇ℓ(θ) − ∇P(θ⁺),    θ⁺ = prox(θ − η N ∇ℓ(θ)) = (I + 2 η N α A)⁻¹ (θ − η N ∇ℓ(θ))
+//! ```
+//!
+//! In GD time and as N → ∞ it is a heat equation in depth, ∂θ/∂t = 2 α θ'' − N ∇ℓ. An explicit step
+//! would need η < 1/(4 α N²) for it.
 
-use crate::control::Control;
+use crate::control::{Control, DepthPenalty};
 use crate::field::{Layer, Linear, Stacked};
 use crate::gradient::{Backprop, MethodTape};
 use crate::{Field, Flow, Method, Real, Rows, Scheme, Spare, State};
@@ -105,6 +115,7 @@ pub struct Descent<R, L = Linear> {
     rate: f64,
     method: Method,
     fixed: Vec<&'static str>,
+    penalty: Option<DepthPenalty>,
     steps: usize,
 }
 
@@ -117,7 +128,7 @@ impl<R: Real, L: Layer<R>> Descent<R, L> {
         assert_eq!(loss.inputs.width(), field.layer().width(), "the loss has the field's width");
         let flow = Flow::new(field, Scheme::EULER);
         let method = Method::Backprop(Backprop);
-        Self { loss, flow, rate, method, fixed: Vec::new(), steps: 0 }
+        Self { loss, flow, rate, method, fixed: Vec::new(), penalty: None, steps: 0 }
     }
 
     /// Gradients by another method.
@@ -145,6 +156,16 @@ impl<R: Real, L: Layer<R>> Descent<R, L> {
         Self { fixed: names.to_vec(), ..self }
     }
 
+    /// With the penalty P = α (N Σ ‖θ_n − θ_{n−1}‖² + τ ‖θ_0‖²) on each trained kind, by proximal steps.
+    ///
+    /// # Panics
+    /// If `alpha` or `tau` is negative.
+    pub fn with_penalty(self, alpha: f64, tau: f64) -> Self {
+        assert!(alpha >= 0.0 && tau >= 0.0, "a penalty is not negative: α = {alpha}, τ = {tau}");
+        let penalty = Some(DepthPenalty { alpha, tau, depth: self.flow.steps() });
+        Self { penalty, ..self }
+    }
+
     /// Tiles of `samples` samples instead of the field's own choice: with all samples in one tile a
     /// descent stays on one thread.
     ///
@@ -156,23 +177,31 @@ impl<R: Real, L: Layer<R>> Descent<R, L> {
 
     /// Some more steps.
     pub fn advance(self, steps: usize) -> Self {
-        let Self { loss, mut flow, rate, method, fixed, steps: done } = self;
+        let free = self.free();
+        let Self { loss, mut flow, rate, method, fixed, penalty, steps: done } = self;
         let (mut gradient, spare) = (flow.field().zero_gradient(), Spare::default());
-        let factor = R::of(rate * flow.steps() as f64);
-        let free: Vec<usize> = (0..gradient.kinds().len())
-            .filter(|kind| !fixed.contains(&gradient.kinds()[*kind].name))
-            .collect();
+        let length = rate * flow.steps() as f64;
+        let (factor, nodes) = (R::of(length), gradient.nodes());
         for _ in 0..steps {
             loss.sweep(&flow, &method, &mut gradient, &spare);
             flow = flow.update(|field| {
                 for &kind in &free {
-                    let weights = field.control_mut().values_mut()[kind].iter_mut();
-                    let slopes = &gradient.values()[kind];
-                    weights.zip(slopes).for_each(|(weight, slope)| *weight -= factor * *slope);
+                    let weights = &mut field.control_mut().values_mut()[kind];
+                    let pairs = weights.iter_mut().zip(&gradient.values()[kind]);
+                    pairs.for_each(|(weight, slope)| *weight -= factor * *slope);
+                    if let Some(penalty) = &penalty {
+                        penalty.proximal(nodes, length, weights);
+                    }
                 }
             });
         }
-        Self { loss, flow, rate, method, fixed, steps: done + steps }
+        Self { loss, flow, rate, method, fixed, penalty, steps: done + steps }
+    }
+
+    /// The kinds that are trained.
+    fn free(&self) -> Vec<usize> {
+        let kinds = self.control().kinds().iter().enumerate();
+        kinds.filter(|(_, kind)| !self.fixed.contains(&kind.name)).map(|(index, _)| index).collect()
     }
 
     /// The network.
@@ -195,13 +224,20 @@ impl<R: Real, L: Layer<R>> Descent<R, L> {
         self.rate * self.steps as f64
     }
 
-    /// ℓ.
+    /// ℓ, without the penalty.
     pub fn loss(&self) -> f64 {
         self.loss.loss(&self.flow)
     }
 
+    /// P of the trained kinds; 0 where there is no penalty.
+    pub fn penalty(&self) -> f64 {
+        let Some(penalty) = &self.penalty else { return 0.0 };
+        let (free, control) = (self.free(), self.control());
+        free.iter().map(|kind| penalty.value(control.nodes(), &control.values()[*kind])).sum()
+    }
+
     /// (1/N) Σ_n ‖G_n‖² = N ‖∂ℓ/∂θ‖², the rate at which gradient flow lowers the loss where all
-    /// kinds are trained.
+    /// kinds are trained and none is penalised.
     pub fn gradient_norm_squared(&self) -> f64 {
         let (_, gradient) = self.loss.gradient(&self.flow);
         self.flow.steps() as f64 * gradient.norm().powi(2)
@@ -242,6 +278,53 @@ mod tests {
             assert_eq!(a == b, kind % 2 == 1, "kind {kind}");
         }
         assert_eq!((end.steps(), end.time()), (3, 0.1 * 3.0));
+    }
+
+    /// ∇P of one kind.
+    fn slopes(penalty: &DepthPenalty, control: &Control<f64>, kind: usize) -> Vec<f64> {
+        let values = &control.values()[kind];
+        let mut slopes = vec![0.0; values.len()];
+        penalty.add_gradient(control.nodes(), values, &mut slopes);
+        slopes
+    }
+
+    #[test]
+    fn a_penalised_step_is_explicit_in_the_loss_and_implicit_in_the_penalty() {
+        for depth in [1, 2, 9] {
+            let start = descent(depth).with_fixed(&["b1"]).with_penalty(0.2, 3.0);
+            let penalty = DepthPenalty { alpha: 0.2, tau: 3.0, depth };
+            let (_, gradient) = start.loss.gradient(start.flow());
+            let end = start.clone().advance(1);
+            let length = start.rate * depth as f64;
+            for kind in [0, 2, 3] {
+                let (before, after) =
+                    (&start.control().values()[kind], &end.control().values()[kind]);
+                let balance = slopes(&penalty, end.control(), kind);
+                for (i, loss) in gradient.values()[kind].iter().enumerate() {
+                    let residual = after[i] - before[i] + length * (loss + balance[i]);
+                    // Roundings of η N ∇P, up to η N λ = 0.1 · 9 · 0.2 · 8 · 9 = 13.
+                    assert!(residual.abs() < 1e-13, "depth {depth}, kind {kind}: {residual}");
+                }
+            }
+            assert_eq!(start.control().values()[1], end.control().values()[1], "b1 is fixed");
+            let trained = [0, 2, 3].map(|kind| &end.control().values()[kind][..]);
+            let expected: f64 = trained.iter().map(|values| penalty.value(depth, values)).sum();
+            assert!((end.penalty() - expected).abs() < 1e-14 * expected, "b1 is not penalised");
+        }
+    }
+
+    #[test]
+    fn a_penalised_descent_is_stable_where_explicit_steps_are_not() {
+        let mut descent = descent(64).with_penalty(0.1, 1.0);
+        let curvature = DepthPenalty { alpha: 0.1, tau: 1.0, depth: 64 }.largest_curvature(64);
+        assert!(descent.rate * 64.0 * curvature > 100.0 * 2.0, "explicit steps need 2");
+        let mut objective = descent.loss() + descent.penalty();
+        for _ in 0..30 {
+            descent = descent.advance(1);
+            let next = descent.loss() + descent.penalty();
+            assert!(next < objective, "step {}: {objective} to {next}", descent.steps());
+            objective = next;
+        }
     }
 
     #[test]
