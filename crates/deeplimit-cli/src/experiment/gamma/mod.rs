@@ -142,6 +142,8 @@ pub struct Row {
 #[derive(Serialize)]
 pub struct Settings {
     sets: Vec<String>,
+    /// Of inputs and targets: a folder goes on only with the samples that it began with.
+    checksums: Vec<String>,
     samples: Vec<usize>,
     widths: Vec<usize>,
     depths: Vec<usize>,
@@ -160,7 +162,7 @@ impl Gamma {
     pub fn new(size: Size, table: Option<&Path>, seed: u64) -> Result<Self> {
         let powers = |last: u32| (2..=last).map(|power| 1 << power).collect();
         Ok(Self {
-            sets: vec![data::moons(), data::real(table, seed)?],
+            sets: vec![data::moons(), data::real(table)?],
             depths: powers(size.pick(9, 10)),
             rough: size.pick(vec![8, 16, 32, 64, 128], vec![8, 16, 32, 64, 128, 256, 512]),
             starts: size.pick(8, 12),
@@ -188,6 +190,7 @@ impl Experiment for Gamma {
     fn settings(&self) -> Settings {
         Settings {
             sets: self.sets.iter().map(|set| set.name.clone()).collect(),
+            checksums: self.sets.iter().map(Set::checksum).collect(),
             samples: self.sets.iter().map(|set| set.inputs.rows()).collect(),
             widths: self.sets.iter().map(|set| set.inputs.width()).collect(),
             depths: self.depths.clone(),

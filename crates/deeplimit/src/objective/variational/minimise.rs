@@ -5,7 +5,7 @@
 //! of E, at |∇E| ≈ 1e-8, L-BFGS stalls. Newton's method looks at gradients alone and goes on from there.
 
 use crate::limit::eigenvalues;
-use argmin::core::{CostFunction, Error, Executor, Gradient};
+use argmin::core::{CostFunction, Error, Executor, Gradient, IterState, State, TerminationReason};
 use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
 use rayon::prelude::*;
@@ -40,6 +40,9 @@ impl Minimum {
 /// Pairs of steps and gradient changes that L-BFGS remembers.
 const MEMORY: usize = 20;
 
+/// Times that L-BFGS begins anew, without memory, where its line search has found nothing.
+const STARTS: usize = 20;
+
 /// Newton steps at most; each multiplies the gradient by about [`FORCING`].
 const NEWTON_STEPS: usize = 12;
 
@@ -58,13 +61,22 @@ pub fn descend<O: Objective>(
     iterations: u64,
 ) -> Minimum {
     let watched = Watched::new(objective, start);
-    let solver = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY).with_tolerance_grad(tolerance);
-    let solver = solver.expect("a tolerance that is not negative");
-    let configure = |state: argmin::core::IterState<Vec<f64>, Vec<f64>, (), (), (), f64>| {
-        state.param(start.to_vec()).max_iters(iterations)
-    };
-    // An error is a line search that finds nothing lower; what was found before it is watched.
-    let _end = Executor::new(&watched, solver).configure(configure).timer(false).run();
+    for _ in 0..STARTS {
+        let from = watched.seen.borrow().best.clone();
+        let solver = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY);
+        let solver = solver.with_tolerance_grad(tolerance).expect("a tolerance of 0 or more");
+        let configure = |state: IterState<Vec<f64>, Vec<f64>, (), (), (), f64>| {
+            state.param(from.variables).max_iters(iterations)
+        };
+        let end = Executor::new(&watched, solver).configure(configure).timer(false).run();
+        let lost = end.map_or(true, |end| {
+            matches!(end.state.get_termination_reason(), Some(TerminationReason::SolverExit(_)))
+        });
+        // A line search along what L-BFGS remembers may find nothing where steepest descent does.
+        if !lost || watched.seen.borrow().best.energy >= from.energy {
+            break;
+        }
+    }
     watched.seen.into_inner().best
 }
 

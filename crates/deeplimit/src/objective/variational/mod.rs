@@ -14,7 +14,9 @@
 //! minimiser of E_∞, in L² and uniformly. The theorem says nothing of rates or of uniqueness: local
 //! minima are many, and where the limit is a non-degenerate minimum ([`least_curvature`]) a branch of
 //! minimisers followed over n approaches it like 1/n. Without the penalty of the differences, or with
-//! weight decay ([`Form::Decay`]) in its place, minimisers have no limit as functions of depth.
+//! weight decay ([`Form::Decay`]) in its place, nothing makes neighbouring layers alike: where a layer has
+//! several minima of its own, minimisers have no limit as functions of depth. (Where decay is strong
+//! enough for the data to leave one, they may have.)
 //!
 //! - [`Problem`]: data, nonlinearities, penalties.
 //! - [`Discrete`]: E_n and its gradient, in variables in which the penalty is a plain square.
