@@ -145,7 +145,6 @@ impl Shown<'_> {
         let head = [
             "networks",
             "regime",
-            "in theory",
             "r₀",
             "r₁",
             "r₂",
