@@ -142,18 +142,7 @@ impl Shown<'_> {
                 rows.push(row);
             }
         }
-        let head = [
-            "networks",
-            "regime",
-            "r₀",
-            "r₁",
-            "r₂",
-            "Q",
-            "P",
-            "peak",
-            "N max ‖Δθ‖",
-            "H¹",
-        ];
+        let head = ["networks", "regime", "r₀", "r₁", "r₂", "Q", "P", "peak", "N max ‖Δθ‖", "H¹"];
         let caption = format!(
             "Fitted for each seed over N ≥ {FIT_FROM}; means over the seeds with 95 % confidence intervals \
              (Student's t)"
