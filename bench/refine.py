@@ -22,12 +22,18 @@ from pathlib import Path
 CASES = {
     "digits": [
         ("64 from the start", []),
-        ("8, 16, 64 from epochs 0, 6, 20", ["train.refine=[[0,8],[6,16],[20,64]]"]),
+        (
+            "8, 16, 64 from epochs 0, 6, 20",
+            ["train.refine=[[0,8],[6,16],[20,64]]", "train.refine_by=constant"],
+        ),
         ("8 all along", ["network.stage.0.depth=8"]),
     ],
     "fashion": [
         ("64 from the start", []),
-        ("8, 16, 64 from epochs 0, 2, 3", ["train.refine=[[0,8],[2,16],[3,64]]"]),
+        (
+            "8, 16, 64 from epochs 0, 3, 4",
+            ["train.refine=[[0,8],[3,16],[4,64]]", "train.refine_by=constant"],
+        ),
         ("8 all along", ["network.stage.0.depth=8"]),
     ],
 }

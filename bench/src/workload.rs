@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use deeplimit::control::{Control, Kind};
-use deeplimit::field::{AnyLayer, ConvBn, Layer, LayerName, Stacked};
+use deeplimit::field::{AnyLayer, ConvBn, ConvBnLayer, Layer, LayerName, Order, Stacked};
 use deeplimit::kernel::{Activation, Image};
 use deeplimit::{Rows, State, seed};
 use serde_json::Value;
@@ -43,8 +43,8 @@ pub struct Workload {
 enum Formula {
     /// Of samples that do not see each other.
     Layer(AnyLayer),
-    /// With batch normalisation, of images of so many channels.
-    Normalised(usize, Image),
+    /// With batch normalisation.
+    Normalised(ConvBnLayer),
 }
 
 /// A field with its weights.
@@ -80,7 +80,9 @@ impl Workload {
             (None, Some(channels), Some(side)) => {
                 let image = Image { height: side, width: side };
                 if golden["definition"]["kind"] == "convbn" {
-                    Formula::Normalised(channels, image)
+                    let (hidden, activation) = (channels, Activation::Relu);
+                    let order = Order::Post;
+                    Formula::Normalised(ConvBnLayer { channels, hidden, image, activation, order })
                 } else {
                     let conv = LayerName::Conv;
                     Formula::Layer(conv.layer(channels, image, channels, Activation::Relu))
@@ -106,7 +108,7 @@ impl Workload {
     fn kinds(&self) -> Vec<Kind> {
         match &self.field {
             Formula::Layer(layer) => Layer::<f32>::kinds(layer),
-            Formula::Normalised(channels, _) => ConvBn::<f32>::kinds(*channels, *channels),
+            Formula::Normalised(layer) => layer.kinds(),
         }
     }
 
@@ -114,7 +116,7 @@ impl Workload {
     fn width(&self) -> usize {
         match &self.field {
             Formula::Layer(layer) => Layer::<f32>::width(layer),
-            Formula::Normalised(channels, image) => channels * image.pixels(),
+            Formula::Normalised(layer) => layer.channels * layer.image.pixels(),
         }
     }
 
@@ -152,10 +154,7 @@ impl Workload {
         }
         Ok(match &self.field {
             Formula::Layer(layer) => WorkloadField::Layer(Stacked::new(layer.clone(), control)),
-            Formula::Normalised(channels, image) => {
-                let (channels, relu) = (*channels, Activation::Relu);
-                WorkloadField::Normalised(ConvBn::new(channels, channels, *image, relu, control))
-            }
+            Formula::Normalised(layer) => WorkloadField::Normalised(ConvBn::new(*layer, control)),
         })
     }
 
@@ -206,7 +205,7 @@ impl Workload {
         let products: usize =
             self.kinds().iter().filter(|kind| kind.shape.len() > 1).map(Kind::len).sum();
         let pixels = match &self.field {
-            Formula::Normalised(_, image) => image.pixels(),
+            Formula::Normalised(layer) => layer.image.pixels(),
             Formula::Layer(AnyLayer::Conv(conv)) => conv.image().pixels(),
             Formula::Layer(_) => 1,
         };
@@ -219,7 +218,7 @@ impl Workload {
     /// for normalised images the mean cross-entropy of the channels' means, sample i of class i
     /// modulo channels.
     pub fn loss(&self, mut end: Rows<f32>, samples: Range<usize>) -> (f64, Rows<f32>) {
-        let Formula::Normalised(channels, image) = &self.field else {
+        let Formula::Normalised(ConvBnLayer { channels, image, .. }) = &self.field else {
             let count = (self.batch * self.width()) as f64;
             let loss = end.norm_squared() / count;
             end.scale(2.0 / count);

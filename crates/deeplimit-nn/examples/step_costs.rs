@@ -37,8 +37,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Formula::Layer(layer) => {
                     timed(&Flow::new(Stacked::new(layer.clone(), control), scheme), &method, &x)
                 }
-                Formula::ConvBn { channels, hidden, image, activation } => {
-                    let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
+                Formula::ConvBn(layer) => {
+                    let field = ConvBn::new(*layer, control);
                     timed(&Flow::new(field, scheme), &method, &Tiled::cut(&x))
                 }
             };

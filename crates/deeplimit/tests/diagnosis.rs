@@ -2,7 +2,7 @@
 
 use deeplimit::AnyScheme;
 use deeplimit::control::{Control, Family, Kind};
-use deeplimit::field::{AnyLayer, ConvBn, Layer};
+use deeplimit::field::{AnyLayer, ConvBn, ConvBnLayer, Layer, Order};
 use deeplimit::kernel::Image;
 use deeplimit::limit::diagnosis::{Diagnosis, DiagnosisError, Standing};
 use deeplimit::limit::{Bounds, Gaps, Regime, lipschitz_bound};
@@ -200,14 +200,21 @@ fn methods_have_the_errors_of_their_orders_and_backprop_none() {
 #[test]
 fn samples_that_meet_are_one_part_without_a_certain_constant() {
     let image = Image { height: 3, width: 4 };
+    let layer = ConvBnLayer {
+        channels: 2,
+        hidden: 3,
+        image,
+        activation: Activation::Tanh,
+        order: Order::Post,
+    };
     let control = |nodes| {
-        let mut control = Control::random(ConvBn::<f64>::kinds(2, 3), nodes, Family::Smooth, 4);
+        let mut control = Control::random(layer.kinds(), nodes, Family::Smooth, 4);
         for kind in [1, 4] {
             control.values_mut()[kind].fill(1.0);
         }
         control
     };
-    let field = ConvBn::new(2, 3, image, Activation::Tanh, control(32));
+    let field = ConvBn::new(layer, control(32));
     let flow = Flow::new(field, Scheme::EULER);
     let found = Diagnosis::of(&flow, &rows(24, 9, 1), &rows(24, 9, 2)).expect("finite numbers");
     assert!(found.samples_meet);

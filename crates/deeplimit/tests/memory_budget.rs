@@ -3,7 +3,7 @@
 #[path = "common/counting.rs"]
 mod counting;
 
-use deeplimit::field::{Accountable, ConvBn, Layer, Tiled};
+use deeplimit::field::{Accountable, ConvBn, ConvBnLayer, Layer, Order, Tiled};
 use deeplimit::gradient::{Budget, Choice, Planner, Wish};
 use deeplimit::kernel::Image;
 use deeplimit::prelude::*;
@@ -102,15 +102,22 @@ fn layer<R: Real>(
     }
 }
 
-fn conv_bn<R: Real>(depth: usize, scheme: &AnyScheme, samples: usize) -> Case<ConvBn<R>> {
+fn conv_bn<R: Real>(
+    order: Order,
+    depth: usize,
+    scheme: &AnyScheme,
+    samples: usize,
+) -> Case<ConvBn<R>> {
     let scheme = scheme.clone();
     let image = Image { height: 5, width: 6 };
+    let layer =
+        ConvBnLayer { channels: 4, hidden: 6, image, activation: Activation::Relu, order: order };
     Case {
-        what: format!("conv-bn {} {scheme}, depth {depth}, batch {samples}", R::NAME),
+        what: format!("conv-bn {order:?} {} {scheme}, depth {depth}, batch {samples}", R::NAME),
         flow: Box::new(move || {
-            let kinds = ConvBn::<R>::kinds(4, 6);
+            let kinds = layer.kinds();
             let control = Control::random(kinds, scheme.nodes_for(depth), Family::Smooth, 5);
-            Flow::new(ConvBn::new(4, 6, image, Activation::Relu, control), scheme.clone())
+            Flow::new(ConvBn::new(layer, control), scheme.clone())
         }),
         x0: Box::new(move || Tiled::cut(&rows(samples, 4 * image.pixels()))),
     }
@@ -177,17 +184,19 @@ fn measured_memory_never_exceeds_the_budget() {
         for depth in [1, 2, 14] {
             check(&mlp::<f32>(depth, &scheme, 40), &mut ratios);
             check(&conv::<f64>(depth, &scheme, 17), &mut ratios);
-            check(&conv_bn::<f32>(depth, &scheme, 33), &mut ratios);
+            check(&conv_bn::<f32>(Order::Post, depth, &scheme, 33), &mut ratios);
         }
         check(&mlp::<f64>(7, &scheme, 1), &mut ratios);
         check(&conv::<f32>(5, &scheme, 17), &mut ratios);
-        check(&conv_bn::<f64>(5, &scheme, 17), &mut ratios);
+        for order in Order::ALL {
+            check(&conv_bn::<f64>(order, 5, &scheme, 17), &mut ratios);
+        }
     }
     check(&mlp::<f32>(120, &Scheme::EULER.into(), 33), &mut ratios);
     // Walked back by the scheme's inverse, whatever is wished.
     for scheme in AnyReversible::ALL.map(AnyScheme::from) {
         check(&mlp::<f32>(9, &scheme, 33), &mut ratios);
-        check(&conv_bn::<f64>(4, &scheme, 17), &mut ratios);
+        check(&conv_bn::<f64>(Order::Pre, 4, &scheme, 17), &mut ratios);
     }
     for (name, found) in &ratios.0 {
         let mean = found.iter().map(|(ratio, _)| ratio).sum::<f64>() / found.len() as f64;

@@ -228,10 +228,9 @@ impl Arguments {
                 let flow = Flow::new(Stacked::new(layer.clone(), control), scheme);
                 self.compare(&exact, &wide_ends, &flow, &ends, methods)
             }
-            Formula::ConvBn { channels, hidden, image, activation } => {
-                let exact = ConvBn::new(*channels, *hidden, *image, *activation, wide);
-                let exact = Flow::new(exact, scheme.clone());
-                let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
+            Formula::ConvBn(layer) => {
+                let exact = Flow::new(ConvBn::new(*layer, wide), scheme.clone());
+                let field = ConvBn::new(*layer, control);
                 let wide_ends = wide_ends.each_ref().map(Tiled::cut);
                 let ends = ends.each_ref().map(Tiled::cut);
                 self.compare(&exact, &wide_ends, &Flow::new(field, scheme), &ends, methods)

@@ -143,7 +143,10 @@ impl DepthSweep {
                 weight_decay: 5e-4,
                 ..TrainConfig::default()
             },
-            network: NetworkConfig { stage: vec![stage], head: HeadConfig { pool: true } },
+            network: NetworkConfig {
+                stage: vec![stage],
+                head: HeadConfig { pool: true, ..HeadConfig::default() },
+            },
             ..Config::default()
         }
     }

@@ -1,6 +1,7 @@
 //! The description of a network, and its check.
 
 use super::field::{FieldName, Formula};
+use super::normalised::{after, pooled};
 use crate::data::{Samples, Shape, Targets};
 use deeplimit::control::{Basis, Expansion, Family, Sampling};
 use deeplimit::field::LayerName;
@@ -118,6 +119,57 @@ pub enum TransitionConfig {
         #[serde(default)]
         padding: usize,
     },
+    /// A normalised convolution, and where asked for relu and the maxima of 3×3 windows, two apart: how
+    /// residual networks of images begin.
+    Stem {
+        /// Channels afterwards.
+        channels: usize,
+        /// Height and width of the window.
+        #[serde(default = "three")]
+        kernel: usize,
+        /// Distance of the windows.
+        #[serde(default = "one")]
+        stride: usize,
+        /// Zeros around the image.
+        #[serde(default)]
+        padding: usize,
+        /// Whether maxima follow.
+        #[serde(default)]
+        pool: bool,
+    },
+    /// Normalised convolutions of relu(x), with relu between them, and a shortcut around them: a residual
+    /// block that changes the image's size (He, Zhang, Ren, Sun 2015).
+    Block {
+        /// Channels afterwards.
+        channels: usize,
+        /// Channels within; as many as afterwards where none are given.
+        #[serde(default)]
+        hidden: Option<usize>,
+        /// Distance of the windows.
+        #[serde(default = "two")]
+        stride: usize,
+        /// Three convolutions, with windows of 1×1, 3×3 and 1×1 pixels, instead of two with 3×3.
+        #[serde(default)]
+        bottleneck: bool,
+        /// What is added.
+        #[serde(default)]
+        shortcut: Shortcut,
+    },
+}
+
+/// The way of relu(x) around the convolutions of a block that changes its shape (He, Zhang, Ren, Sun 2015).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shortcut {
+    /// Every `stride`-th pixel, and zeros for the new channels (option A).
+    #[default]
+    Pad,
+    /// A normalised 1×1 convolution (option B).
+    Project,
+}
+
+fn two() -> usize {
+    2
 }
 
 fn one() -> usize {
@@ -134,6 +186,9 @@ fn three() -> usize {
 pub struct HeadConfig {
     /// Whether each channel is averaged over the image first.
     pub pool: bool,
+    /// Nonlinearity before that; none where none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
 }
 
 /// A description that cannot be built.
@@ -240,8 +295,8 @@ impl Outputs {
 pub struct NetworkPlan {
     /// The stages.
     pub stages: Vec<StagePlan>,
-    /// Whether the head pools.
-    pub pool: bool,
+    /// How the last state is read.
+    pub head: HeadConfig,
     /// What comes out.
     pub outputs: Outputs,
 }
@@ -270,7 +325,7 @@ impl NetworkConfig {
                     .to_owned(),
             });
         }
-        Ok(NetworkPlan { stages, pool: self.head.pool, outputs })
+        Ok(NetworkPlan { stages, head: self.head, outputs })
     }
 }
 
@@ -355,7 +410,7 @@ impl StageConfig {
         if self.activation.is_some() && !self.field.has_activation() {
             return wrong(format!("a {name} field has no nonlinearity; leave out `activation`"));
         }
-        if self.tile.is_some() && self.field == FieldName::ConvBn {
+        if self.tile.is_some() && matches!(self.field, FieldName::ConvBn(_)) {
             return wrong(format!("a {name} field takes the whole batch; leave out `tile`"));
         }
         let images = self.field.needs_images();
@@ -380,6 +435,36 @@ impl TransitionConfig {
             Err(NetworkError::OutOfRange { stage, setting, found: found.to_string(), expected })
         };
         match self {
+            Self::Stem { .. } | Self::Block { .. } if !input.is_image() => {
+                let reason = "stem and block transitions need images; use kind = \"linear\"";
+                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
+            }
+            Self::Stem { channels, kernel, stride, padding, pool } => {
+                let conv = Self::Conv { channels, kernel, stride, padding };
+                let Shape { height, width, .. } = conv.shape_after(stage, input)?;
+                let Image { height, width } = match pool {
+                    true => pooled(Image { height, width }),
+                    false => Image { height, width },
+                };
+                Ok(Shape::image(channels, height, width))
+            }
+            Self::Block { channels, hidden, stride, shortcut, .. } => {
+                for (setting, found) in [
+                    ("transition.channels", channels),
+                    ("transition.hidden", hidden.unwrap_or(1)),
+                    ("transition.stride", stride),
+                ] {
+                    if found == 0 {
+                        return out_of_range(setting, 0, "at least 1".to_owned());
+                    }
+                }
+                if shortcut == Shortcut::Pad && channels < input.channels {
+                    let expected =
+                        format!("at least {}, or shortcut = \"project\"", input.channels);
+                    return out_of_range("transition.channels", channels, expected);
+                }
+                Ok(after(input, channels, stride))
+            }
             Self::None {} => Ok(input),
             Self::Linear { width: 0 } => {
                 out_of_range("transition.width", 0, "at least 1".to_owned())
@@ -411,6 +496,7 @@ impl TransitionConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use deeplimit::field::Order;
 
     fn stage(config: StageConfig) -> NetworkConfig {
         NetworkConfig { stage: vec![config], ..NetworkConfig::default() }
@@ -453,9 +539,12 @@ mod tests {
             let error = check(control(basis, coefficients, init));
             assert!(error.contains("network.stage.0") && error.contains(part), "{error}");
         }
-        let whole = StageConfig { tile: Some(8), field: FieldName::ConvBn, ..base.clone() };
+        let whole =
+            StageConfig { tile: Some(8), field: FieldName::ConvBn(Order::Post), ..base.clone() };
         assert!(check(whole).contains("whole batch"));
         assert!(check(StageConfig { scheme: "eulr".into(), ..base.clone() }).contains("euler"));
-        assert!(check(StageConfig { field: FieldName::ConvBn, ..base }).contains("images"));
+        assert!(
+            check(StageConfig { field: FieldName::ConvBn(Order::Post), ..base }).contains("images")
+        );
     }
 }

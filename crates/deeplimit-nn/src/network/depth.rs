@@ -86,13 +86,12 @@ impl Ode {
                 let most = solved.iter().map(|tile| tile.evaluations).max().unwrap_or(0);
                 Ok((Rows::join(solved.iter().map(|tile| tile.end.cast()).collect()), most))
             }
-            Formula::ConvBn { channels, hidden, image, activation } => {
+            Formula::ConvBn(layer) => {
                 let field_at = |s: f64, side: Side| {
                     let running = self.running.at(s, side);
-                    let statistics = held(running.at(0, 0), running.at(1, 0), hidden + channels);
+                    let statistics = held(running.at(0, 0), running.at(1, 0), layer.normalised());
                     let control = self.curve.at(s, side);
-                    ConvBn::new(*channels, *hidden, *image, *activation, control)
-                        .with_statistics(statistics)
+                    ConvBn::new(*layer, control).with_statistics(statistics)
                 };
                 let x0 = Tiled::cut(&x0.cast::<f64>());
                 let mut tape = field_at(0.0, Side::After).tape(&x0);

@@ -1,8 +1,9 @@
 //! The way forward through a network whose weights stay as they are: read once, for any number of batches.
 
+use super::entry::Entry;
 use super::flow::AnyFlow;
 use super::head::Reader;
-use super::map::{self, Map, cut};
+use super::map::{self, cut};
 use super::{Network, Score, loss};
 use crate::data::Batch;
 use deeplimit::Rows;
@@ -31,14 +32,14 @@ impl Reached {
 
 /// What stands before and behind the flows of a network.
 pub(super) struct Around {
-    maps: Vec<Map>,
+    entries: Vec<Entry>,
     head: Reader,
 }
 
 impl Around {
     pub(super) fn of(network: &Network) -> Self {
-        let maps = network.stages.iter().map(|stage| stage.map()).collect();
-        Self { maps, head: network.head.reader() }
+        let entries = network.stages.iter().map(|stage| stage.entry(false)).collect();
+        Self { entries, head: network.head.reader() }
     }
 
     /// From the inputs to the outputs; `flow` takes the states that enter a flow to its end.
@@ -48,8 +49,8 @@ impl Around {
         mut flow: impl FnMut(usize, Rows<f32>) -> Result<Rows<f32>, E>,
     ) -> Result<Reached, E> {
         let (mut x, mut ends) = (map::inputs(batch), Vec::<Rows<f32>>::new());
-        for (stage, map) in self.maps.iter().enumerate() {
-            let end = flow(stage, map.forward(&x))?;
+        for (stage, entry) in self.entries.iter().enumerate() {
+            let end = flow(stage, entry.forward(&x).0)?;
             x = cut(&end);
             ends.push(end);
         }

@@ -2,7 +2,7 @@
 
 use deeplimit::Real;
 use deeplimit::control::{Control, Family, Kind};
-use deeplimit::field::{AnyLayer, ConvBn, Layer, LayerName};
+use deeplimit::field::{AnyLayer, ConvBnLayer, Layer, LayerName, Order};
 use deeplimit::kernel::{Activation, Image};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::sync::LazyLock;
@@ -12,14 +12,14 @@ use std::sync::LazyLock;
 pub enum FieldName {
     /// A layer whose samples do not see each other.
     Layer(LayerName),
-    /// norm₂(conv₂(σ(norm₁(conv₁(x))))).
-    ConvBn,
+    /// Convolutions with batch normalisation.
+    ConvBn(Order),
 }
 
 impl FieldName {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        LayerName::ALL.into_iter().map(Self::Layer).chain([Self::ConvBn])
+        LayerName::ALL.into_iter().map(Self::Layer).chain(Order::ALL.map(Self::ConvBn))
     }
 
     /// The field of that name.
@@ -31,7 +31,9 @@ impl FieldName {
     pub fn name(self) -> &'static str {
         match self {
             Self::Layer(layer) => layer.name(),
-            Self::ConvBn => "conv-bn",
+            Self::ConvBn(Order::Post) => "conv-bn",
+            Self::ConvBn(Order::Pre) => "conv-bn-pre",
+            Self::ConvBn(Order::Bottleneck) => "conv-bn-bottleneck",
         }
     }
 
@@ -39,7 +41,7 @@ impl FieldName {
     pub fn has_hidden(self) -> bool {
         match self {
             Self::Layer(layer) => layer.has_hidden(),
-            Self::ConvBn => true,
+            Self::ConvBn(_) => true,
         }
     }
 
@@ -47,13 +49,13 @@ impl FieldName {
     pub fn has_activation(self) -> bool {
         match self {
             Self::Layer(layer) => layer.has_activation(),
-            Self::ConvBn => true,
+            Self::ConvBn(_) => true,
         }
     }
 
     /// Whether the state must be images; `hidden` then counts channels.
     pub fn needs_images(self) -> bool {
-        matches!(self, Self::Layer(LayerName::Conv) | Self::ConvBn)
+        matches!(self, Self::Layer(LayerName::Conv) | Self::ConvBn(_))
     }
 
     /// The field for states of `channels` images. What it does not have (`hidden`, `activation`) is
@@ -67,7 +69,9 @@ impl FieldName {
     ) -> Formula {
         match self {
             Self::Layer(layer) => Formula::Layer(layer.layer(channels, image, hidden, activation)),
-            Self::ConvBn => Formula::ConvBn { channels, hidden, image, activation },
+            Self::ConvBn(order) => {
+                Formula::ConvBn(ConvBnLayer { channels, hidden, image, activation, order })
+            }
         }
     }
 }
@@ -93,17 +97,18 @@ impl<'de> Deserialize<'de> for FieldName {
 pub enum Formula {
     /// A layer whose samples do not see each other.
     Layer(AnyLayer),
-    /// A [`ConvBn`].
-    ConvBn {
-        /// Channels of the state.
-        channels: usize,
-        /// Channels within.
-        hidden: usize,
-        /// Size of the images.
-        image: Image,
-        /// Nonlinearity.
-        activation: Activation,
-    },
+    /// Convolutions with batch normalisation.
+    ConvBn(ConvBnLayer),
+}
+
+/// Whether parameters of that name scale a normalisation.
+pub(super) fn scales(kind: &str) -> bool {
+    matches!(kind, "g1" | "g2" | "g3")
+}
+
+/// Whether parameters of that name shift a normalisation.
+pub(super) fn shifts(kind: &str) -> bool {
+    matches!(kind, "be1" | "be2" | "be3")
 }
 
 impl Formula {
@@ -111,7 +116,7 @@ impl Formula {
     pub fn kinds(&self) -> Vec<Kind> {
         match self {
             Self::Layer(layer) => Layer::<f32>::kinds(layer),
-            Self::ConvBn { channels, hidden, .. } => ConvBn::<f32>::kinds(*channels, *hidden),
+            Self::ConvBn(layer) => layer.kinds(),
         }
     }
 
@@ -119,7 +124,7 @@ impl Formula {
     pub fn width(&self) -> usize {
         match self {
             Self::Layer(layer) => Layer::<f32>::width(layer),
-            Self::ConvBn { channels, image, .. } => channels * image.pixels(),
+            Self::ConvBn(layer) => layer.channels * layer.image.pixels(),
         }
     }
 
@@ -127,13 +132,13 @@ impl Formula {
     pub fn normalised(&self) -> usize {
         match self {
             Self::Layer(_) => 0,
-            Self::ConvBn { channels, hidden, .. } => hidden + channels,
+            Self::ConvBn(layer) => layer.normalised(),
         }
     }
 
     /// Whether a kind is the scale or the shift of a normalisation.
     pub fn normalises(&self, kind: &str) -> bool {
-        matches!(self, Self::ConvBn { .. }) && matches!(kind, "g1" | "g2" | "be1" | "be2")
+        matches!(self, Self::ConvBn(_)) && (scales(kind) || shifts(kind))
     }
 
     /// Initial weights of a family, times `gain`. Normalisations start with scale 1 and shift 0.
@@ -148,8 +153,7 @@ impl Formula {
         let names: Vec<&str> = control.kinds().iter().map(|kind| kind.name).collect();
         for (name, values) in names.into_iter().zip(control.values_mut()) {
             match name {
-                "g1" | "g2" if self.normalises(name) => values.fill(1.0),
-                "be1" | "be2" if self.normalises(name) => values.fill(0.0),
+                _ if self.normalises(name) => values.fill(if scales(name) { 1.0 } else { 0.0 }),
                 _ => values.iter_mut().for_each(|value| *value *= gain),
             }
         }
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn normalisations_start_as_none_whatever_the_gain() {
         let image = Image { height: 3, width: 3 };
-        let formula = FieldName::ConvBn.formula(2, image, 3, Activation::Relu);
+        let formula = FieldName::ConvBn(Order::Post).formula(2, image, 3, Activation::Relu);
         let control = formula.initial::<f32>(4, Family::Smooth, 7.0, 1);
         let doubled = formula.initial::<f32>(4, Family::Smooth, 14.0, 1);
         for (kind, (values, doubled)) in control.values().iter().zip(doubled.values()).enumerate() {

@@ -1,7 +1,7 @@
 //! The last state to the outputs, and on to the loss.
 
 use super::Score;
-use super::config::NetworkPlan;
+use super::config::{HeadConfig, NetworkPlan};
 use super::loss::loss;
 use super::map::{Map, Slopes, cut};
 use super::stage::{affine, affine_map};
@@ -9,6 +9,7 @@ use crate::data::BatchTargets;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Device;
+use deeplimit::kernel::Activation;
 use deeplimit::{Rows, State};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -17,6 +18,8 @@ use std::ops::Range;
 #[derive(Module, Debug)]
 pub(super) struct Head {
     linear: Linear,
+    #[module(skip)]
+    activation: Option<Activation>,
     #[module(skip)]
     pool: Option<Pool>,
 }
@@ -30,24 +33,23 @@ struct Pool {
 
 /// A head with its present weights.
 pub(super) struct Reader {
+    activation: Option<Activation>,
     pool: Option<Pool>,
     map: Map,
 }
 
 impl Head {
-    /// States that [`Reader::loss`] holds at most besides the end: what is read, and cotangents.
-    pub(super) const STATES: usize = 3;
-
     pub(super) fn new(plan: &NetworkPlan, seed: u64, device: &Device) -> Self {
         let state = plan.stages.last().expect("a checked network has a stage").state;
-        let inputs = if plan.pool { state.channels } else { state.elements() };
+        let HeadConfig { pool: pools, activation } = plan.head;
+        let inputs = if pools { state.channels } else { state.elements() };
         let pool = Pool { channels: state.channels, pixels: state.plane() };
         let linear = affine(inputs, plan.outputs.count(), seed, device);
-        Self { linear, pool: plan.pool.then_some(pool) }
+        Self { linear, activation, pool: pools.then_some(pool) }
     }
 
     pub(super) fn reader(&self) -> Reader {
-        Reader { pool: self.pool, map: affine_map(&self.linear) }
+        Reader { activation: self.activation, pool: self.pool, map: affine_map(&self.linear) }
     }
 }
 
@@ -55,6 +57,11 @@ impl Reader {
     /// Slopes before any sample.
     pub(super) fn no_slopes(&self) -> Slopes {
         self.map.no_slopes()
+    }
+
+    /// States that [`loss`](Self::loss) holds at most besides the end: what is read, and cotangents.
+    pub(super) fn states(&self) -> usize {
+        if self.activation.is_some() { 5 } else { 3 }
     }
 
     /// Bytes that what is found of a tile takes until all tiles are done.
@@ -89,21 +96,40 @@ impl Reader {
         let (score, bar) = loss(&self.map.apply(&read), targets, samples);
         let mut slopes = self.no_slopes();
         self.map.add_slopes(&read, &bar, &mut slopes);
-        let bar = self.map.pull_back(&read, &bar);
-        ((score, slopes), self.pool.map_or_else(|| bar.clone(), |pool| pool.spread(&bar)))
+        ((score, slopes), self.back(x, self.map.pull_back(&read, &bar)))
     }
 
     /// The cotangent of the last state, for one of the outputs given by (row, column).
     pub(super) fn pull_back(&self, x: &Rows<f32>, bar: impl Fn(usize, usize) -> f32) -> Rows<f32> {
         let read = self.read(x);
         let outputs = self.map.apply(&read).width();
-        let bar = self.map.pull_back(&read, &Rows::from_fn(x.rows(), outputs, bar));
-        self.pool.map_or_else(|| bar.clone(), |pool| pool.spread(&bar))
+        self.back(x, self.map.pull_back(&read, &Rows::from_fn(x.rows(), outputs, bar)))
     }
 
     fn read(&self, x: &Rows<f32>) -> Rows<f32> {
+        let values = self.activation.map(|activation| values(activation, x));
+        let x = values.as_ref().unwrap_or(x);
         self.pool.map_or_else(|| x.clone(), |pool| pool.means(x))
     }
+
+    /// The cotangent of the last state, for that of what was read of it.
+    fn back(&self, x: &Rows<f32>, bar: Rows<f32>) -> Rows<f32> {
+        let bar = match self.pool {
+            None => bar,
+            Some(pool) => pool.spread(&bar),
+        };
+        let Some(activation) = self.activation else { return bar };
+        let (a, mut x_bar) = (values(activation, x), bar.clone());
+        activation.pull_back(x.columns(), a.columns(), bar.columns(), x_bar.columns_mut());
+        x_bar
+    }
+}
+
+/// σ(x).
+fn values(activation: Activation, x: &Rows<f32>) -> Rows<f32> {
+    let mut a = x.clone();
+    activation.apply(x.columns(), a.columns_mut());
+    a
 }
 
 impl Pool {

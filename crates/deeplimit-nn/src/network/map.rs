@@ -43,6 +43,11 @@ pub(super) struct Slopes {
 }
 
 impl Slopes {
+    /// One array a parameter; none for a map without.
+    pub(super) fn into_arrays(self) -> Vec<Vec<f32>> {
+        [self.weight, self.bias].into_iter().filter(|part| !part.is_empty()).collect()
+    }
+
     /// Adds what other samples say.
     pub(super) fn add(&mut self, more: &Self) {
         for (sum, more) in [(&mut self.weight, &more.weight), (&mut self.bias, &more.bias)] {

@@ -3,12 +3,14 @@
 
 mod config;
 mod depth;
+mod entry;
 mod evaluator;
 mod field;
 mod flow;
 mod head;
 mod loss;
 mod map;
+mod normalised;
 mod passage;
 mod penalty;
 mod prolong;
@@ -16,8 +18,8 @@ mod stage;
 mod weights;
 
 pub use config::{
-    ControlConfig, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig,
-    StagePlan, TransitionConfig,
+    ControlConfig, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, Shortcut,
+    StageConfig, StagePlan, TransitionConfig,
 };
 pub use depth::{Limit, LimitFault};
 pub use evaluator::{Evaluator, Reached};
@@ -45,6 +47,19 @@ use stage::Stage;
 pub struct Network {
     stages: Vec<Stage>,
     head: Head,
+    /// Whether normalisations go by what they remember in training, too.
+    #[module(skip)]
+    frozen: bool,
+}
+
+/// What the normalisations of a stage met in a training step: mean and unbiased variance of the batch in
+/// every channel.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageStatistics {
+    /// Of the transition, where it normalises by the batch.
+    pub transition: Option<LayerStatistics>,
+    /// Of the flow, node by node, where it does.
+    pub flow: Option<Vec<LayerStatistics>>,
 }
 
 /// Loss and hits of one batch.
@@ -80,17 +95,24 @@ pub struct Gradient {
     /// Bytes that the gradient method kept from the way forward to the way back: for each stage
     /// those of all samples, for the last one of as many tiles as there are threads.
     pub tape_bytes: usize,
-    /// For each stage whose field normalises: mean and unbiased variance of the batch in every
-    /// channel, node by node. [`Network::remember`] takes them.
-    pub statistics: Vec<Option<Vec<LayerStatistics>>>,
+    /// What the normalisations of each stage met. [`Network::remember`] takes them.
+    pub statistics: Vec<StageStatistics>,
 }
 
 /// What a walk there and back finds.
 struct Walk {
     score: Score,
     head: map::Slopes,
-    /// Of each stage: what its transition's numbers would change, and what its flow's way back found.
-    stages: Vec<(map::Slopes, flow::Found)>,
+    stages: Vec<Walked>,
+}
+
+/// What a walk there and back finds of a stage.
+struct Walked {
+    /// Gradients of the transition's arrays.
+    transition: Vec<Vec<f32>>,
+    /// What its normalisations met.
+    met: Option<LayerStatistics>,
+    flow: flow::Found,
 }
 
 /// Gives parameters the ids 1, 2, …, so that optimiser states of a run fit the same network built
@@ -115,8 +137,15 @@ impl Network {
         let network = Self {
             stages: stages.collect(),
             head: Head::new(plan, seed::derive(seed, 0), &device),
+            frozen: false,
         };
         network.map(&mut Numbered(0))
+    }
+
+    /// The same network, whose normalisations go by what they remember in training, too, and learn no
+    /// statistics; or by the batch again.
+    pub fn with_frozen_statistics(self, frozen: bool) -> Self {
+        Self { frozen, ..self }
     }
 
     /// Networks run on the CPU: their flows are the library's own kernels.
@@ -185,14 +214,14 @@ impl Network {
         let Walk { score, head, stages } = self.walk(batch, choices, memory);
         let mut gradients = Vec::new();
         let (mut certificates, mut statistics, mut tape_bytes) = (Vec::new(), Vec::new(), 0);
-        for (stage, (slopes, mut found)) in self.stages.iter().zip(stages) {
-            certificates.push(found.certificate.clone());
-            statistics.push(found.statistics.take());
-            tape_bytes += found.tape_bytes;
+        for (stage, Walked { transition, met, mut flow }) in self.stages.iter().zip(stages) {
+            certificates.push(flow.certificate.clone());
+            statistics.push(StageStatistics { transition: met, flow: flow.statistics.take() });
+            tape_bytes += flow.tape_bytes;
             if let Some(objective) = penalty {
-                stage.add_penalty(objective, &mut found.gradient);
+                stage.add_penalty(objective, &mut flow.gradient);
             }
-            gradients.extend(stage.gradients(slopes, found));
+            gradients.extend(stage.gradients(transition, flow));
         }
         gradients.extend([Some(head.weight), Some(head.bias)]);
         let norm = gradients::norm(gradients.iter().flatten());
@@ -204,7 +233,7 @@ impl Network {
     /// The gradient of the mean loss over a batch with respect to the control of each flow.
     pub fn flow_gradients(&self, batch: &Batch, method: &Method) -> Vec<Control<f32>> {
         let stages = self.walk(batch, &self.everywhere(method), &Memory::default()).stages;
-        stages.into_iter().map(|(_, found)| found.gradient).collect()
+        stages.into_iter().map(|stage| stage.flow.gradient).collect()
     }
 
     /// The same method for every stage, with the field's own tiles.
@@ -219,16 +248,18 @@ impl Network {
         let mut x = map::inputs(batch);
         let mut walked = Vec::new();
         for (stage, choice) in earlier.iter().zip(choices) {
-            let map = stage.map();
-            let flow = stage.flow(true, choice.tile);
-            let (end, way_back) = flow.record(choice.method, map.forward(&x));
-            walked.push((map, std::mem::replace(&mut x, cut(&end)), way_back));
+            let entry = stage.entry(!self.frozen);
+            let flow = stage.flow(!self.frozen, choice.tile);
+            let (x0, met) = entry.forward(&x);
+            let (end, way_back) = flow.record(choice.method, x0);
+            walked.push((entry, met, std::mem::replace(&mut x, cut(&end)), way_back));
         }
-        let (map, head) = (last.map(), self.head.reader());
+        let (entry, head) = (last.entry(!self.frozen), self.head.reader());
         let loss = |end: &Rows<f32>, samples| head.loss(end, &batch.targets, samples);
         let Choice { method, tile } = choices[earlier.len()];
-        let flow = last.flow(true, tile);
-        let (tiles, found) = flow.sweep(method, map.forward(&x), loss, memory);
+        let flow = last.flow(!self.frozen, tile);
+        let (x0, met) = entry.forward(&x);
+        let (tiles, found) = flow.sweep(method, x0, loss, memory);
         let (mut score, mut slopes) = (Score::default(), head.no_slopes());
         for (tile, tile_slopes) in &tiles {
             score.add(tile);
@@ -237,12 +268,13 @@ impl Network {
 
         // From the last stage to the first.
         let mut stages = Vec::new();
-        let mut way = Some((map, x, found));
-        while let Some((map, x, mut found)) = way {
-            let x0_bar = std::mem::replace(&mut found.x0_bar, Rows::zeros(0, 0));
-            let (slopes, bar) = map.backward(&x, &x0_bar, !walked.is_empty());
-            stages.push((slopes, found));
-            way = walked.pop().zip(bar).map(|((map, x, way_back), bar)| (map, x, way_back(&bar)));
+        let mut way = Some((entry, met, x, found));
+        while let Some((entry, met, x, mut flow)) = way {
+            let x0_bar = std::mem::replace(&mut flow.x0_bar, Rows::zeros(0, 0));
+            let (transition, bar) = entry.backward(&x, &x0_bar, !walked.is_empty());
+            stages.push(Walked { transition, met, flow });
+            let before = walked.pop().zip(bar);
+            way = before.map(|((entry, met, x, way_back), bar)| (entry, met, x, way_back(&bar)));
         }
         stages.reverse();
         Walk { score, head: slopes, stages }
@@ -254,15 +286,19 @@ impl Network {
         let (head, last) = (self.head.reader(), self.stages.len() - 1);
         let flow = |(index, stage): (usize, &Stage)| {
             let state = Rows::zeros(samples, stage.plan().state.elements());
-            let footprint = stage.flow(true, None).footprint(state);
-            if index == last { footprint.with_loss(Head::STATES, head.bytes()) } else { footprint }
+            let footprint = stage.flow(!self.frozen, None).footprint(state);
+            if index == last { footprint.with_loss(head.states(), head.bytes()) } else { footprint }
         };
         let inputs = |stage: &Stage| map::bytes(samples, stage.plan().input.elements());
         let states = |stage: &Stage| map::bytes(samples, stage.plan().state.elements());
+        let buffers = |stage: &Stage| {
+            stage.entry(!self.frozen).buffers(samples, stage.plan().input.elements())
+        };
         // A transition goes back between its flow and the one before: both ends, whole and in tiles.
-        let transition =
-            |stage: &Stage| 2 * (inputs(stage) + states(stage)) + stage.map().buffers(samples);
-        let scratch = |stage: &Stage| threads * stage.map().scratch(stage.plan().input.elements());
+        let transition = |stage: &Stage| 2 * (inputs(stage) + states(stage)) + buffers(stage);
+        let scratch = |stage: &Stage| {
+            threads * stage.entry(!self.frozen).scratch(stage.plan().input.elements())
+        };
         let around = |stage: &Stage| inputs(stage) + scratch(stage);
         Planner {
             flows: self.stages.iter().enumerate().map(flow).collect(),
@@ -274,11 +310,9 @@ impl Network {
     }
 
     /// Moves the running statistics of normalisations by one training step.
-    pub fn remember(&mut self, statistics: &[Option<Vec<LayerStatistics>>]) {
+    pub fn remember(&mut self, statistics: &[StageStatistics]) {
         for (stage, statistics) in self.stages.iter_mut().zip(statistics) {
-            if let Some(statistics) = statistics {
-                stage.remember(statistics);
-            }
+            stage.remember(statistics);
         }
     }
 

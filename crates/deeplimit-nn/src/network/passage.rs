@@ -85,8 +85,8 @@ impl Network {
         let (mut x, mut walked) = (inputs, Vec::new());
         let mut end = None;
         for stage in &self.stages {
-            let map = stage.map();
-            let x0 = map.forward(&x);
+            let map = stage.entry(true);
+            let (x0, _) = map.forward(&x);
             let (reached, way_back) = stage.flow(true, None).record(exact(stage), x0.clone());
             walked.push((map, std::mem::replace(&mut x, cut(&reached)), x0, way_back));
             end = Some(reached);

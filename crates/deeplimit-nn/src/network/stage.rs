@@ -1,9 +1,12 @@
 //! Transitions and controls as Burn modules, with deterministic initial values.
 
+use super::StageStatistics;
 use super::config::{StagePlan, TransitionConfig};
-use super::field::Formula;
+use super::entry::Entry;
+use super::field::{Formula, scales, shifts};
 use super::flow::{AnyFlow, Found};
-use super::map::{Map, Slopes};
+use super::map::Map;
+use super::normalised::Blueprint;
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
@@ -18,6 +21,10 @@ use deeplimit::{Flow, Real, seed};
 pub(super) struct Transition {
     linear: Option<Linear>,
     conv: Option<Conv2d>,
+    /// The arrays of normalised convolutions, `[1, numbers]` each.
+    pub(super) normalised: Vec<Param<Tensor<2>>>,
+    /// Their running mean and variance `[1, channels]`; of others nothing.
+    pub(super) running: Vec<Param<Tensor<2>>>,
 }
 
 /// Uniform values in ±1/√fan_in, decided by the seed alone.
@@ -64,9 +71,30 @@ pub(super) fn affine_map(linear: &Linear) -> Map {
 
 impl Transition {
     fn new(plan: &StagePlan, seed: u64, device: &Device) -> Self {
-        let mut transition = Self { linear: None, conv: None };
+        let (normalised, running) = (Vec::new(), Vec::new());
+        let mut transition = Self { linear: None, conv: None, normalised, running };
+        if let Some(blueprint) = Blueprint::of(plan) {
+            let kinds = blueprint.kinds().into_iter().enumerate();
+            transition.normalised = kinds
+                .map(|(index, (_, kind))| {
+                    let scale = 1.0 / (kind.fan_in as f64).sqrt();
+                    let draw = seed::derive(seed, index as u64);
+                    let drawn = |i: usize| (scale * seed::uniform(draw, i as u64)) as f32;
+                    let values = match kind.name {
+                        name if scales(name) => vec![1.0; kind.len()],
+                        name if shifts(name) => vec![0.0; kind.len()],
+                        _ => (0..kind.len()).map(drawn).collect(),
+                    };
+                    array(values, 1, device)
+                })
+                .collect();
+            let start = |start| array(vec![start; blueprint.normalised()], 1, device);
+            transition.running = [0.0, 1.0].map(start).into();
+        }
         match plan.transition {
-            TransitionConfig::None {} => {}
+            TransitionConfig::None {}
+            | TransitionConfig::Stem { .. }
+            | TransitionConfig::Block { .. } => {}
             TransitionConfig::Linear { width } => {
                 transition.linear = Some(affine(plan.input.elements(), width, seed, device));
             }
@@ -87,7 +115,7 @@ impl Transition {
 /// A transition, and the control of the flow behind it.
 #[derive(Module, Debug)]
 pub(super) struct Stage {
-    transition: Transition,
+    pub(super) transition: Transition,
     /// One array a kind: `[coefficients, numbers]` of the control's basis, or `[nodes, numbers]`.
     pub(super) control: Vec<Param<Tensor<2>>>,
     /// Running mean and variance `[nodes, channels]` of a field that normalises; of others nothing.
@@ -99,15 +127,29 @@ pub(super) struct Stage {
     sampling: Option<Sampling>,
 }
 
+/// Mean and variance, channel by channel.
+fn pairs(mean: &[f32], variance: &[f32]) -> LayerStatistics {
+    mean.iter().zip(variance).map(|(m, v)| [f64::from(*m), f64::from(*v)]).collect()
+}
+
 /// Mean and variance of so many channels, node by node.
 pub(super) fn held(mean: &[f32], variance: &[f32], channels: usize) -> Statistics {
-    let pairs = mean.iter().zip(variance).map(|(m, v)| [f64::from(*m), f64::from(*v)]);
-    let pairs: Vec<[f64; 2]> = pairs.collect();
-    Statistics::Held(pairs.chunks(channels).map(<[_]>::to_vec).collect())
+    Statistics::Held(pairs(mean, variance).chunks(channels).map(<[_]>::to_vec).collect())
 }
 
 /// Share of a training step's statistics in the running ones.
 const MOMENTUM: f64 = 0.1;
+
+/// Moves running means and variances towards those that a training step met, row by row.
+fn move_on(running: &mut [Param<Tensor<2>>], met: &[LayerStatistics]) {
+    for (part, param) in running.iter_mut().enumerate() {
+        let new = met.iter().flatten().map(|pair| pair[part]);
+        let step =
+            |(old, new): (f32, f64)| (f64::from(old) + MOMENTUM * (new - f64::from(old))) as f32;
+        let values: Vec<f32> = numbers(param).into_iter().zip(new).map(step).collect();
+        *param = replaced(param, values, met.len());
+    }
+}
 
 /// An array `[rows, numbers]`.
 pub(super) fn array(values: Vec<f32>, rows: usize, device: &Device) -> Param<Tensor<2>> {
@@ -156,11 +198,24 @@ impl Stage {
 
     /// Numbers that are kept beside the parameters.
     pub(super) fn running_numbers(&self) -> usize {
-        self.running.iter().map(|param| param.lazy_shape().num_elements()).sum()
+        let kept = self.transition.running.iter().chain(&self.running);
+        kept.map(|param| param.lazy_shape().num_elements()).sum()
     }
 
-    /// The transition with its present weights.
-    pub(super) fn map(&self) -> Map {
+    /// The transition with its present weights, which normalises by the batch or by what it remembers.
+    pub(super) fn entry(&self, by_batch: bool) -> Entry {
+        match Blueprint::of(&self.plan) {
+            None => Entry::Map(self.map()),
+            Some(blueprint) => {
+                let theta = self.transition.normalised.iter().map(numbers).collect();
+                let [mean, variance] = [0, 1].map(|part| numbers(&self.transition.running[part]));
+                let held = || pairs(&mean, &variance);
+                Entry::Normalised(Box::new(blueprint.with(theta, (!by_batch).then(held))))
+            }
+        }
+    }
+
+    fn map(&self) -> Map {
         if let Some(linear) = &self.transition.linear {
             return affine_map(linear);
         }
@@ -195,16 +250,15 @@ impl Stage {
     }
 
     /// The flow with the control's present values, in tiles of so many samples, or of as many as the
-    /// configuration says. In training a field that normalises does so by the batch, otherwise by what
-    /// it remembers.
-    pub(super) fn flow(&self, training: bool, tile: Option<usize>) -> AnyFlow {
+    /// configuration says. A field that normalises does so by the batch, or by what it remembers.
+    pub(super) fn flow(&self, by_batch: bool, tile: Option<usize>) -> AnyFlow {
         match self.flow_of(self.control()) {
             AnyFlow::Layer(flow) => AnyFlow::Layer(match tile.or(self.plan.tile) {
                 Some(samples) => flow.with_tile(samples),
                 None => flow,
             }),
             AnyFlow::ConvBn(flow) => {
-                let statistics = if training { Statistics::Batch } else { self.held() };
+                let statistics = if by_batch { Statistics::Batch } else { self.held() };
                 let scheme = flow.scheme().clone();
                 AnyFlow::ConvBn(Flow::new(flow.into_field().with_statistics(statistics), scheme))
             }
@@ -218,9 +272,8 @@ impl Stage {
             Formula::Layer(layer) => {
                 AnyFlow::Layer(Flow::new(Stacked::new(layer.clone(), control), scheme))
             }
-            Formula::ConvBn { channels, hidden, image, activation } => {
-                let field = ConvBn::new(*channels, *hidden, *image, *activation, control);
-                AnyFlow::ConvBn(Flow::new(field, scheme))
+            Formula::ConvBn(layer) => {
+                AnyFlow::ConvBn(Flow::new(ConvBn::new(*layer, control), scheme))
             }
         }
     }
@@ -231,16 +284,12 @@ impl Stage {
     }
 
     /// Moves the running statistics towards those of a training step.
-    pub(super) fn remember(&mut self, statistics: &[LayerStatistics]) {
-        let nodes = self.plan.nodes();
-        for (part, param) in self.running.iter_mut().enumerate() {
-            let old = numbers(param);
-            let new = statistics.iter().flatten().map(|pair| pair[part]);
-            let move_on = |(old, new): (f32, f64)| {
-                (f64::from(old) + MOMENTUM * (new - f64::from(old))) as f32
-            };
-            let values: Vec<f32> = old.into_iter().zip(new).map(move_on).collect();
-            *param = replaced(param, values, nodes);
+    pub(super) fn remember(&mut self, met: &StageStatistics) {
+        if let Some(met) = &met.transition {
+            move_on(&mut self.transition.running, std::slice::from_ref(met));
+        }
+        if let Some(met) = &met.flow {
+            move_on(&mut self.running, met);
         }
     }
 
@@ -275,13 +324,18 @@ impl Stage {
     }
 
     /// The gradient of each of the stage's arrays, in the order of their visit.
-    pub(super) fn gradients(&self, slopes: Slopes, found: Found) -> Vec<Option<Vec<f32>>> {
-        let transition = [slopes.weight, slopes.bias].into_iter().filter(|part| !part.is_empty());
+    pub(super) fn gradients(
+        &self,
+        transition: Vec<Vec<f32>>,
+        found: Found,
+    ) -> Vec<Option<Vec<f32>>> {
+        let kept = |arrays: &[Param<Tensor<2>>]| vec![None; arrays.len()];
         let control = match &self.sampling {
             Some(sampling) => sampling.pull_back(&found.gradient),
             None => found.gradient,
         };
-        let parameters = transition.chain(control.into_values()).map(Some);
-        parameters.chain(self.running.iter().map(|_| None)).collect()
+        let transition = transition.into_iter().map(Some).chain(kept(&self.transition.running));
+        let control = control.into_values().into_iter().map(Some).chain(kept(&self.running));
+        transition.chain(control).collect()
     }
 }

@@ -1,10 +1,12 @@
 //! Weights as safetensors, with the configuration they belong to inside.
 
-use super::{FieldName, Network, NetworkConfig, Outputs, TransitionConfig};
+use super::normalised::Blueprint;
+use super::{FieldName, Network, NetworkConfig, Outputs, StagePlan, TransitionConfig};
 use crate::data::Shape;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
+use deeplimit::control::Kind;
 use deeplimit::field::LayerName;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
@@ -209,8 +211,20 @@ fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
             shape.extend(&kind.shape);
             shapes.insert(format!("stages.{index}.{}", kind.name), shape);
         }
+        for (name, kind) in transition_kinds(plan) {
+            shapes.insert(format!("stages.{index}.transition.{name}"), kind.shape);
+        }
+        for name in RUNNING {
+            let channels = Blueprint::of(plan).map_or(0, |blueprint| blueprint.normalised());
+            shapes.insert(format!("stages.{index}.transition.{name}"), vec![channels]);
+        }
     }
     shapes
+}
+
+/// Names and kinds of the arrays of a transition of normalised convolutions.
+fn transition_kinds(plan: &StagePlan) -> Vec<(String, Kind)> {
+    Blueprint::of(plan).map(|blueprint| blueprint.kinds()).unwrap_or_default()
 }
 
 /// Names of a stage's running statistics.
@@ -218,17 +232,19 @@ const RUNNING: [&str; 2] = ["running_mean", "running_variance"];
 
 /// Calls `visit(name, shape, values)` for every parameter.
 fn walk(network: &Network, visit: impl FnMut(String, Vec<usize>, Vec<f32>)) {
-    let kinds = network
-        .plans()
-        .map(|plan| plan.formula.kinds().iter().map(|kind| kind.name).collect::<Vec<_>>());
-    let mut walker = Walker { path: Vec::new(), kinds: kinds.collect(), visit };
+    let kinds = |plan: &StagePlan| {
+        let control = plan.formula.kinds().iter().map(|kind| kind.name.to_owned()).collect();
+        [control, transition_kinds(plan).into_iter().map(|(name, _)| name).collect()]
+    };
+    let kinds = network.plans().map(kinds).collect();
+    let mut walker = Walker { path: Vec::new(), kinds, visit };
     network.visit(&mut walker);
 }
 
 struct Walker<V> {
     path: Vec<String>,
-    /// Names of the parameter kinds of each stage's control.
-    kinds: Vec<Vec<&'static str>>,
+    /// Names of the arrays of each stage's control, and of its transition's normalised convolutions.
+    kinds: Vec<[Vec<String>; 2]>,
     visit: V,
 }
 
@@ -236,13 +252,20 @@ impl<V: FnMut(String, Vec<usize>, Vec<f32>)> Walker<V> {
     /// `stages.0.control.2` is named after its kind, `stages.0.w2`; running statistics likewise.
     fn name(&self) -> String {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        if let ["stages", stage, arrays @ ("control" | "running"), index] = path[..]
-            && let (Ok(number), Ok(index)) = (stage.parse::<usize>(), index.parse::<usize>())
-        {
-            let names = if arrays == "control" { &self.kinds[number][..] } else { &RUNNING };
-            return format!("stages.{stage}.{}", names[index]);
-        }
-        path.join(".")
+        let ["stages", stage, within @ .., arrays, index] = &path[..] else {
+            return path.join(".");
+        };
+        let (Ok(number), Ok(index)) = (stage.parse::<usize>(), index.parse::<usize>()) else {
+            return path.join(".");
+        };
+        let [control, transition] = &self.kinds[number];
+        let name = match *arrays {
+            "control" => &control[index],
+            "normalised" => &transition[index],
+            "running" => RUNNING[index],
+            _ => return path.join("."),
+        };
+        [&["stages", stage], within, &[name]].concat().join(".")
     }
 }
 

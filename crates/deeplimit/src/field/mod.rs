@@ -6,6 +6,7 @@
 //! gradients to it.
 
 mod any;
+mod chain;
 mod conv;
 mod conv_bn;
 mod dense;
@@ -17,8 +18,9 @@ mod statistics;
 mod tiled;
 
 pub use any::{AnyLayer, AnyTape, LayerName};
+pub use chain::{Chain, ChainTape, EPSILON, Link};
 pub use conv::{Conv, ConvTape};
-pub use conv_bn::{ConvBn, ConvBnTape};
+pub use conv_bn::{ConvBn, ConvBnLayer, Order};
 pub use dense::{Dense, DenseTape};
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpTape};

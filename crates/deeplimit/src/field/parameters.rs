@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 pub type NodeGradient<'a, R> = [&'a mut [R]];
 
 /// Parameter kinds that a layer may have.
-pub(super) const MOST_KINDS: usize = 8;
+pub(super) const MOST_KINDS: usize = 9;
 
 /// Runs `work` on θ at a position: as it is at a node, a linear blend between two.
 pub(super) fn with_theta<R: Real, T>(

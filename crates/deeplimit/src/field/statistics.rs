@@ -13,7 +13,7 @@ pub enum Statistics {
     /// The batch at hand, as in training.
     Batch,
     /// Numbers that were gathered before, as in evaluation: for each node (mean, variance) of every
-    /// hidden channel, then of every outer one.
+    /// channel of the first normalisation, then of the next.
     Held(Vec<LayerStatistics>),
 }
 
@@ -35,8 +35,7 @@ impl Met {
     pub(super) fn meet<'m>(&self, position: Position, moments: impl Iterator<Item = &'m Moments>) {
         let Position { node, fraction } = position;
         let place = if fraction == 0.0 { &self.at[node] } else { &self.before[node + 1] };
-        let unbiased = |m: &Moments| m.spread / (m.count - 1.0).max(1.0);
-        place.get_or_init(|| moments.map(|m| [m.mean, unbiased(m)]).collect());
+        place.get_or_init(|| moments.map(|m| [m.mean, m.unbiased_variance()]).collect());
     }
 
     /// Bytes of what was met.

@@ -14,6 +14,33 @@ pub struct Tiled<R> {
 }
 
 impl<R: Real> Tiled<R> {
+    /// Samples of a tile.
+    pub const SAMPLES: usize = SAMPLES;
+
+    /// A batch that is cut already.
+    ///
+    /// # Panics
+    /// If a tile but the last has not 16 samples.
+    pub fn new(tiles: Vec<Rows<R>>) -> Self {
+        let whole = tiles.len().saturating_sub(1);
+        let cut = tiles.iter().enumerate();
+        let fits = |(index, tile): (usize, &Rows<R>)| {
+            if index < whole { tile.rows() == SAMPLES } else { tile.rows() <= SAMPLES }
+        };
+        assert!(cut.clone().all(fits), "tiles of {SAMPLES} samples");
+        Self { tiles }
+    }
+
+    /// The tiles.
+    pub fn tiles(&self) -> &[Rows<R>] {
+        &self.tiles
+    }
+
+    /// The tiles, to be changed.
+    pub fn tiles_mut(&mut self) -> &mut [Rows<R>] {
+        &mut self.tiles
+    }
+
     /// Cuts a batch.
     pub fn cut(x: &Rows<R>) -> Self {
         let starts = (0..x.rows()).step_by(SAMPLES);

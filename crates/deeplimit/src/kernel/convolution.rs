@@ -90,6 +90,11 @@ impl Convolution {
         self.outputs
     }
 
+    /// Height and width of a window.
+    pub fn side(&self) -> usize {
+        self.side
+    }
+
     /// The size of the images that go in.
     pub fn image(&self) -> Image {
         self.image

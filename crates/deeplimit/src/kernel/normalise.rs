@@ -45,6 +45,11 @@ impl Moments {
     pub fn variance(self) -> f64 {
         self.spread / self.count
     }
+
+    /// The unbiased variance; that of one number is its spread, 0.
+    pub fn unbiased_variance(self) -> f64 {
+        self.spread / (self.count - 1.0).max(1.0)
+    }
 }
 
 /// `x = (x − mean) · inverse`.

@@ -233,8 +233,8 @@ impl AdjointOrder {
                 let build = |control| Stacked::new(layer.clone(), control);
                 self.compare(case, build, &control, &ends)
             }
-            Formula::ConvBn { channels, hidden, image, activation } => {
-                let build = |control| ConvBn::new(channels, hidden, image, activation, control);
+            Formula::ConvBn(layer) => {
+                let build = |control| ConvBn::new(layer, control);
                 self.compare(case, build, &control, &ends.each_ref().map(Tiled::cut))
             }
         }

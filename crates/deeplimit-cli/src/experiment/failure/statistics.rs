@@ -12,7 +12,7 @@
 use super::{Row, judged, with_repair};
 use crate::experiment::walks::{random, walk, walk_back_on};
 use deeplimit::control::Family;
-use deeplimit::field::{ConvBn, LayerStatistics, Statistics, Tiled};
+use deeplimit::field::{ConvBn, ConvBnLayer, LayerStatistics, Order, Statistics, Tiled};
 use deeplimit::gradient::Backprop;
 use deeplimit::kernel::{Activation, Image};
 use deeplimit::prelude::*;
@@ -28,10 +28,15 @@ const OTHERS: u64 = 10;
 
 /// Networks of a depth.
 pub fn measure(depth: usize, seed: u64) -> Vec<Row> {
-    let activation = Activation::Tanh;
-    let formula = Formula::ConvBn { channels: CHANNELS, hidden: HIDDEN, image: IMAGE, activation };
-    let control: Control<f64> = formula.initial(depth, Family::Smooth, 1.0, seed);
-    let field = || ConvBn::new(CHANNELS, HIDDEN, IMAGE, activation, control.clone());
+    let layer = ConvBnLayer {
+        channels: CHANNELS,
+        hidden: HIDDEN,
+        image: IMAGE,
+        activation: Activation::Tanh,
+        order: Order::Post,
+    };
+    let control: Control<f64> = Formula::ConvBn(layer).initial(depth, Family::Smooth, 1.0, seed);
+    let field = || ConvBn::new(layer, control.clone());
     let mut rows = Vec::new();
     for batch in BATCHES {
         let draw = |part: u64| {

@@ -253,7 +253,7 @@ pub(super) fn arnoldi(
 mod tests {
     use super::*;
     use crate::control::{Control, Family};
-    use crate::field::{Conv, ConvBn, Mlp, Stacked};
+    use crate::field::{Conv, ConvBn, ConvBnLayer, Mlp, Order, Stacked};
     use crate::kernel::{Activation, Image};
     use crate::limit::Jacobian;
 
@@ -321,9 +321,16 @@ mod tests {
     #[test]
     fn pull_backs_repeat_and_fit_the_differences_where_samples_meet() {
         let image = Image { height: 3, width: 3 };
-        let kinds = ConvBn::<f64>::kinds(2, 3);
+        let layer = ConvBnLayer {
+            channels: 2,
+            hidden: 3,
+            image,
+            activation: Activation::Tanh,
+            order: Order::Post,
+        };
+        let kinds = layer.kinds();
         let control = Control::random(kinds, 3, Family::Smooth, 4);
-        let field = ConvBn::new(2, 3, image, Activation::Tanh, control);
+        let field = ConvBn::new(layer, control);
         let numbers = |seed: f64| {
             Rows::from_fn(20, 18, move |row, column| ((row * 18 + column) as f64 * seed).sin())
         };

@@ -1,0 +1,353 @@
+//! Transitions of residual networks of images, on the library's normalised convolutions: stems, and blocks
+//! that change the image's size (He, Zhang, Ren, Sun 2015).
+//!
+//! Samples see each other while training. Between the way forward and the way back only the inputs are
+//! kept: the way back walks the block again.
+
+use super::config::{Shortcut, StagePlan, TransitionConfig};
+use crate::data::Shape;
+use deeplimit::control::Kind;
+use deeplimit::field::{Chain, ChainTape, LayerStatistics, Link, Tiled};
+use deeplimit::kernel::{Activation, Convolution, Image, Lanes};
+use deeplimit::{Heap, Rows, State};
+use rayon::prelude::*;
+
+/// What is built of a transition's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Blueprint {
+    body: Chain,
+    shortcut: Around,
+    /// Whether relu and the maxima of 3×3 windows, two apart, follow.
+    pool: bool,
+}
+
+/// What is added to the convolutions.
+#[derive(Clone, Debug, PartialEq)]
+enum Around {
+    Nothing,
+    /// Every `stride`-th pixel of relu(x), with zeros for the channels that are new, half before and half
+    /// behind (He et al. 2015, option A).
+    Pad {
+        from: Shape,
+        stride: usize,
+        channels: usize,
+    },
+    /// A normalised 1×1 convolution of relu(x) (option B).
+    Project(Chain),
+}
+
+/// A transition with its present weights.
+pub(super) struct Normalised {
+    plan: Blueprint,
+    /// The arrays of [`Blueprint::kinds`].
+    theta: Vec<Vec<f32>>,
+    /// (mean, variance) of every normalised channel; the batch's own where none are held.
+    held: Option<LayerStatistics>,
+}
+
+/// Everything that a walk forward leaves behind.
+struct Walk {
+    body: ChainTape<f32>,
+    shortcut: Option<ChainTape<f32>>,
+    /// Before the pooling.
+    end: Tiled<f32>,
+}
+
+fn image(shape: Shape) -> Image {
+    Image { height: shape.height, width: shape.width }
+}
+
+fn link(
+    before: Activation,
+    channels: [usize; 2],
+    image: Image,
+    [side, stride]: [usize; 2],
+) -> Link {
+    Link { before, windows: Convolution::new(channels, image, side, stride, side / 2) }
+}
+
+impl Blueprint {
+    /// What a stage's transition is made of, if of normalised convolutions.
+    pub(super) fn of(plan: &StagePlan) -> Option<Self> {
+        let input = plan.input;
+        let from = image(input);
+        let relu = Activation::Relu;
+        match plan.transition {
+            TransitionConfig::Stem { channels, kernel, stride, padding, pool } => {
+                let windows =
+                    Convolution::new([input.channels, channels], from, kernel, stride, padding);
+                let body = Chain::new(vec![Link { before: Activation::Identity, windows }]);
+                Some(Self { body, shortcut: Around::Nothing, pool })
+            }
+            TransitionConfig::Block { channels, hidden, stride, bottleneck, shortcut } => {
+                let inner = hidden.unwrap_or(channels);
+                let to = after(input, channels, stride);
+                let links = match bottleneck {
+                    false => vec![
+                        link(relu, [input.channels, inner], from, [3, stride]),
+                        link(relu, [inner, channels], image(to), [3, 1]),
+                    ],
+                    // The 3×3 windows stride, as in torchvision.
+                    true => vec![
+                        link(relu, [input.channels, inner], from, [1, 1]),
+                        link(relu, [inner; 2], from, [3, stride]),
+                        link(relu, [inner, channels], image(to), [1, 1]),
+                    ],
+                };
+                let shortcut = match shortcut {
+                    Shortcut::Pad => Around::Pad { from: input, stride, channels },
+                    Shortcut::Project => Around::Project(Chain::new(vec![link(
+                        relu,
+                        [input.channels, channels],
+                        from,
+                        [1, stride],
+                    )])),
+                };
+                Some(Self { body: Chain::new(links), shortcut, pool: false })
+            }
+            _ => None,
+        }
+    }
+
+    /// Names and shapes of the arrays: those of the convolutions, then those of the shortcut.
+    pub(super) fn kinds(&self) -> Vec<(String, Kind)> {
+        let named = |prefix: &str, chain: &Chain| -> Vec<(String, Kind)> {
+            chain.kinds().into_iter().map(|kind| (format!("{prefix}{}", kind.name), kind)).collect()
+        };
+        let mut kinds = named("", &self.body);
+        if let Around::Project(chain) = &self.shortcut {
+            kinds.extend(named("shortcut.", chain));
+        }
+        kinds
+    }
+
+    /// Channels that are normalised, the shortcut's last.
+    pub(super) fn normalised(&self) -> usize {
+        let shortcut = match &self.shortcut {
+            Around::Project(chain) => chain.normalised(),
+            _ => 0,
+        };
+        self.body.normalised() + shortcut
+    }
+
+    /// With its weights, and the statistics that it normalises by where they are not the batch's.
+    pub(super) fn with(self, theta: Vec<Vec<f32>>, held: Option<LayerStatistics>) -> Normalised {
+        Normalised { plan: self, theta, held }
+    }
+}
+
+/// The shape after windows that are `stride` apart and padded so that all pixels are looked at.
+pub(super) fn after(input: Shape, channels: usize, stride: usize) -> Shape {
+    let size = |size: usize| (size - 1) / stride + 1;
+    Shape::image(channels, size(input.height), size(input.width))
+}
+
+/// The size of an image after maxima of 3×3 windows, two apart.
+pub(super) fn pooled(image: Image) -> Image {
+    Image { height: (image.height - 1) / 2 + 1, width: (image.width - 1) / 2 + 1 }
+}
+
+impl Normalised {
+    /// The arrays of the body, and of the shortcut.
+    fn theta(&self) -> [Vec<&[f32]>; 2] {
+        let all: Vec<&[f32]> = self.theta.iter().map(Vec::as_slice).collect();
+        let (body, shortcut) = all.split_at(self.plan.body.kinds().len());
+        [body.to_vec(), shortcut.to_vec()]
+    }
+
+    fn held(&self) -> [Option<&[[f64; 2]]>; 2] {
+        let held = self.held.as_ref().map(|held| held.split_at(self.plan.body.normalised()));
+        [held.map(|(body, _)| body), held.map(|(_, shortcut)| shortcut)]
+    }
+
+    fn walk(&self, x: &Tiled<f32>) -> Walk {
+        let Blueprint { body, shortcut, .. } = &self.plan;
+        let pixels = body.outputs() * body.out().pixels();
+        let mut end = Tiled::new(x.tiles().iter().map(|x| Rows::zeros(x.rows(), pixels)).collect());
+        let [theta, around] = self.theta();
+        let held = self.held();
+        let mut tape = body.tape(x);
+        body.linearize(&theta, held[0], x, &mut end, &mut tape);
+        let shortcut = match shortcut {
+            Around::Nothing => None,
+            Around::Pad { .. } => {
+                let tiles = end.tiles_mut().par_iter_mut().zip(x.tiles());
+                tiles.for_each(|(end, x)| {
+                    let samples = x.rows();
+                    self.padded(|to, from| {
+                        let from = &x.columns()[from * samples..][..samples];
+                        let to = &mut end.columns_mut()[to * samples..][..samples];
+                        to.iter_mut().zip(from).for_each(|(to, x)| *to += x.max(0.0));
+                    });
+                });
+                None
+            }
+            Around::Project(chain) => {
+                let (mut tape, mut out) = (chain.tape(x), end.scratch());
+                chain.linearize(&around, held[1], x, &mut out, &mut tape);
+                end.add_scaled(1.0, &out);
+                Some(tape)
+            }
+        };
+        Walk { body: tape, shortcut, end }
+    }
+
+    /// Calls `visit(to, from)` for every pixel of every channel that option A carries over.
+    fn padded(&self, mut visit: impl FnMut(usize, usize)) {
+        let Around::Pad { from, stride, channels } = self.plan.shortcut else { return };
+        let to = after(from, channels, stride);
+        let before = channels.saturating_sub(from.channels) / 2;
+        for channel in 0..from.channels.min(channels) {
+            for y in 0..to.height {
+                for x in 0..to.width {
+                    visit(
+                        ((channel + before) * to.height + y) * to.width + x,
+                        (channel * from.height + y * stride) * from.width + x * stride,
+                    );
+                }
+            }
+        }
+    }
+
+    /// The transition of a batch in tiles, and mean and unbiased variance of every normalised channel of
+    /// the batch, where it was normalised by these.
+    pub(super) fn forward(&self, x: &[Rows<f32>]) -> (Rows<f32>, Option<LayerStatistics>) {
+        let Walk { body, shortcut, end } = self.walk(&Tiled::new(x.to_vec()));
+        let met = || {
+            let mut met = body.met();
+            met.extend(shortcut.iter().flat_map(ChainTape::met));
+            met
+        };
+        let statistics = self.held.is_none().then(met);
+        let end = match self.plan.pool {
+            false => end.whole(),
+            true => Rows::join(end.tiles().par_iter().map(|tile| self.pool(tile)).collect()),
+        };
+        (end, statistics)
+    }
+
+    /// For every pixel after the pooling, the pixel whose relu it is.
+    fn pool_sources(&self, tile: &Rows<f32>, mut visit: impl FnMut(usize, usize)) {
+        let from = self.plan.body.out();
+        let (to, samples) = (pooled(from), tile.rows());
+        let x = tile.columns();
+        for channel in 0..self.plan.body.outputs() {
+            for (py, px) in (0..to.height).flat_map(|y| (0..to.width).map(move |x| (y, x))) {
+                let rows = (2 * py).saturating_sub(1)..(2 * py + 2).min(from.height);
+                let columns = (2 * px).saturating_sub(1)..(2 * px + 2).min(from.width);
+                let at = |y: usize, x: usize| (channel * from.height + y) * from.width + x;
+                let pixel = (channel * to.height + py) * to.width + px;
+                for sample in 0..samples {
+                    let places = rows.clone().flat_map(|y| columns.clone().map(move |x| (y, x)));
+                    let places = places.map(|(y, x)| at(y, x) * samples + sample);
+                    // The first of equal ones, as elsewhere.
+                    let best =
+                        places.reduce(|best, place| if x[place] > x[best] { place } else { best });
+                    visit(pixel * samples + sample, best.expect("a window has a pixel"));
+                }
+            }
+        }
+    }
+
+    /// Maxima of 3×3 windows of relu(x), two apart.
+    fn pool(&self, tile: &Rows<f32>) -> Rows<f32> {
+        let pixels = self.plan.body.outputs() * pooled(self.plan.body.out()).pixels();
+        let mut out = Rows::zeros(tile.rows(), pixels);
+        let to = out.columns_mut();
+        self.pool_sources(tile, |place, from| to[place] = tile.columns()[from].max(0.0));
+        out
+    }
+
+    /// The cotangent before the pooling.
+    fn unpool(&self, tile: &Rows<f32>, bar: &Rows<f32>) -> Rows<f32> {
+        let mut out = Rows::zeros(tile.rows(), tile.width());
+        let to = out.columns_mut();
+        self.pool_sources(tile, |place, from| {
+            if tile.columns()[from] > 0.0 {
+                to[from] += bar.columns()[place];
+            }
+        });
+        out
+    }
+
+    /// Gradients of the arrays, and the cotangent of a batch's x for that of what it becomes.
+    pub(super) fn backward(&self, x: &[Rows<f32>], bar: &Rows<f32>) -> (Vec<Vec<f32>>, Rows<f32>) {
+        let x = Tiled::new(x.to_vec());
+        let mut walk = self.walk(&x);
+        let bar = Tiled::cut(bar);
+        let bar = match self.plan.pool {
+            false => bar,
+            true => {
+                let tiles = walk.end.tiles().par_iter().zip(bar.tiles());
+                Tiled::new(tiles.map(|(end, bar)| self.unpool(end, bar)).collect())
+            }
+        };
+        let mut x_bar = x.scratch();
+        x_bar.set_zero();
+        let mut gradients: Vec<Vec<f32>> =
+            self.theta.iter().map(|values| vec![0.0; values.len()]).collect();
+        let [theta, around] = self.theta();
+        let (body, rest) = gradients.split_at_mut(theta.len());
+        let mut body: Vec<&mut [f32]> = body.iter_mut().map(Vec::as_mut_slice).collect();
+        let own = &self.plan.body;
+        own.pull_back(&theta, &x, &mut walk.body, &bar, &mut x_bar, Some(&mut body));
+        match (&self.plan.shortcut, &mut walk.shortcut) {
+            (Around::Project(chain), Some(tape)) => {
+                let mut rest: Vec<&mut [f32]> = rest.iter_mut().map(Vec::as_mut_slice).collect();
+                chain.pull_back(&around, &x, tape, &bar, &mut x_bar, Some(&mut rest));
+            }
+            (Around::Pad { .. }, _) => {
+                let tiles = x_bar.tiles_mut().par_iter_mut().zip(bar.tiles()).zip(x.tiles());
+                tiles.for_each(|((x_bar, bar), x)| {
+                    let samples = x.rows();
+                    self.padded(|to, from| {
+                        for sample in 0..samples {
+                            if x.columns()[from * samples + sample] > 0.0 {
+                                x_bar.columns_mut()[from * samples + sample] +=
+                                    bar.columns()[to * samples + sample];
+                            }
+                        }
+                    });
+                });
+            }
+            _ => {}
+        }
+        (gradients, x_bar.whole())
+    }
+
+    /// Bytes that a thread keeps for the kernels, found by a tile there and back on a thread that ends.
+    ///
+    /// # Panics
+    /// If no thread can be started.
+    pub(super) fn scratch(&self, width: usize) -> usize {
+        let walk = || {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+            let tile = || {
+                let x = [Rows::zeros(Tiled::<f32>::SAMPLES, width)];
+                let (end, _) = self.forward(&x);
+                self.backward(&x, &end);
+                f32::scratch_bytes()
+            };
+            pool.expect("a pool of this thread").install(tile)
+        };
+        std::thread::scope(|scope| scope.spawn(walk).join()).expect("a tile of zeros is walked")
+    }
+
+    /// Bytes that a way back asks for, for a batch of so many samples of so many numbers.
+    pub(super) fn bytes(&self, samples: usize, width: usize) -> usize {
+        let tile = samples.min(Tiled::<f32>::SAMPLES);
+        let x = Tiled::cut(&Rows::<f32>::zeros(tile, width));
+        let mut walk = self.walk(&x);
+        let (bar, mut x_bar) = (walk.end.clone(), x.clone());
+        let [theta, around] = self.theta();
+        self.plan.body.pull_back(&theta, &x, &mut walk.body, &bar, &mut x_bar, None);
+        if let (Around::Project(chain), Some(tape)) = (&self.plan.shortcut, &mut walk.shortcut) {
+            chain.pull_back(&around, &x, tape, &bar, &mut x_bar, None);
+        }
+        let tapes = walk.body.heap() + walk.shortcut.as_ref().map_or(0, Heap::heap);
+        let ends = 4 * walk.end.heap() + 3 * x.heap();
+        let weights: usize = self.theta.iter().map(Vec::len).sum();
+        let tiles = samples.div_ceil(Tiled::<f32>::SAMPLES);
+        tiles * (tapes + ends) + (tiles + 2) * weights * size_of::<f32>()
+    }
+}

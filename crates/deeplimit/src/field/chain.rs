@@ -1,0 +1,533 @@
+//! Normalised convolutions one after the other, y_k = norm_k(conv_k(σ_k(y_{k−1}))): what residual networks
+//! of images are made of (Ioffe, Szegedy 2015; He, Zhang, Ren, Sun 2015, 2016).
+//!
+//! Samples see each other: the batch goes whole, and threads share its tiles.
+
+use super::conv::add_windows;
+use super::mlp::slope_changes;
+use super::{LayerStatistics, NodeGradient, Tiled};
+use crate::control::Kind;
+use crate::kernel::normalise::{self, Moments};
+use crate::kernel::{Activation, Bend, Buffer, Convolution, Image, Start, sums, vector};
+use crate::{Heap, Real, Rows};
+use rayon::prelude::*;
+
+/// Added to variances (Ioffe, Szegedy 2015; the value PyTorch uses).
+pub const EPSILON: f64 = 1e-5;
+
+/// The most links of a chain: their parameters have names.
+const MOST: usize = 3;
+
+const NAMES: [[&str; 3]; MOST] = [["w1", "g1", "be1"], ["w2", "g2", "be2"], ["w3", "g3", "be3"]];
+
+/// norm(conv(σ(·))); the nonlinearity comes first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// σ; [`Activation::Identity`] costs nothing.
+    pub before: Activation,
+    /// The convolution, without a bias: the normalisation has one.
+    pub windows: Convolution,
+}
+
+/// One to three [`Link`]s. norm(y) = (y − mean) / √(variance + ε) · g + β a channel; link k has the
+/// parameters w_k `[outputs, inputs, side, side]`, g_k, β_k `[outputs]`. The variance is the biased one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+/// A link's share of a tile's tape.
+struct Kept<R> {
+    /// σ(y) of what goes in; empty without a nonlinearity.
+    a: Buffer<R>,
+    /// (conv − mean) / √(variance + ε).
+    normal: Buffer<R>,
+    /// What comes out, where another link follows.
+    y: Buffer<R>,
+}
+
+/// A link's cotangents of a tile.
+struct Back<R> {
+    /// Of what comes out, and then of the convolution.
+    y: Buffer<R>,
+    /// Of σ(y) of what goes in.
+    a: Buffer<R>,
+}
+
+struct Tile<R> {
+    kept: Vec<Kept<R>>,
+    back: Vec<Back<R>>,
+}
+
+/// What a normalisation divides by.
+struct Norm {
+    /// 1 / √(variance + ε) a channel.
+    inverse: Vec<f64>,
+    moments: Vec<Moments>,
+}
+
+/// What a walk through a chain leaves behind for the way back, tile by tile; and the cotangents of that.
+pub struct ChainTape<R> {
+    tiles: Vec<Tile<R>>,
+    norms: Vec<Norm>,
+    by_batch: bool,
+}
+
+impl<R> Heap for Kept<R> {
+    fn heap(&self) -> usize {
+        self.a.heap() + self.normal.heap() + self.y.heap()
+    }
+}
+
+impl<R> Heap for Back<R> {
+    fn heap(&self) -> usize {
+        self.y.heap() + self.a.heap()
+    }
+}
+
+impl<R> Heap for Tile<R> {
+    fn heap(&self) -> usize {
+        self.kept.heap() + self.back.heap()
+    }
+}
+
+impl Heap for Norm {
+    fn heap(&self) -> usize {
+        self.inverse.capacity() * size_of::<f64>() + self.moments.capacity() * size_of::<Moments>()
+    }
+}
+
+impl<R> Heap for ChainTape<R> {
+    fn heap(&self) -> usize {
+        self.tiles.heap() + self.norms.heap()
+    }
+}
+
+impl<R: Real> ChainTape<R> {
+    /// Bytes of the numbers that it keeps.
+    pub fn bytes(&self) -> usize {
+        let kept = |kept: &Kept<R>| kept.a.len() + kept.normal.len() + kept.y.len();
+        let back = |back: &Back<R>| back.y.len() + back.a.len();
+        let tile = |tile: &Tile<R>| -> usize {
+            tile.kept.iter().map(kept).sum::<usize>() + tile.back.iter().map(back).sum::<usize>()
+        };
+        self.tiles.iter().map(tile).sum::<usize>() * size_of::<R>()
+    }
+
+    /// (mean, variance) that the last evaluation used: of every channel of every link.
+    pub fn statistics(&self) -> LayerStatistics {
+        self.moments().map(|moments| [moments.mean, moments.variance()]).collect()
+    }
+
+    /// What the last evaluation normalised by.
+    pub(super) fn moments(&self) -> impl Iterator<Item = &Moments> {
+        self.norms.iter().flat_map(|norm| &norm.moments)
+    }
+
+    /// Mean and unbiased variance of the batch: of every channel of every link.
+    pub fn met(&self) -> LayerStatistics {
+        self.moments().map(|moments| [moments.mean, moments.unbiased_variance()]).collect()
+    }
+
+    /// Takes over the buffers of the way back.
+    pub(super) fn take_back(&mut self, from: &mut Self) {
+        for (to, from) in self.tiles.iter_mut().zip(&mut from.tiles) {
+            to.back = std::mem::take(&mut from.back);
+        }
+    }
+}
+
+impl Chain {
+    /// Links that fit to each other.
+    ///
+    /// # Panics
+    /// If there is none, or more than three, or one does not take what the one before gives.
+    pub fn new(links: Vec<Link>) -> Self {
+        assert!((1..=MOST).contains(&links.len()), "a chain of {} links", links.len());
+        for pair in links.windows(2) {
+            let (from, to) = (&pair[0].windows, &pair[1].windows);
+            assert_eq!((from.outputs(), from.out()), (to.inputs(), to.image()), "links fit");
+        }
+        Self { links }
+    }
+
+    /// The links, first to last.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    fn last(&self) -> &Convolution {
+        &self.links[self.links.len() - 1].windows
+    }
+
+    /// Channels that come out.
+    pub fn outputs(&self) -> usize {
+        self.last().outputs()
+    }
+
+    /// The size of the images that come out.
+    pub fn out(&self) -> Image {
+        self.last().out()
+    }
+
+    /// Channels that are normalised, of all links together.
+    pub fn normalised(&self) -> usize {
+        self.links.iter().map(|link| link.windows.outputs()).sum()
+    }
+
+    /// The parameter kinds.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let kinds = |(link, [w, g, be]): (&Link, [&'static str; 3])| {
+            let (inputs, outputs) = (link.windows.inputs(), link.windows.outputs());
+            let side = link.windows.side();
+            let shape = vec![outputs, inputs, side, side];
+            [
+                Kind { name: w, shape, fan_in: side * side * inputs },
+                Kind { name: g, shape: vec![outputs], fan_in: 1 },
+                Kind { name: be, shape: vec![outputs], fan_in: 1 },
+            ]
+        };
+        self.links.iter().zip(NAMES).flat_map(kinds).collect()
+    }
+
+    /// An empty tape for a batch.
+    pub fn tape<R: Real>(&self, like: &Tiled<R>) -> ChainTape<R> {
+        let kept = |index: usize, samples: usize| {
+            let Link { before, windows } = &self.links[index];
+            let buffer = |length: usize| {
+                let mut buffer = Buffer::default();
+                buffer.resize(length * samples);
+                buffer
+            };
+            let ends = windows.outputs() * windows.out().pixels();
+            let more = index + 1 < self.links.len();
+            Kept {
+                a: match before {
+                    Activation::Identity => Buffer::default(),
+                    _ => buffer(windows.inputs() * windows.image().pixels()),
+                },
+                normal: buffer(ends),
+                y: if more { buffer(ends) } else { Buffer::default() },
+            }
+        };
+        let count = self.links.len();
+        let tile = |samples| Tile {
+            kept: (0..count).map(|index| kept(index, samples)).collect(),
+            back: Vec::new(),
+        };
+        let norm = |_| Norm { inverse: Vec::new(), moments: Vec::new() };
+        ChainTape {
+            tiles: like.tiles.iter().map(|tile_of| tile(tile_of.rows())).collect(),
+            norms: (0..count).map(norm).collect(),
+            by_batch: true,
+        }
+    }
+
+    /// y of the last link, normalised by the batch, or by (mean, variance) of every channel of every
+    /// link where they are `held`.
+    ///
+    /// # Panics
+    /// If parameters, states or the tape have other shapes.
+    pub fn linearize<R: Real>(
+        &self,
+        theta: &[&[R]],
+        held: Option<&[[f64; 2]]>,
+        x: &Tiled<R>,
+        out: &mut Tiled<R>,
+        tape: &mut ChainTape<R>,
+    ) {
+        let ChainTape { tiles, norms, by_batch } = tape;
+        *by_batch = held.is_none();
+        let mut held = held;
+        for (index, link) in self.links.iter().enumerate() {
+            let (settled, coming) = norms.split_at_mut(index);
+            let work = |tile: &mut Tile<R>, x: &[R], samples: usize| {
+                let (before, here) = tile.kept.split_at_mut(index);
+                let (Kept { a, normal, .. }, mut input) = (&mut here[0], x);
+                if let Some((Kept { normal, y, .. }, norm)) = before.last_mut().zip(settled.last())
+                {
+                    let [gain, shift] = [theta[3 * index - 2], theta[3 * index - 1]];
+                    norm.apply(normal, y, [gain, shift]);
+                    input = y;
+                }
+                if link.before != Activation::Identity {
+                    link.before.apply(input, a);
+                    input = a;
+                }
+                link.windows.apply(theta[3 * index], Start::Zero, input, normal, samples);
+                planes(normal, link.windows.outputs()).map(Moments::of).collect::<Vec<Moments>>()
+            };
+            let parts: Vec<Vec<Moments>> = tiles
+                .par_iter_mut()
+                .zip(&x.tiles)
+                .map(|(tile, x)| work(tile, x.columns(), x.rows()))
+                .collect();
+            let known = held.map(|held| held.split_at(link.windows.outputs()));
+            held = known.map(|(_, rest)| rest);
+            coming[0].settle(known.map(|(known, _)| known), &parts);
+        }
+        let last = self.links.len() - 1;
+        let ends = [theta[3 * last + 1], theta[3 * last + 2]];
+        tiles.par_iter_mut().zip(&mut out.tiles).for_each(|(tile, out)| {
+            norms[last].apply(&mut tile.kept[last].normal, out.columns_mut(), ends);
+        });
+    }
+
+    /// Adds Jᵀ `cotangent` to `x_bar`, and the parameters' gradients to `gradient`; J as linearised at `x`.
+    pub fn pull_back<R: Real>(
+        &self,
+        theta: &[&[R]],
+        x: &Tiled<R>,
+        tape: &mut ChainTape<R>,
+        cotangent: &Tiled<R>,
+        x_bar: &mut Tiled<R>,
+        mut gradient: Option<&mut NodeGradient<'_, R>>,
+    ) {
+        self.make_way_back(tape);
+        let last = self.links.len() - 1;
+        let ChainTape { tiles, norms, by_batch } = tape;
+        tiles.par_iter_mut().zip(&cotangent.tiles).for_each(|(tile, cotangent)| {
+            tile.back[last].y.copy_from_slice(cotangent.columns());
+        });
+        for (index, link) in self.links.iter().enumerate().rev() {
+            let own = gradient.as_deref_mut().map(|all| &mut all[3 * index..][..3]);
+            let means = backward_means(tiles, index, link.windows.outputs(), *by_batch, own);
+            let [weight, gain] = [theta[3 * index], theta[3 * index + 1]];
+            let keep = gradient.is_some();
+            let norm = &norms[index];
+            let work = |tile: &mut Tile<R>, x: &[R], x_bar: &mut [R], samples: usize| {
+                let (before, here) = tile.kept.split_at(index);
+                let Kept { a, normal, .. } = &here[0];
+                let y = before.last().map_or(x, |kept| &kept.y[..]);
+                let (earlier, back) = tile.back.split_at_mut(index);
+                let back = &mut back[0];
+                norm.pull_back(&mut back.y, normal, &means, gain);
+                let bent = link.before != Activation::Identity;
+                let mut part = vec![R::zero(); if keep { weight.len() } else { 0 }];
+                if keep {
+                    let input = if bent { &a[..] } else { y };
+                    link.windows.add_weight_gradient(&back.y, input, &mut part, samples);
+                }
+                let transposed = |start: Start<'_, R>, out: &mut [R]| {
+                    link.windows.apply_transposed(weight, start, &back.y, out, samples);
+                };
+                match (earlier.last_mut(), bent) {
+                    (None, false) => transposed(Start::Add, x_bar),
+                    (None, true) => {
+                        transposed(Start::Zero, &mut back.a);
+                        R::with_scratch(x.len(), |bar| {
+                            link.before.pull_back(y, a, &back.a, bar);
+                            vector::add_scaled(x_bar, R::one(), bar);
+                        });
+                    }
+                    (Some(earlier), false) => transposed(Start::Zero, &mut earlier.y),
+                    (Some(earlier), true) => {
+                        transposed(Start::Zero, &mut back.a);
+                        link.before.pull_back(y, a, &back.a, &mut earlier.y);
+                    }
+                }
+                part
+            };
+            let parts: Vec<Vec<R>> = tiles
+                .par_iter_mut()
+                .zip(&x.tiles)
+                .zip(&mut x_bar.tiles)
+                .map(|((tile, x), x_bar)| work(tile, x.columns(), x_bar.columns_mut(), x.rows()))
+                .collect();
+            if let Some(all) = gradient.as_deref_mut() {
+                parts.iter().for_each(|part| vector::add_scaled(all[3 * index], R::one(), part));
+            }
+        }
+    }
+
+    /// Sizes the buffers of the way back.
+    fn make_way_back<R: Real>(&self, tape: &mut ChainTape<R>) {
+        for tile in &mut tape.tiles {
+            let empty = || Back { y: Buffer::default(), a: Buffer::default() };
+            tile.back.resize_with(self.links.len(), empty);
+            for (back, kept) in tile.back.iter_mut().zip(&tile.kept) {
+                back.y.resize(kept.normal.len());
+                back.a.resize(kept.a.len());
+            }
+        }
+    }
+
+    /// Whether slopes change with the state, and how: as the nonlinearity within does.
+    pub(super) fn bend(&self) -> Bend {
+        self.links.last().map_or(Bend::Straight, |link| link.before.bend())
+    }
+
+    /// After a pull-back at `x`: the squared change of this chain's own gradient that other slopes of its
+    /// hidden units could make, if the true state were as far away as two states are `apart`.
+    ///
+    /// The formula is the convolutional field's, link by link, with each w as the normalisation scales it;
+    /// a hidden image is as far away as the units' weights can bring it. Other slopes of a nonlinearity
+    /// before the first link change no gradient of the chain itself.
+    pub(super) fn exposure<R: Real>(
+        &self,
+        theta: &[&[R]],
+        x: &Tiled<R>,
+        tape: &ChainTape<R>,
+        apart: [&Tiled<R>; 2],
+    ) -> f64 {
+        let pairs = apart[0].tiles.par_iter().zip(&apart[1].tiles);
+        let tiles = tape.tiles.par_iter().zip(&x.tiles).zip(pairs);
+        let parts: Vec<Vec<f64>> = tiles
+            .map(|((tile, x), apart)| self.tile_exposure(theta, x, tile, &tape.norms, apart))
+            .collect();
+        let units = parts.first().map_or(0, Vec::len);
+        let total = |unit: usize| parts.iter().map(|tile| tile[unit]).sum::<f64>();
+        (0..units).map(|unit| total(unit).powi(2)).sum()
+    }
+
+    /// Of every hidden unit of one tile: Σ Δ |a̅| size, times what its weights are scaled by.
+    fn tile_exposure<R: Real>(
+        &self,
+        theta: &[&[R]],
+        x: &Rows<R>,
+        Tile { kept, back }: &Tile<R>,
+        norms: &[Norm],
+        (here, there): (&Rows<R>, &Rows<R>),
+    ) -> Vec<f64> {
+        let samples = x.rows();
+        let length = self.out().pixels() * samples;
+        R::with_scratch(4 * length, |scratch| {
+            let (apart, rest) = scratch.split_at_mut(length);
+            let (squares, around) = rest.split_at_mut(length);
+            apart.fill(R::zero());
+            vector::add_column_squared_differences(apart, here.columns(), there.columns());
+            let mut found = Vec::with_capacity(self.normalised());
+            for (index, pair) in self.links.windows(2).enumerate() {
+                let (Link { before, windows }, next) = (&pair[0], &pair[1]);
+                let input = match (before, index) {
+                    (Activation::Identity, 0) => x.columns(),
+                    (Activation::Identity, _) => &kept[index - 1].y,
+                    _ => &kept[index].a,
+                };
+                let (distances, sizes) = around.split_at_mut(length);
+                distances.fill(R::zero());
+                add_windows(windows, apart, distances, samples);
+                squares.fill(R::zero());
+                sizes.fill(R::one());
+                vector::add_column_squares(squares, input);
+                add_windows(windows, squares, sizes, samples);
+                vector::root(around);
+                let (distances, sizes) = around.split_at(length);
+
+                let [weight, gain] = [theta[3 * index], theta[3 * index + 1]];
+                let inputs = weight.len() / gain.len();
+                let inverse = &norms[index].inverse;
+                let scale = |unit: usize| (gain[unit].wide() * inverse[unit]).abs();
+                if next.before != Activation::Identity {
+                    let following = &kept[index + 1];
+                    let units = [&kept[index].y[..], &following.a, &back[index + 1].a];
+                    let places = [distances, sizes];
+                    let changes = slope_changes(next.before, weight, inputs, scale, units, places);
+                    let scaled = changes.iter().enumerate().map(|(unit, by)| scale(unit) * by);
+                    found.extend(scaled);
+                }
+                let rows = weight.chunks_exact(inputs).enumerate();
+                let further = rows.map(|(unit, row)| scale(unit).powi(2) * sums::dot(row, row));
+                vector::set_product(apart, R::of(further.sum()), distances, distances);
+            }
+            found
+        })
+    }
+
+    /// Most bytes that a walk asks for and gives back: what the tiles tell of a link, their moments; or, on
+    /// the way back, their sums and gradients of the weights.
+    pub(super) fn passing<R: Real>(&self, tiles: usize) -> usize {
+        let link = |link: &Link| {
+            let Link { windows, .. } = link;
+            let outputs = windows.outputs();
+            let numbers = outputs * windows.inputs() * windows.side().pow(2) * size_of::<R>();
+            numbers.max(outputs * size_of::<Moments>())
+        };
+        let outputs = self.links.iter().map(|link| link.windows.outputs());
+        let sums = outputs.max().unwrap_or(0) * size_of::<[f64; 2]>();
+        let handles = 3 * size_of::<Vec<R>>();
+        let most = self.links.iter().map(link).max().unwrap_or(0);
+        tiles * (handles + most + sums) + 2 * sums
+    }
+}
+
+impl Norm {
+    /// Settles mean and deviation of every channel, given those that are held, or the moments of each
+    /// tile's channels.
+    fn settle(&mut self, held: Option<&[[f64; 2]]>, parts: &[Vec<Moments>]) {
+        let known =
+            |[mean, variance]: &[f64; 2]| Moments { count: 1.0, mean: *mean, spread: *variance };
+        self.moments = match held {
+            Some(held) => held.iter().map(known).collect(),
+            None => {
+                let channels = parts.first().map_or(0, Vec::len);
+                let merged = |channel: usize| {
+                    let parts = parts.iter().map(|tile| tile[channel]);
+                    parts.fold(Moments::default(), Moments::merge)
+                };
+                (0..channels).map(merged).collect()
+            }
+        };
+        let inverse = |moments: &Moments| 1.0 / (moments.variance() + EPSILON).sqrt();
+        self.inverse = self.moments.iter().map(inverse).collect();
+    }
+
+    /// Normalises the convolution in place; `y` is what gain and shift make of it.
+    fn apply<R: Real>(&self, normal: &mut [R], y: &mut [R], [gain, shift]: [&[R]; 2]) {
+        let plane = normal.len() / gain.len();
+        let channels = normal.chunks_exact_mut(plane).zip(y.chunks_exact_mut(plane));
+        for (channel, (normal, y)) in channels.enumerate() {
+            normalise::in_place(normal, self.moments[channel].mean, self.inverse[channel]);
+            vector::affine(y, normal, gain[channel], shift[channel]);
+        }
+    }
+
+    /// The cotangent of the convolution for that of y, in place.
+    fn pull_back<R: Real>(&self, bar: &mut [R], normal: &[R], means: &[[f64; 2]], gain: &[R]) {
+        let plane = bar.len() / gain.len();
+        let channels = bar.chunks_exact_mut(plane).zip(normal.chunks_exact(plane));
+        for (channel, (bar, normal)) in channels.enumerate() {
+            let factor = gain[channel].wide() * self.inverse[channel];
+            normalise::pull_back(bar, normal, means[channel], factor);
+        }
+    }
+}
+
+/// The channels of an image.
+fn planes<R>(image: &[R], channels: usize) -> impl Iterator<Item = &[R]> {
+    image.chunks_exact(image.len() / channels)
+}
+
+/// Means over the batch of the cotangents of a link and of their products with the normalised numbers, 0
+/// where statistics are held; adds the gradients of gain and shift.
+fn backward_means<R: Real>(
+    tiles: &[Tile<R>],
+    link: usize,
+    channels: usize,
+    by_batch: bool,
+    mut gradient: Option<&mut NodeGradient<'_, R>>,
+) -> Vec<[f64; 2]> {
+    let sums: Vec<Vec<[f64; 2]>> = tiles
+        .par_iter()
+        .map(|tile| {
+            let [bar, normal] = [&tile.back[link].y[..], &tile.kept[link].normal];
+            let planes = planes(bar, channels).zip(planes(normal, channels));
+            planes.map(|(bar, normal)| normalise::bar_sums(bar, normal)).collect()
+        })
+        .collect();
+    let count = tiles.iter().map(|tile| tile.back[link].y.len()).sum::<usize>() / channels;
+    let mut means = vec![[0.0; 2]; channels];
+    for (channel, mean) in means.iter_mut().enumerate() {
+        let total = sums.iter().fold([0.0; 2], |total, tile| {
+            [total[0] + tile[channel][0], total[1] + tile[channel][1]]
+        });
+        if let Some([_, gain, shift]) = gradient.as_deref_mut() {
+            gain[channel] += R::of(total[1]);
+            shift[channel] += R::of(total[0]);
+        }
+        if by_batch {
+            *mean = total.map(|total| total / count as f64);
+        }
+    }
+    means
+}
