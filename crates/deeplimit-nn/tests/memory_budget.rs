@@ -61,6 +61,27 @@ const NORMALISED: &str = r#"
     depth = 3
 "#;
 
+/// Transitions of normalised convolutions, walked again on the way back.
+const RESIDUAL: &str = r#"
+    network.head = { pool = true, activation = "relu" }
+    [[network.stage]]
+    transition = { kind = "stem", channels = 4, padding = 1, pool = true }
+    field = "conv-bn-pre"
+    activation = "relu"
+    depth = 5
+    [[network.stage]]
+    transition = { kind = "block", channels = 8, hidden = 3, stride = 1, bottleneck = true, shortcut = "project" }
+    field = "conv-bn-bottleneck"
+    activation = "relu"
+    hidden = 3
+    depth = 4
+    [[network.stage]]
+    transition = { kind = "block", channels = 8 }
+    field = "conv-bn-pre"
+    activation = "relu"
+    depth = 3
+"#;
+
 /// Few coefficients, and weights at 150 nodes made of them.
 const SPLINES: &str = r#"
     [[network.stage]]
@@ -104,7 +125,9 @@ fn copies(network: &Network) -> usize {
 fn networks_keep_to_their_budget() {
     let _alone = ALONE.lock();
     let Ok(Method::Adjoint(adjoint)) = "adjoint-adaptive".parse() else { panic!("an adjoint") };
-    for (text, samples) in [(DENSE, 300), (CONVOLUTIONAL, 90), (NORMALISED, 70), (SPLINES, 300)] {
+    for (text, samples) in
+        [(DENSE, 300), (CONVOLUTIONAL, 90), (NORMALISED, 70), (SPLINES, 300), (RESIDUAL, 70)]
+    {
         let (network, batch) = network(text, samples);
         let weights = copies(&network);
         for threads in [1, 2] {

@@ -1,0 +1,137 @@
+"""Writes residual_images.json: outputs, loss, gradients and running statistics of small residual networks of
+images in PyTorch, double precision, with weights from a formula.
+
+    python3 residual_images.py > residual_images.json
+"""
+
+import json
+import math
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+
+SAMPLES, CLASSES = 18, 3
+
+
+def numbers(shape, key, scale=1.0, shift=0.0):
+    """shift + scale · sin(0.7 i + key): row-major."""
+    count = math.prod(shape)
+    values = [shift + scale * math.sin(0.7 * i + key) for i in range(count)]
+    return torch.tensor(values).float().double().reshape(shape)
+
+
+class Network:
+    def __init__(self, size):
+        self.size, self.parameters, self.running, self.key = size, {}, {}, 0
+
+    def parameter(self, name, shape, scale, shift=0.0):
+        """One value a layer of a flow comes from `stack`, everything else from here."""
+        if name not in self.parameters:
+            self.key += 1
+            self.parameters[name] = numbers(shape, self.key, scale, shift).requires_grad_()
+        return self.parameters[name]
+
+    def norm(self, name, x, gain, shift):
+        """Batch statistics; remembers mean and unbiased variance."""
+        mean = x.mean(dim=(0, 2, 3))
+        self.running.setdefault(name, []).append(
+            torch.stack([mean, x.var(dim=(0, 2, 3), unbiased=True)])
+        )
+        return F.batch_norm(x, None, None, gain, shift, training=True)
+
+    def link(self, name, x, suffix, out, side, stride=1, padding=None, node=None, nodes=None):
+        padding = side // 2 if padding is None else padding
+        lead = [] if nodes is None else [nodes]
+        scale = 1.0 / math.sqrt(side * side * x.shape[1])
+        w = self.parameter(f"{name}w{suffix}", lead + [out, x.shape[1], side, side], scale)
+        g = self.parameter(f"{name}g{suffix}", lead + [out], 0.3, 1.0)
+        b = self.parameter(f"{name}be{suffix}", lead + [out], 0.2)
+        if nodes is not None:
+            w, g, b = w[node], g[node], b[node]
+        y = F.conv2d(x, w, stride=stride, padding=padding)
+        return self.norm(f"{name}{suffix}", y, g, b)
+
+    def flow(self, stage, x, order, depth, hidden):
+        for node in range(depth):
+            name, y, channels = f"stages.{stage}.", F.relu(x), x.shape[1]
+            at = {"node": node, "nodes": depth}
+            if order == "conv-bn-pre":
+                y = F.relu(self.link(name, y, 1, hidden, 3, **at))
+                y = self.link(name, y, 2, channels, 3, **at)
+            else:
+                y = F.relu(self.link(name, y, 1, hidden, 1, **at))
+                y = F.relu(self.link(name, y, 2, hidden, 3, **at))
+                y = self.link(name, y, 3, channels, 1, **at)
+            x = x + y / depth
+        return x
+
+    def block(self, stage, x, channels, hidden, bottleneck, shortcut, stride=2):
+        name, a = f"stages.{stage}.transition.", F.relu(x)
+        if bottleneck:
+            y = F.relu(self.link(name, a, 1, hidden, 1))
+            y = F.relu(self.link(name, y, 2, hidden, 3, stride))
+            y = self.link(name, y, 3, channels, 1)
+        else:
+            y = F.relu(self.link(name, a, 1, hidden, 3, stride))
+            y = self.link(name, y, 2, channels, 3)
+        if shortcut == "pad":
+            new = (channels - x.shape[1]) // 2
+            return y + F.pad(a[:, :, ::stride, ::stride], (0, 0, 0, 0, new, new))
+        return y + self.link(f"{name}shortcut.", a, 1, channels, 1, stride)
+
+    def head(self, x):
+        x = F.relu(x).mean(dim=(2, 3))
+        w = self.parameter("head.linear.weight", [x.shape[1], CLASSES], 1.0 / math.sqrt(x.shape[1]))
+        return x @ w + self.parameter("head.linear.bias", [CLASSES], 0.1)
+
+
+def small(net):
+    """A stem and padded shortcuts, as on CIFAR-10."""
+    x = numbers([SAMPLES, 3, *net.size], 0.0)
+    x = net.link("stages.0.transition.", x, 1, 4, 3)
+    x = net.flow(0, x, "conv-bn-pre", 2, 4)
+    x = net.block(1, x, 8, 8, False, "pad")
+    x = net.flow(1, x, "conv-bn-pre", 3, 6)
+    return net.head(x)
+
+
+def large(net):
+    """A pooled stem, bottlenecks and projections, as on ImageNet."""
+    x = numbers([SAMPLES, 3, *net.size], 0.0)
+    x = net.link("stages.0.transition.", x, 1, 4, 5, 2, 2)
+    x = F.max_pool2d(F.relu(x), 3, 2, 1)
+    x = net.flow(0, x, "conv-bn-pre", 1, 4)
+    x = net.block(1, x, 8, 3, True, "project", 1)
+    x = net.flow(1, x, "conv-bn-bottleneck", 2, 3)
+    x = net.block(2, x, 12, 12, False, "project")
+    x = net.flow(2, x, "conv-bn-bottleneck", 1, 4)
+    return net.head(x)
+
+
+def case(build, size):
+    net = Network(size)
+    outputs = build(net)
+    labels = torch.arange(SAMPLES) % CLASSES
+    loss = F.cross_entropy(outputs, labels)
+    loss.backward()
+    return {
+        "size": size,
+        "loss": loss.item(),
+        "outputs": outputs[:4].detach().tolist(),
+        "parameters": [
+            {
+                "name": name,
+                "key": index + 1,
+                "values": [value.detach().flatten()[0].item(), value.detach().flatten()[-1].item()],
+                "norm": value.grad.norm().item(),
+                "gradient": value.grad.flatten()[:5].tolist() + value.grad.flatten()[-5:].tolist(),
+            }
+            for index, (name, value) in enumerate(net.parameters.items())
+        ],
+        "met": {name: torch.stack(met).tolist() for name, met in net.running.items()},
+    }
+
+
+print(json.dumps({"small": case(small, [7, 6]), "large": case(large, [21, 18])}, indent=1))
