@@ -12,6 +12,17 @@ const DIGITS: &str = include_str!("digits.toml");
 /// Reads a configuration: the file where one is given, else the defaults for a data folder, else
 /// that of the built-in digits; then the settings.
 pub fn read(file: Option<&Path>, settings: &[String], data: Option<&Path>) -> Result<Config> {
+    read_with(file, settings, data, None)
+}
+
+/// As [`read`], for a run that begins with trained weights: network and normalisation are theirs where
+/// the file does not name others.
+pub fn read_with(
+    file: Option<&Path>,
+    settings: &[String],
+    data: Option<&Path>,
+    trained: Option<&Config>,
+) -> Result<Config> {
     let (text, origin) = match (file, data) {
         (Some(file), _) => {
             let origin = file.display().to_string();
@@ -24,6 +35,18 @@ pub fn read(file: Option<&Path>, settings: &[String], data: Option<&Path>) -> Re
     let explained = |error| explain(&error, Some(&text), &origin);
     let _: Config = toml::from_str(&text).map_err(explained)?;
     let mut table: Table = toml::from_str(&text).map_err(explained)?;
+    if let Some(trained) = trained {
+        if file.is_none() {
+            table.remove("network");
+        }
+        let network = Value::try_from(&trained.network).context("a network is plain data")?;
+        table.entry("network").or_insert(network);
+        let normalise = Value::try_from(&trained.data.normalise).context("plain data")?;
+        let data = table.entry("data").or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(data) = data {
+            data.entry("normalise").or_insert(normalise);
+        }
+    }
     for setting in settings {
         apply(&mut table, setting)?;
     }

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod diagnosis;
 mod experiment;
+mod imported;
 mod memory;
 mod metrics;
 mod page;
@@ -39,6 +40,12 @@ enum Command {
     Train(commands::train::Arguments),
     /// Loss and accuracy of a trained network.
     Evaluate(commands::evaluate::Arguments),
+    /// Read a pretrained residual network of PyTorch, recognise it, write it as safetensors.
+    Import(commands::import::Arguments),
+    /// Write weights as plain safetensors, which PyTorch loads.
+    Export(commands::import::Arguments),
+    /// Turn a pretrained residual network into flows, which train memory-free.
+    Convert(commands::convert::Arguments),
     /// Carry a run to another depth; training goes on from there.
     Refine(commands::refine::Arguments),
     /// How near the flows of a trained network are to their neural ODEs, and what follows.
@@ -79,6 +86,9 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         None => commands::train::run(commands::train::Arguments::default()),
         Some(Command::Train(arguments)) => commands::train::run(arguments),
         Some(Command::Evaluate(arguments)) => commands::evaluate::run(&arguments),
+        Some(Command::Import(arguments)) => commands::import::import(&arguments),
+        Some(Command::Export(arguments)) => commands::import::export(&arguments),
+        Some(Command::Convert(arguments)) => commands::convert::run(&arguments),
         Some(Command::Refine(arguments)) => commands::refine::run(&arguments),
         Some(Command::Diagnose(arguments)) => commands::diagnose::run(&arguments),
         Some(Command::Gradcheck(arguments)) => commands::gradcheck::run(&arguments),

@@ -7,6 +7,7 @@
 //! - [`pass`]: one training step across graphs and flows.
 //! - [`network`]: networks described by a configuration, their flows on the CPU kernels.
 //! - [`data`]: data sets, batches, augmentation.
+//! - [`pretrained`]: residual networks trained elsewhere, and the flows that they become.
 //! - [`train`]: optimisers, schedules, the training loop and its checkpoints.
 
 pub mod blocks;
@@ -14,6 +15,7 @@ pub mod data;
 mod gradients;
 pub mod network;
 pub mod pass;
+pub mod pretrained;
 mod tensor_state;
 pub mod train;
 

@@ -1,10 +1,11 @@
 //! `deeplimit info`.
 
 use crate::metrics::Line;
-use crate::{Outcome, run_folder};
+use crate::{Outcome, imported, run_folder};
 use anyhow::{Result, bail};
 use deeplimit_nn::data::{Options, describe, load};
 use deeplimit_nn::network::ControlConfig;
+use deeplimit_nn::pretrained::Architecture;
 use deeplimit_nn::train::{Config, Position, read_weights};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -54,12 +55,45 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     }
     if path.join("config.toml").is_file() {
         of_run(path, arguments.json)?;
+    } else if imported::is_here(path) {
+        of_imported(path, arguments.json)?;
     } else if path.extension().is_some_and(|extension| extension == "safetensors") {
         weights(path, arguments.json)?;
     } else {
         data(path, arguments.json)?;
     }
     Ok(Outcome::Success)
+}
+
+#[derive(Serialize)]
+struct ImportedInfo {
+    kind: &'static str,
+    file: PathBuf,
+    name: String,
+    architecture: Architecture,
+    parameters: usize,
+}
+
+fn of_imported(path: &Path, json: bool) -> Result<()> {
+    let network = imported::read(path)?;
+    let architecture = network.architecture().clone();
+    let info = ImportedInfo {
+        kind: "imported",
+        file: path.to_owned(),
+        name: architecture.to_string(),
+        parameters: network.parameters(),
+        architecture,
+    };
+    if json {
+        return super::print(&serde_json::to_string(&info)?);
+    }
+    let ImportedInfo { name, parameters, architecture, .. } = &info;
+    let mut text = format!("{name}, imported, {parameters} parameters\n");
+    let stages = architecture.blocks.iter().zip(architecture.widths());
+    for (stage, (blocks, width)) in stages.enumerate() {
+        text += &format!("  layer{}: {blocks} blocks of {width} channels\n", stage + 1);
+    }
+    super::print(&format!("{text}{} classes", architecture.classes))
 }
 
 fn of_run(path: &Path, json: bool) -> Result<()> {

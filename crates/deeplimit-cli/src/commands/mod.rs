@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
+pub mod convert;
 pub mod diagnose;
 pub mod evaluate;
 pub mod experiment;
 pub mod gradcheck;
+pub mod import;
 pub mod info;
 pub mod refine;
 pub mod train;

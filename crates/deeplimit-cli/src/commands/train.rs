@@ -4,12 +4,13 @@ use crate::memory::peak_mb;
 use crate::metrics::{EpochLine, Line, StepLine};
 use crate::progress::Progress;
 use crate::run_folder::{self, RunFolder};
+use crate::trained::Trained;
 use crate::weight_paths::weight_paths;
 use crate::{Outcome, config, report};
 use anyhow::{Context, Result, bail};
 use deeplimit::gradient::Plan;
 use deeplimit_nn::network::{Score, StagePlan};
-use deeplimit_nn::train::{Config, StepReport, Trainer, read_weights, write_whole};
+use deeplimit_nn::train::{Config, Initialised, StepReport, Trainer, read_weights, write_whole};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -24,8 +25,13 @@ pub struct Arguments {
     /// Folder or file of the data set.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Begin with the weights of a run folder or a weights file: with its network, where the configuration
+    /// names no other, and its normalisation. Flows of another depth take the weights as functions of
+    /// depth; a head with another number of classes is drawn anew.
+    #[arg(long, value_name = "RUN|WEIGHTS")]
+    init: Option<PathBuf>,
     /// Go on with a run from its last checkpoint.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "settings", "data", "out"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "settings", "data", "out", "init"])]
     resume: Option<PathBuf>,
     /// Folder of the run; must not exist yet. Default: the next free runs/NAME-001.
     #[arg(long, value_name = "DIR")]
@@ -95,11 +101,34 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
     Ok(Outcome::Success)
 }
 
+/// What a run begins with.
+fn begun(path: &Path, Initialised { depths: [theirs, ours], left_head }: &Initialised) -> String {
+    let carried = match theirs == ours {
+        true => String::new(),
+        false => {
+            let [theirs, ours] = [theirs, ours].map(|depths| super::listed(depths, " + "));
+            format!(", carried from depth {theirs} to {ours}")
+        }
+    };
+    let head = left_head.map_or(String::new(), |outputs| {
+        format!("; its head has {outputs} outputs and is drawn anew")
+    });
+    format!("begins with {}{carried}{head}", path.display())
+}
+
 impl Session {
     fn start(arguments: &Arguments) -> Result<Self> {
         let file = arguments.config.as_deref();
-        let config = config::read(file, &arguments.settings, arguments.data.as_deref())?;
-        let trainer = Trainer::new(config)?;
+        let init = arguments.init.as_deref().map(|run| Trained::read(run, None, None));
+        let init = init.transpose()?;
+        let trained = init.as_ref().map(|init| &init.config);
+        let (settings, data) = (&arguments.settings, arguments.data.as_deref());
+        let mut trainer = Trainer::new(config::read_with(file, settings, data, trained)?)?;
+        if let Some(init) = init {
+            let taken = trainer.initialise(&init.file, &init.config);
+            let taken = taken.with_context(|| init.path.display().to_string())?;
+            crate::say(&begun(&init.path, &taken));
+        }
         let name = file.and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
         let name = name.unwrap_or_else(|| trainer.splits().name.clone());
         let folder = RunFolder::create(arguments.out.as_deref(), &name, trainer.config())?;

@@ -136,6 +136,10 @@ pub enum TransitionConfig {
         /// Whether maxima follow.
         #[serde(default)]
         pool: bool,
+        /// Channels of a bottleneck block that follows, with as many within as the stem has; without one
+        /// the stem is all.
+        #[serde(default)]
+        widen: Option<usize>,
     },
     /// Normalised convolutions of relu(x), with relu between them, and a shortcut around them: a residual
     /// block that changes the image's size (He, Zhang, Ren, Sun 2015).
@@ -246,6 +250,18 @@ pub struct StagePlan {
 }
 
 impl StagePlan {
+    /// Whether weights of this stage can go on in another: all but depth, tile and initial values agree.
+    pub(crate) fn goes_on_as(&self, other: &Self) -> bool {
+        let kinds = |plan: &Self| plan.formula.kinds();
+        self.input == other.input
+            && self.state == other.state
+            && self.transition == other.transition
+            && self.formula == other.formula
+            && self.scheme == other.scheme
+            && self.control == other.control
+            && kinds(self) == kinds(other)
+    }
+
     /// Control nodes of the flow.
     pub fn nodes(&self) -> usize {
         self.scheme.nodes_for(self.depth)
@@ -439,14 +455,17 @@ impl TransitionConfig {
                 let reason = "stem and block transitions need images; use kind = \"linear\"";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
-            Self::Stem { channels, kernel, stride, padding, pool } => {
+            Self::Stem { widen: Some(0), .. } => {
+                out_of_range("transition.widen", 0, "at least 1".to_owned())
+            }
+            Self::Stem { channels, kernel, stride, padding, pool, widen } => {
                 let conv = Self::Conv { channels, kernel, stride, padding };
                 let Shape { height, width, .. } = conv.shape_after(stage, input)?;
                 let Image { height, width } = match pool {
                     true => pooled(Image { height, width }),
                     false => Image { height, width },
                 };
-                Ok(Shape::image(channels, height, width))
+                Ok(Shape::image(widen.unwrap_or(channels), height, width))
             }
             Self::Block { channels, hidden, stride, shortcut, .. } => {
                 for (setting, found) in [

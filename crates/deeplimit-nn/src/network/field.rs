@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for FieldName {
 }
 
 /// A field with its sizes, without its weights.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one a stage")]
 pub enum Formula {
     /// A layer whose samples do not see each other.

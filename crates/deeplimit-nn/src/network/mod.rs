@@ -148,6 +148,19 @@ impl Network {
         Self { frozen, ..self }
     }
 
+    /// Whether any transition or flow normalises.
+    pub(crate) fn normalises(&self) -> bool {
+        self.stages.iter().any(|stage| stage.running_numbers() > 0)
+    }
+
+    /// Transitions, controls and running statistics of another network of the same shapes, and where
+    /// asked for its head; all under the names that this network's have for an optimiser.
+    pub(crate) fn taking(&self, other: Self, head: bool) -> Self {
+        let head = if head { other.head } else { self.head.clone() };
+        let taken = Self { stages: other.stages, head, frozen: self.frozen };
+        taken.map(&mut Numbered(0))
+    }
+
     /// Networks run on the CPU: their flows are the library's own kernels.
     fn device() -> Device {
         Device::flex().autodiff()

@@ -5,6 +5,7 @@
 //! kept: the way back walks the block again.
 
 use super::config::{Shortcut, StagePlan, TransitionConfig};
+use super::map::{self, cut};
 use crate::data::Shape;
 use deeplimit::control::Kind;
 use deeplimit::field::{Chain, ChainTape, LayerStatistics, Link, Tiled};
@@ -12,9 +13,13 @@ use deeplimit::kernel::{Activation, Convolution, Image, Lanes};
 use deeplimit::{Heap, Rows, State};
 use rayon::prelude::*;
 
-/// What is built of a transition's configuration.
+/// What is built of a transition's configuration: one block after the other.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Blueprint {
+pub(super) struct Blueprint(Vec<Piece>);
+
+/// A stem or a block.
+#[derive(Clone, Debug, PartialEq)]
+struct Piece {
     body: Chain,
     shortcut: Around,
     /// Whether relu and the maxima of 3×3 windows, two apart, follow.
@@ -37,9 +42,12 @@ enum Around {
 }
 
 /// A transition with its present weights.
-pub(super) struct Normalised {
-    plan: Blueprint,
-    /// The arrays of [`Blueprint::kinds`].
+pub(super) struct Normalised(Vec<Weighted>);
+
+/// A stem or a block with its present weights.
+struct Weighted {
+    plan: Piece,
+    /// The arrays of [`Piece::kinds`].
     theta: Vec<Vec<f32>>,
     /// (mean, variance) of every normalised channel; the batch's own where none are held.
     held: Option<LayerStatistics>,
@@ -70,47 +78,88 @@ impl Blueprint {
     /// What a stage's transition is made of, if of normalised convolutions.
     pub(super) fn of(plan: &StagePlan) -> Option<Self> {
         let input = plan.input;
-        let from = image(input);
-        let relu = Activation::Relu;
         match plan.transition {
-            TransitionConfig::Stem { channels, kernel, stride, padding, pool } => {
-                let windows =
-                    Convolution::new([input.channels, channels], from, kernel, stride, padding);
+            TransitionConfig::Stem { channels, kernel, stride, padding, pool, widen } => {
+                let channels = [input.channels, channels];
+                let windows = Convolution::new(channels, image(input), kernel, stride, padding);
                 let body = Chain::new(vec![Link { before: Activation::Identity, windows }]);
-                Some(Self { body, shortcut: Around::Nothing, pool })
+                let stem = Piece { body, shortcut: Around::Nothing, pool };
+                let Image { height, width } = stem.end();
+                let stemmed = Shape::image(channels[1], height, width);
+                let block =
+                    |to| Piece::block(stemmed, [channels[1], to], 1, true, Shortcut::Project);
+                Some(Self(std::iter::once(stem).chain(widen.map(block)).collect()))
             }
             TransitionConfig::Block { channels, hidden, stride, bottleneck, shortcut } => {
-                let inner = hidden.unwrap_or(channels);
-                let to = after(input, channels, stride);
-                let links = match bottleneck {
-                    false => vec![
-                        link(relu, [input.channels, inner], from, [3, stride]),
-                        link(relu, [inner, channels], image(to), [3, 1]),
-                    ],
-                    // The 3×3 windows stride, as in torchvision.
-                    true => vec![
-                        link(relu, [input.channels, inner], from, [1, 1]),
-                        link(relu, [inner; 2], from, [3, stride]),
-                        link(relu, [inner, channels], image(to), [1, 1]),
-                    ],
-                };
-                let shortcut = match shortcut {
-                    Shortcut::Pad => Around::Pad { from: input, stride, channels },
-                    Shortcut::Project => Around::Project(Chain::new(vec![link(
-                        relu,
-                        [input.channels, channels],
-                        from,
-                        [1, stride],
-                    )])),
-                };
-                Some(Self { body: Chain::new(links), shortcut, pool: false })
+                let channels = [hidden.unwrap_or(channels), channels];
+                Some(Self(vec![Piece::block(input, channels, stride, bottleneck, shortcut)]))
             }
             _ => None,
         }
     }
 
-    /// Names and shapes of the arrays: those of the convolutions, then those of the shortcut.
+    /// Names and shapes of the arrays, piece by piece: those of the convolutions, then those of the shortcut.
     pub(super) fn kinds(&self) -> Vec<(String, Kind)> {
+        let named = |(index, piece): (usize, &Piece)| {
+            let prefix = if index == 0 { "" } else { "block." };
+            piece.kinds().into_iter().map(move |(name, kind)| (format!("{prefix}{name}"), kind))
+        };
+        self.0.iter().enumerate().flat_map(named).collect()
+    }
+
+    /// Channels that are normalised, of each piece the shortcut's last.
+    pub(super) fn normalised(&self) -> usize {
+        self.0.iter().map(Piece::normalised).sum()
+    }
+
+    /// With its weights, and the statistics that it normalises by where they are not the batch's.
+    pub(super) fn with(self, theta: Vec<Vec<f32>>, held: Option<LayerStatistics>) -> Normalised {
+        let (mut theta, mut held) = (theta.into_iter(), held.map(Vec::into_iter));
+        let weighted = |plan: Piece| Weighted {
+            theta: theta.by_ref().take(plan.kinds().len()).collect(),
+            held: held.as_mut().map(|held| held.by_ref().take(plan.normalised()).collect()),
+            plan,
+        };
+        Normalised(self.0.into_iter().map(weighted).collect())
+    }
+}
+
+impl Piece {
+    /// A block that changes the shape.
+    fn block(
+        input: Shape,
+        [inner, channels]: [usize; 2],
+        stride: usize,
+        bottleneck: bool,
+        shortcut: Shortcut,
+    ) -> Self {
+        let (from, to, relu) = (image(input), after(input, channels, stride), Activation::Relu);
+        let links = match bottleneck {
+            false => vec![
+                link(relu, [input.channels, inner], from, [3, stride]),
+                link(relu, [inner, channels], image(to), [3, 1]),
+            ],
+            // The 3×3 windows stride, as in torchvision.
+            true => vec![
+                link(relu, [input.channels, inner], from, [1, 1]),
+                link(relu, [inner; 2], from, [3, stride]),
+                link(relu, [inner, channels], image(to), [1, 1]),
+            ],
+        };
+        let project = || link(relu, [input.channels, channels], from, [1, stride]);
+        let shortcut = match shortcut {
+            Shortcut::Pad => Around::Pad { from: input, stride, channels },
+            Shortcut::Project => Around::Project(Chain::new(vec![project()])),
+        };
+        Self { body: Chain::new(links), shortcut, pool: false }
+    }
+
+    /// The size of the images that come out.
+    fn end(&self) -> Image {
+        if self.pool { pooled(self.body.out()) } else { self.body.out() }
+    }
+
+    fn kinds(&self) -> Vec<(String, Kind)> {
         let named = |prefix: &str, chain: &Chain| -> Vec<(String, Kind)> {
             chain.kinds().into_iter().map(|kind| (format!("{prefix}{}", kind.name), kind)).collect()
         };
@@ -121,18 +170,12 @@ impl Blueprint {
         kinds
     }
 
-    /// Channels that are normalised, the shortcut's last.
-    pub(super) fn normalised(&self) -> usize {
+    fn normalised(&self) -> usize {
         let shortcut = match &self.shortcut {
             Around::Project(chain) => chain.normalised(),
             _ => 0,
         };
         self.body.normalised() + shortcut
-    }
-
-    /// With its weights, and the statistics that it normalises by where they are not the batch's.
-    pub(super) fn with(self, theta: Vec<Vec<f32>>, held: Option<LayerStatistics>) -> Normalised {
-        Normalised { plan: self, theta, held }
     }
 }
 
@@ -147,7 +190,7 @@ pub(super) fn pooled(image: Image) -> Image {
     Image { height: (image.height - 1) / 2 + 1, width: (image.width - 1) / 2 + 1 }
 }
 
-impl Normalised {
+impl Weighted {
     /// The arrays of the body, and of the shortcut.
     fn theta(&self) -> [Vec<&[f32]>; 2] {
         let all: Vec<&[f32]> = self.theta.iter().map(Vec::as_slice).collect();
@@ -161,7 +204,7 @@ impl Normalised {
     }
 
     fn walk(&self, x: &Tiled<f32>) -> Walk {
-        let Blueprint { body, shortcut, .. } = &self.plan;
+        let Piece { body, shortcut, .. } = &self.plan;
         let pixels = body.outputs() * body.out().pixels();
         let mut end = Tiled::new(x.tiles().iter().map(|x| Rows::zeros(x.rows(), pixels)).collect());
         let [theta, around] = self.theta();
@@ -211,7 +254,7 @@ impl Normalised {
 
     /// The transition of a batch in tiles, and mean and unbiased variance of every normalised channel of
     /// the batch, where it was normalised by these.
-    pub(super) fn forward(&self, x: &[Rows<f32>]) -> (Rows<f32>, Option<LayerStatistics>) {
+    fn forward(&self, x: &[Rows<f32>]) -> (Rows<f32>, Option<LayerStatistics>) {
         let Walk { body, shortcut, end } = self.walk(&Tiled::new(x.to_vec()));
         let met = || {
             let mut met = body.met();
@@ -271,7 +314,7 @@ impl Normalised {
     }
 
     /// Gradients of the arrays, and the cotangent of a batch's x for that of what it becomes.
-    pub(super) fn backward(&self, x: &[Rows<f32>], bar: &Rows<f32>) -> (Vec<Vec<f32>>, Rows<f32>) {
+    fn backward(&self, x: &[Rows<f32>], bar: &Rows<f32>) -> (Vec<Vec<f32>>, Rows<f32>) {
         let x = Tiled::new(x.to_vec());
         let mut walk = self.walk(&x);
         let bar = Tiled::cut(bar);
@@ -315,6 +358,61 @@ impl Normalised {
         (gradients, x_bar.whole())
     }
 
+    /// Bytes that a way back asks for, for a batch of so many samples of so many numbers.
+    fn bytes(&self, samples: usize, width: usize) -> usize {
+        let tile = samples.min(Tiled::<f32>::SAMPLES);
+        let x = Tiled::cut(&Rows::<f32>::zeros(tile, width));
+        let mut walk = self.walk(&x);
+        let (bar, mut x_bar) = (walk.end.clone(), x.clone());
+        let [theta, around] = self.theta();
+        self.plan.body.pull_back(&theta, &x, &mut walk.body, &bar, &mut x_bar, None);
+        if let (Around::Project(chain), Some(tape)) = (&self.plan.shortcut, &mut walk.shortcut) {
+            chain.pull_back(&around, &x, tape, &bar, &mut x_bar, None);
+        }
+        let tapes = walk.body.heap() + walk.shortcut.as_ref().map_or(0, Heap::heap);
+        let ends = 4 * walk.end.heap() + 3 * x.heap();
+        let weights: usize = self.theta.iter().map(Vec::len).sum();
+        let tiles = samples.div_ceil(Tiled::<f32>::SAMPLES);
+        tiles * (tapes + ends) + (tiles + 2) * weights * size_of::<f32>()
+    }
+}
+
+impl Normalised {
+    /// What enters each piece after the first.
+    fn between(&self, x: &[Rows<f32>]) -> Vec<Vec<Rows<f32>>> {
+        let mut entering: Vec<Vec<Rows<f32>>> = Vec::new();
+        for piece in &self.0[..self.0.len() - 1] {
+            let (end, _) = piece.forward(entering.last().map_or(x, |x| x));
+            entering.push(cut(&end));
+        }
+        entering
+    }
+
+    /// The transition of a batch in tiles, and mean and unbiased variance of every normalised channel of
+    /// the batch, where it was normalised by these.
+    pub(super) fn forward(&self, x: &[Rows<f32>]) -> (Rows<f32>, Option<LayerStatistics>) {
+        let (first, rest) = self.0.split_first().expect("a transition has a piece");
+        rest.iter().fold(first.forward(x), |(x, met), piece| {
+            let (end, more) = piece.forward(&cut(&x));
+            (end, met.zip(more).map(|(met, more)| [met, more].concat()))
+        })
+    }
+
+    /// Gradients of the arrays, and the cotangent of a batch's x for that of what it becomes.
+    pub(super) fn backward(&self, x: &[Rows<f32>], bar: &Rows<f32>) -> (Vec<Vec<f32>>, Rows<f32>) {
+        let between = self.between(x);
+        let mut gradients = Vec::new();
+        let mut bar = bar.clone();
+        for (index, piece) in self.0.iter().enumerate().rev() {
+            let entering = if index == 0 { x } else { &between[index - 1] };
+            let (own, before) = piece.backward(entering, &bar);
+            gradients.push(own);
+            bar = before;
+        }
+        gradients.reverse();
+        (gradients.concat(), bar)
+    }
+
     /// Bytes that a thread keeps for the kernels, found by a tile there and back on a thread that ends.
     ///
     /// # Panics
@@ -335,19 +433,12 @@ impl Normalised {
 
     /// Bytes that a way back asks for, for a batch of so many samples of so many numbers.
     pub(super) fn bytes(&self, samples: usize, width: usize) -> usize {
-        let tile = samples.min(Tiled::<f32>::SAMPLES);
-        let x = Tiled::cut(&Rows::<f32>::zeros(tile, width));
-        let mut walk = self.walk(&x);
-        let (bar, mut x_bar) = (walk.end.clone(), x.clone());
-        let [theta, around] = self.theta();
-        self.plan.body.pull_back(&theta, &x, &mut walk.body, &bar, &mut x_bar, None);
-        if let (Around::Project(chain), Some(tape)) = (&self.plan.shortcut, &mut walk.shortcut) {
-            chain.pull_back(&around, &x, tape, &bar, &mut x_bar, None);
-        }
-        let tapes = walk.body.heap() + walk.shortcut.as_ref().map_or(0, Heap::heap);
-        let ends = 4 * walk.end.heap() + 3 * x.heap();
-        let weights: usize = self.theta.iter().map(Vec::len).sum();
-        let tiles = samples.div_ceil(Tiled::<f32>::SAMPLES);
-        tiles * (tapes + ends) + (tiles + 2) * weights * size_of::<f32>()
+        let mut width = width;
+        let of = |piece: &Weighted| {
+            let own = piece.bytes(samples, width);
+            width = piece.plan.body.outputs() * piece.plan.end().pixels();
+            own + map::bytes(samples, width)
+        };
+        self.0.iter().map(of).sum()
     }
 }

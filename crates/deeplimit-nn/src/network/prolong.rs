@@ -1,6 +1,7 @@
 //! Networks carried to other depths, with what an optimiser remembers of their gradients.
 
 use super::{Network, Stage};
+use burn::module::ParamId;
 use deeplimit::control::{ProlongBy, Prolongation};
 use std::collections::BTreeMap;
 
@@ -33,6 +34,11 @@ impl Network {
             }
         }
         network
+    }
+
+    /// The ids by which an optimiser knows the controls.
+    pub(crate) fn control_ids(&self) -> Vec<ParamId> {
+        self.stages.iter().flat_map(|stage| &stage.control).map(|param| param.id).collect()
     }
 
     /// For every parameter that [`prolonged`](Self::prolonged) changes and an optimiser knows, by its

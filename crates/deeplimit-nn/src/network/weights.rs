@@ -3,7 +3,7 @@
 use super::normalised::Blueprint;
 use super::{FieldName, Network, NetworkConfig, Outputs, StagePlan, TransitionConfig};
 use crate::data::Shape;
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use deeplimit::control::Kind;
@@ -191,6 +191,32 @@ impl WeightsFile {
             tensors.push((name, view.shape().to_vec(), values));
         }
         Ok(Self { metadata, tensors })
+    }
+}
+
+impl Network {
+    /// The names that parameters and running statistics have in files.
+    pub fn weight_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        walk(self, |name, _, _| names.push(name));
+        names
+    }
+
+    /// The parameters whose names are, or begin with the parts of, `name`.
+    pub(crate) fn ids_of(&self, name: &str) -> Vec<ParamId> {
+        struct Ids(Vec<ParamId>);
+        impl ModuleVisitor for Ids {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.push(param.id);
+            }
+        }
+        let mut ids = Ids(Vec::new());
+        self.visit(&mut ids);
+        let within = |found: &str| {
+            found.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let named = self.weight_names().into_iter().zip(ids.0);
+        named.filter(|(found, _)| within(found)).map(|(_, id)| id).collect()
     }
 }
 

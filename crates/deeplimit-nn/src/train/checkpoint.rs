@@ -191,7 +191,7 @@ impl Trainer {
 
     /// Sets where training stands, and the schedule of learning rates there.
     pub(super) fn go_to(&mut self, position: Position) {
-        self.schedule = self.config.train.schedule(self.total_steps());
+        self.schedule = self.scheduled();
         for _ in 0..position.step {
             self.schedule.step();
         }

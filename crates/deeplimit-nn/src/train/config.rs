@@ -1,12 +1,13 @@
 //! The configuration of a run, and its check.
 
+use super::finetune::{NormStatistics, RateGroup};
 use super::objective::ObjectiveConfig;
 use crate::data::{Augment, Options};
 use crate::network::{Network, NetworkConfig, NetworkPlan};
 use burn::grad_clipping::GradientClippingConfig;
-use burn::lr_scheduler::constant::ConstantLr;
+use burn::lr_scheduler::LrSchedulerConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrSchedulerConfig;
 use burn::lr_scheduler::step::StepLrSchedulerConfig;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
@@ -122,6 +123,8 @@ impl From<Written> for GradientConfig {
 /// | `checkpoint_every` | none | steps between checkpoints; else one an epoch | ≥ 1 |
 /// | `refine` | none | pairs of an epoch and the depth of all flows from there on | epochs ascending from 0; the last depth is that of every stage |
 /// | `refine_by` | `linear` | how weights get from one depth to the next | see [`ProlongBy`](deeplimit::control::ProlongBy); only with `refine` |
+/// | `statistics` | `batch` | what normalisations go by in training | `batch`, `frozen` |
+/// | `rates` | none | groups of weights, and their rate over `rate` | see [`RateGroup`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
@@ -149,6 +152,11 @@ pub struct TrainConfig {
     /// How weights get from one depth to the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refine_by: Option<ProlongBy>,
+    /// Where normalisations take mean and variance from.
+    pub statistics: NormStatistics,
+    /// Weights that learn at rates of their own; of a later group where two hold the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<RateGroup>,
 }
 
 impl Default for TrainConfig {
@@ -165,6 +173,8 @@ impl Default for TrainConfig {
             checkpoint_every: None,
             refine: Vec::new(),
             refine_by: None,
+            statistics: NormStatistics::Batch,
+            rates: Vec::new(),
         }
     }
 }
@@ -274,6 +284,14 @@ pub enum ConfigError {
         product: f64,
         /// 2 (1 + momentum), from which on the steps grow.
         limit: f64,
+    },
+    /// A group of weights is empty.
+    #[error("train.rates: no weights are called {weights:?}; there are {known}")]
+    NoSuchWeights {
+        /// What was named.
+        weights: String,
+        /// All names.
+        known: String,
     },
     /// No way keeps to the budget.
     #[error("gradient.memory_budget: {0}; a smaller train.batch needs less")]
@@ -483,24 +501,22 @@ impl TrainConfig {
 
     /// The learning rate of a step, counted from 0, of so many.
     pub(super) fn rate_at(&self, step: usize, steps: usize) -> f64 {
-        let mut schedule = self.schedule(steps);
+        let schedule = ModuleLrSchedulerConfig::new(self.schedule(self.rate, steps)).init();
+        let mut schedule = schedule.expect("the rate was checked");
         (0..step).for_each(|_| {
             schedule.step();
         });
         schedule.step().base()
     }
 
-    /// Burn's schedule over so many steps.
-    pub(super) fn schedule(&self, steps: usize) -> ModuleLrScheduler {
+    /// Burn's schedule from a rate on, over so many steps.
+    pub(super) fn schedule(&self, rate: f64, steps: usize) -> LrSchedulerConfig {
         match self.schedule {
-            Schedule::Constant => ModuleLrScheduler::new(ConstantLr::from(self.rate)),
-            Schedule::Cosine => CosineAnnealingLrSchedulerConfig::new(self.rate, steps)
-                .init()
-                .expect("the rate was checked"),
-            Schedule::Step => StepLrSchedulerConfig::new(self.rate, (steps / 3).max(1))
-                .with_gamma(0.1)
-                .init()
-                .expect("the rate was checked"),
+            Schedule::Constant => LrSchedulerConfig::Constant(rate),
+            Schedule::Cosine => CosineAnnealingLrSchedulerConfig::new(rate, steps).into(),
+            Schedule::Step => {
+                StepLrSchedulerConfig::new(rate, (steps / 3).max(1)).with_gamma(0.1).into()
+            }
         }
     }
 }

@@ -2,15 +2,20 @@
 
 mod checkpoint;
 mod config;
+mod finetune;
 mod objective;
 mod refine;
 
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
 pub use config::{Config, ConfigError, GradientConfig, Optimiser, PLANNED, Schedule, TrainConfig};
+pub use finetune::{Initialised, NormStatistics, RateGroup};
 pub use objective::ObjectiveConfig;
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
-use crate::network::{DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Score};
+use crate::network::{
+    DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Score, WeightsError,
+};
+use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::ModuleOptimizer;
 use deeplimit::Certificate;
@@ -50,6 +55,9 @@ pub enum TrainError {
     /// A checkpoint cannot be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// Weights to begin with do not fit.
+    #[error("the weights to begin with: {0}")]
+    Initial(WeightsError),
     /// The optimiser's memory cannot be carried to another depth.
     #[error("the optimiser's state cannot be carried to another depth: {reason}")]
     Carry {
@@ -165,11 +173,13 @@ impl Trainer {
         }
         let plan = plan_at(&config.depths_at(0))?;
         config.gradient.check_flows(&method, &plan)?;
-        let network = Network::new(&plan, config.seed);
+        let frozen = config.train.statistics == NormStatistics::Frozen;
+        let network = Network::new(&plan, config.seed).with_frozen_statistics(frozen);
+        config.check_rates(&network)?;
         let choices = vec![Choice { method, tile: None }; plan.stages.len()];
         let optimiser = config.train.optimiser();
         let mut trainer = Self {
-            schedule: config.train.schedule(1),
+            schedule: ModuleLrScheduler::new(ConstantLr::from(config.train.rate)),
             config,
             splits,
             choices,
@@ -181,7 +191,7 @@ impl Trainer {
             order: None,
         };
         trainer.position.depths = trainer.network.depths();
-        trainer.schedule = trainer.config.train.schedule(trainer.total_steps());
+        trainer.schedule = trainer.scheduled();
         trainer.config.check_stability(&plan.stages, trainer.steps_per_epoch())?;
         Ok(trainer)
     }

@@ -10,7 +10,7 @@ use crate::{Heap, Real, Rows};
 use serde::{Deserialize, Serialize};
 
 /// Any layer of the registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one of them a flow, however deep")]
 pub enum AnyLayer {
     /// θ x.

@@ -6,7 +6,7 @@ use crate::kernel::{Activation, Bend, Buffer, Matrix, Start, multiply};
 use crate::{Heap, Real, Rows};
 
 /// f(x) = σ(K x + b), with K of shape `[width, width]` and b of shape `[width]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dense {
     /// Numbers a sample.
     pub width: usize,

@@ -7,7 +7,7 @@ use crate::kernel::{Matrix, Start, multiply, outer};
 use crate::{Heap, Real, Rows};
 
 /// f(x) = θ x, with θ of shape `[width, width]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
     /// Numbers a sample.
     pub width: usize,

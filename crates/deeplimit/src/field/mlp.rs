@@ -7,7 +7,7 @@ use crate::{Heap, Real, Rows};
 
 /// f(x) = W₂ σ(W₁ x + b₁) + b₂, with W₁ `[hidden, width]`, b₁ `[hidden]`, W₂ `[width, hidden]`,
 /// b₂ `[width]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mlp {
     /// Numbers a sample.
     pub width: usize,

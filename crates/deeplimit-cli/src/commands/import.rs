@@ -1,0 +1,117 @@
+//! `deeplimit import` and `deeplimit export`.
+
+use crate::{Outcome, imported};
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::network::WeightsFile;
+use deeplimit_nn::pretrained::Pretrained;
+use deeplimit_nn::train::{read_weights, write_whole};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Checkpoint of PyTorch (.pt, .pth, .th, .tar) or safetensors file of a residual network, or weights of
+    /// a run of deeplimit.
+    file: PathBuf,
+    /// The file to write; must not exist yet.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Written<'p> {
+    file: &'p Path,
+    out: &'p Path,
+    /// Null for the weights of a run.
+    architecture: Option<String>,
+    parameters: usize,
+    tensors: usize,
+}
+
+/// What a file holds.
+enum Found {
+    Pretrained(Box<Pretrained>),
+    OwnRun(WeightsFile),
+}
+
+impl Found {
+    fn read(path: &Path) -> Result<Self> {
+        let run = match path.is_dir() {
+            true => Some(super::train::weights_of(path, None)?),
+            false => None,
+        };
+        let own = run.as_deref().unwrap_or(path);
+        // A weights file of a run says so; whatever else it may be, the other reader explains.
+        match read_weights(own) {
+            Ok((file, ..)) => Ok(Self::OwnRun(file)),
+            Err(error) if run.is_some() => Err(error.into()),
+            Err(_) => Ok(Self::Pretrained(Box::new(imported::read(path)?))),
+        }
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>> {
+        Ok(match self {
+            Self::Pretrained(network) => network.to_bytes()?,
+            Self::OwnRun(file) => file.to_bytes()?,
+        })
+    }
+
+    fn written<'p>(&self, file: &'p Path, out: &'p Path) -> Written<'p> {
+        let (architecture, parameters, tensors) = match self {
+            Self::Pretrained(network) => {
+                let name = network.architecture().to_string();
+                (Some(name), network.parameters(), network.tensors().len())
+            }
+            Self::OwnRun(weights) => (None, weights.parameters(), weights.tensors().count()),
+        };
+        Written { file, out, architecture, parameters, tensors }
+    }
+}
+
+/// Imports a network.
+pub fn import(arguments: &Arguments) -> Result<Outcome> {
+    let found = Found::read(&arguments.file)?;
+    write(&arguments.out, &found.bytes()?)?;
+    told(arguments, &found, "next: deeplimit convert, evaluate or export")
+}
+
+/// Exports a network: its tensors alone, without what deeplimit adds.
+pub fn export(arguments: &Arguments) -> Result<Outcome> {
+    let mut found = Found::read(&arguments.file)?;
+    if let Found::OwnRun(file) = &mut found {
+        file.metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    }
+    write(&arguments.out, &found.bytes()?)?;
+    let after = match found {
+        Found::Pretrained(_) => "load it with safetensors.torch.load_file and load_state_dict",
+        Found::OwnRun(_) => {
+            "safetensors.torch.load_file gives a dictionary of its tensors; controls are [nodes, …]"
+        }
+    };
+    told(arguments, &found, after)
+}
+
+fn told(arguments: &Arguments, found: &Found, after: &str) -> Result<Outcome> {
+    let written = found.written(&arguments.file, &arguments.out);
+    super::print(&if arguments.json {
+        serde_json::to_string(&written)?
+    } else {
+        let Written { out, architecture, parameters, tensors, .. } = &written;
+        let name = architecture.as_deref().unwrap_or("weights of a run");
+        let out = out.display();
+        format!("{name}: {parameters} parameters in {tensors} tensors\nwritten to {out}; {after}")
+    })?;
+    Ok(Outcome::Success)
+}
+
+/// Writes a file that is not there yet.
+pub fn write(out: &Path, bytes: &[u8]) -> Result<()> {
+    if out.exists() {
+        bail!("{}: exists already; name another file", out.display());
+    }
+    write_whole(out, bytes).with_context(|| format!("cannot write {}", out.display()))
+}

@@ -1,0 +1,133 @@
+//! Training that begins with trained weights: what of the network goes on, and what learns how fast.
+
+use super::config::out_of_range;
+use super::{Config, ConfigError, TrainError, Trainer};
+use crate::network::{Network, NetworkError, WeightsError, WeightsFile};
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
+use burn::module::ParamGroup;
+use deeplimit::control::ProlongBy;
+use serde::{Deserialize, Serialize};
+
+/// Where normalisations take mean and variance from in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormStatistics {
+    /// The batch; running ones move along.
+    #[default]
+    Batch,
+    /// What they remember, which does not move: samples do not meet, and small batches do no harm.
+    Frozen,
+}
+
+/// Weights that learn at a rate of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateGroup {
+    /// Their name in weights files, or the first parts of it: `head`, `stages.0`, `stages.1.transition`.
+    pub weights: String,
+    /// Their rate over that of all others.
+    pub factor: f64,
+}
+
+/// What [`Trainer::initialise`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initialised {
+    /// Steps of each flow in the weights file, and now.
+    pub depths: [Vec<usize>; 2],
+    /// Outputs of the file's head, where it was left behind for one with another number of them.
+    pub left_head: Option<usize>,
+}
+
+impl Config {
+    /// Checks the groups of weights for a network.
+    pub(super) fn check_rates(&self, network: &Network) -> Result<(), ConfigError> {
+        for (index, RateGroup { weights, factor }) in self.train.rates.iter().enumerate() {
+            if !(*factor > 0.0 && factor.is_finite() && factor * self.train.rate <= 1.0) {
+                let expected = "factors above 0, times train.rate 1 at most";
+                return out_of_range("train.rates", factor, expected);
+            }
+            let ids = network.ids_of(weights);
+            if ids.is_empty() {
+                let (known, weights) = (network.weight_names().join(", "), weights.clone());
+                return Err(ConfigError::NoSuchWeights { weights, known });
+            }
+            if self.train.rates[..index].iter().any(|other| other.weights == *weights) {
+                return out_of_range("train.rates", weights, "each group once");
+            }
+            let penalised = network.control_ids();
+            if self.objective.depth.is_some() && ids.iter().any(|id| penalised.contains(id)) {
+                return Err(ConfigError::Unused {
+                    key: "objective.depth",
+                    beside: format!("a rate of its own for {weights}"),
+                    instead: "its steps take train.rate; leave one of them out",
+                });
+            }
+        }
+        if self.train.statistics == NormStatistics::Frozen && !network.normalises() {
+            return Err(ConfigError::Unused {
+                key: "train.statistics",
+                beside: "a network that does not normalise".to_owned(),
+                instead: "leave it out",
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Trainer {
+    /// Burn's schedule over all steps, with a group for the weights that have a rate of their own.
+    pub(super) fn scheduled(&self) -> ModuleLrScheduler {
+        let (train, steps) = (&self.config.train, self.total_steps());
+        let base = ModuleLrSchedulerConfig::new(train.schedule(train.rate, steps));
+        let groups = train.rates.iter().fold(base, |groups, RateGroup { weights, factor }| {
+            let ids = ParamGroup::from_ids(self.network.ids_of(weights));
+            groups.with_group(ids, train.schedule(factor * train.rate, steps))
+        });
+        groups.init().expect("the rates were checked")
+    }
+
+    /// Takes the trained weights of another run, whose configuration is given. Its stages must be those of
+    /// this network but for their depths and tiles, to which controls are carried as functions of depth;
+    /// a head with another number of outputs stays behind.
+    ///
+    /// # Errors
+    /// If the networks have other stages, or inputs of another shape.
+    ///
+    /// # Panics
+    /// If a step was done.
+    pub fn initialise(
+        &mut self,
+        file: &WeightsFile,
+        from: &Config,
+    ) -> Result<Initialised, TrainError> {
+        assert_eq!(self.position.step, 0, "weights are taken before the first step");
+        let (_, outputs) = file.ends(&from.network);
+        let outputs =
+            outputs.ok_or_else(|| WeightsError::Missing { name: "head.linear.weight".into() });
+        let outputs = outputs.map_err(TrainError::Initial)?;
+        let plan = from.network.check(self.splits.train.shape(), outputs)?;
+        let known = Network::new(&plan, 0);
+        for (stage, (theirs, ours)) in known.plans().zip(self.network.plans()).enumerate() {
+            if !theirs.goes_on_as(ours) {
+                let reason =
+                    "the weights file has another transition, field, scheme or control here; \
+                              leave out network.stage to take its own"
+                        .to_owned();
+                return Err(NetworkError::Combination { stage, reason }.into());
+            }
+        }
+        let [theirs, ours] = [&known, &self.network].map(|network| network.plans().count());
+        if theirs != ours {
+            let reason = format!("the weights file has {theirs} stages, the configuration {ours}");
+            return Err(NetworkError::Combination { stage: theirs.min(ours), reason }.into());
+        }
+        let trained = file.load_into(known).map_err(TrainError::Initial)?;
+        let by = self.config.train.refine_by.unwrap_or(ProlongBy::Linear);
+        let depths = [trained.depths(), self.network.depths()];
+        let carried = trained.prolonged(&depths[1], by);
+        let fits = plan.outputs == crate::network::Outputs::of(&self.splits.train);
+        let left_head = (!fits).then(|| plan.outputs.count());
+        self.network = self.network.taking(carried, fits);
+        Ok(Initialised { depths, left_head })
+    }
+}
