@@ -333,7 +333,8 @@ impl NetworkConfig {
             shape = plan.state;
             stages.push(plan);
         }
-        if self.head.pool && !shape.is_image() {
+        let last = self.stage.last().map(|stage| stage.transition);
+        if self.head.pool && !last.is_some_and(|transition| transition.gives_images(shape)) {
             return Err(NetworkError::Combination {
                 stage: self.stage.len() - 1,
                 reason: "network.head.pool averages over images, but the last state is none; \
@@ -430,7 +431,7 @@ impl StageConfig {
             return wrong(format!("a {name} field takes the whole batch; leave out `tile`"));
         }
         let images = self.field.needs_images();
-        if images && !state.is_image() {
+        if images && !self.transition.gives_images(state) {
             return wrong(format!(
                 "a {name} field needs images, but the state is {} numbers a sample; use \
                  field = \"mlp\" or a transition with kind = \"conv\"",
@@ -446,6 +447,12 @@ impl StageConfig {
 }
 
 impl TransitionConfig {
+    /// Whether what comes out are images: of one pixel, only where the transition is of images.
+    fn gives_images(self, state: Shape) -> bool {
+        let of_images = matches!(self, Self::Conv { .. } | Self::Stem { .. } | Self::Block { .. });
+        of_images || state.is_image()
+    }
+
     fn shape_after(self, stage: usize, input: Shape) -> Result<Shape, NetworkError> {
         let out_of_range = |setting, found: usize, expected: String| {
             Err(NetworkError::OutOfRange { stage, setting, found: found.to_string(), expected })

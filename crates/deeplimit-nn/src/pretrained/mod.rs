@@ -2,6 +2,7 @@
 
 mod architecture;
 mod convert;
+mod pickle;
 mod read;
 
 pub use architecture::{Architecture, Expected, Family, Unrecognised};

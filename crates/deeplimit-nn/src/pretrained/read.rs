@@ -1,14 +1,15 @@
 //! Named tensors from PyTorch's checkpoints and from safetensors files.
 //!
 //! The crate `pytorch-reader` interprets a checkpoint's pickle without running anything in it and checks
-//! every length against the file. What it leaves open is bounded here before a tensor is read: all
-//! tensors together may not be larger than the file.
+//! every length against the file. What it leaves open is bounded here beforehand: the values that a pickle
+//! makes, and all tensors together, may not be larger than the file.
 
+use super::pickle;
 use pytorch_reader::{DType, PytorchReader};
 use safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 /// A tensor in memory.
@@ -52,6 +53,17 @@ pub enum ReadError {
         /// What is there.
         file: u64,
     },
+    /// The pickle makes more values than the tensors of such a file need.
+    #[error("its pickle has {operations} operations, too many for a file of {file} bytes")]
+    Crowded {
+        /// How many.
+        operations: u64,
+        /// Bytes of the file.
+        file: u64,
+    },
+    /// A container that PyTorch has not written since its first releases.
+    #[error("saved by PyTorch before 0.1.10; load it there and save it anew with torch.save")]
+    Ancient,
     /// Members of the archive are compressed, which torch.save does not do.
     #[error("{member:?} in the archive is compressed; save it anew with torch.save")]
     Compressed {
@@ -112,35 +124,58 @@ fn prefix<'n>(names: impl Iterator<Item = &'n String>) -> Result<String, ReadErr
 pub fn read(path: &Path) -> Result<Vec<NamedTensor>, ReadError> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
-    let mut head = [0; 9];
-    let known = file.read(&mut head)?;
+    let mut head = Vec::new();
+    (&mut file).take(512).read_to_end(&mut head)?;
     // A safetensors file begins with the length of a JSON object.
-    if known == 9 && head[8] == b'{' && u64::from_le_bytes(first_eight(&head)) < size {
+    if head.get(8) == Some(&b'{') && u64::from_le_bytes(eight(&head)) < size {
         return safetensors(path, size);
     }
-    if head[..4] == *b"PK\x03\x04" {
-        stored(&file)?;
+    file.rewind()?;
+    let operations = if head.starts_with(b"PK\x03\x04") {
+        stored(&file)?
+    } else if head.get(257..262) == Some(b"ustar") {
+        return Err(ReadError::Ancient);
+    } else {
+        // Of PyTorch before 1.6: magic number, version, system and tensors are a pickle each.
+        let mut from = BufReader::new(&file);
+        let pickles = if head.starts_with(&MAGIC) { 4 } else { 1 };
+        let counts = (0..pickles).map(|_| pickle::operations(&mut from));
+        counts.sum::<std::io::Result<u64>>().map_err(|error| ReadError::Checkpoint(line(&error)))?
+    };
+    if operations.saturating_mul(OPERATION) > size + SPARE {
+        return Err(ReadError::Crowded { operations, file: size });
     }
     checkpoint(path, size)
 }
 
-fn first_eight(head: &[u8; 9]) -> [u8; 8] {
-    std::array::from_fn(|i| head[i])
-}
+/// How a checkpoint of PyTorch before 1.6 begins: the pickle of its magic number.
+const MAGIC: [u8; 15] =
+    [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
 
-/// Checks that no member of an archive is compressed: none can unfold to more than the file.
-fn stored(file: &File) -> Result<(), ReadError> {
+/// Bytes that a value of a pickle takes, with its share of lists that grow by doubling.
+const OPERATION: u64 = 256;
+
+/// Bytes that the values of a small file may take beyond its size.
+const SPARE: u64 = 1 << 19;
+
+/// Checks that no member of an archive is compressed, so that none can unfold to more than the file; the
+/// operations of its pickle.
+fn stored(file: &File) -> Result<u64, ReadError> {
     let damaged = |error: zip::result::ZipError| ReadError::Checkpoint(line(&error));
     let mut archive = zip::ZipArchive::new(file).map_err(damaged)?;
+    let mut operations = 0;
     for index in 0..archive.len() {
-        let member = archive.by_index_raw(index).map_err(damaged)?;
+        let mut member = archive.by_index_raw(index).map_err(damaged)?;
+        let name = member.name().map_err(damaged)?.into_owned();
         if member.compression() != zip::CompressionMethod::Stored {
-            return Err(ReadError::Compressed {
-                member: member.name().map_err(damaged)?.into_owned(),
-            });
+            return Err(ReadError::Compressed { member: name });
+        }
+        if name.ends_with("data.pkl") {
+            let counted = pickle::operations(&mut BufReader::new(&mut member));
+            operations += counted.map_err(|error| ReadError::Checkpoint(line(&error)))?;
         }
     }
-    Ok(())
+    Ok(operations)
 }
 
 fn checkpoint(path: &Path, size: u64) -> Result<Vec<NamedTensor>, ReadError> {

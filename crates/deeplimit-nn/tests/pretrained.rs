@@ -1,0 +1,221 @@
+//! Networks trained in PyTorch: read, recognised, evaluated as there, written back; and files that are
+//! damaged or hostile.
+
+#[path = "../../deeplimit/tests/common/counting.rs"]
+mod counting;
+
+use deeplimit_nn::data::{Normalise, Options, Splits, batch, load};
+use deeplimit_nn::deeplimit::seed::uniform;
+use deeplimit_nn::pretrained::{NamedTensor, Numbers, Pretrained, ReadError, read};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+/// Tests of this file wait for one another: they share the allocator.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pretrained").join(name)
+}
+
+/// A folder of the real data, or `None`, saying so.
+fn real(set: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(set);
+    if !path.is_dir() {
+        eprintln!("skipped: shared/data/{set} is not there");
+        return None;
+    }
+    Some(path)
+}
+
+const REAL: [&str; 3] = ["resnet20-12fca82f.th", "resnet32-d509ac18.th", "resnet56-4bfd9763.th"];
+
+fn names(tensors: &[NamedTensor]) -> Vec<&str> {
+    tensors.iter().map(|tensor| &tensor.name[..]).collect()
+}
+
+#[test]
+fn all_containers_hold_the_same_tensors_without_what_they_were_nested_in() {
+    let _alone = ALONE.lock();
+    let expected = read(&shipped("plain.safetensors")).expect("safetensors");
+    assert_eq!(
+        names(&expected),
+        [
+            "bn1.num_batches_tracked",
+            "bn1.weight",
+            "conv1.weight",
+            "fc.bias",
+            "fc.weight",
+            "layer1.0.conv1.weight"
+        ]
+    );
+    assert_eq!(expected[0].numbers, Numbers::Whole(vec![7]));
+    assert_eq!(expected[2].shape, [4, 3, 3, 3]);
+    for name in ["zip.pt", "legacy.pt"] {
+        assert_eq!(read(&shipped(name)).expect(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_view_larger_than_its_file_and_compressed_members_are_refused_before_they_are_read() {
+    let _alone = ALONE.lock();
+    let (error, most) = peak(&shipped("expanded.pt"));
+    assert!(matches!(error, Err(ReadError::TooLarge { bytes: 3_600_000_000, .. })), "{error:?}");
+    assert!(most < 1 << 20, "{most}");
+    let error = read(&shipped("deflated.pt")).expect_err("compressed");
+    assert!(matches!(error, ReadError::Compressed { .. }), "{error}");
+}
+
+/// What reading a file gives, and the most bytes it took.
+fn peak(path: &Path) -> (Result<Vec<NamedTensor>, ReadError>, usize) {
+    counting::peak_on(1, || read(path))
+}
+
+/// Files made of a whole one: cut at many places, and with bytes that are others.
+fn damaged(whole: &[u8], seed: u64) -> Vec<(String, Vec<u8>)> {
+    let cut = |part: usize| {
+        let length = whole.len() * part / 25;
+        (format!("cut at {length}"), whole[..length].to_vec())
+    };
+    let flipped = |index: u64| {
+        let at = ((uniform(seed, 2 * index) + 1.0) / 2.0 * whole.len() as f64) as usize;
+        let by = 1 + ((uniform(seed, 2 * index + 1) + 1.0) / 2.0 * 254.0) as u8;
+        let mut bytes = whole.to_vec();
+        let at = at.min(bytes.len() - 1);
+        bytes[at] ^= by;
+        (format!("byte {at} changed by {by}"), bytes)
+    };
+    (0..25).map(cut).chain((0..45).map(flipped)).collect()
+}
+
+/// Pickles that ask for what is never done, or for more than there is.
+fn hostile(mark: &Path) -> Vec<(String, Vec<u8>)> {
+    let call = format!("touch {}", mark.display());
+    let repeat = |part: &[u8], count: usize, end: &[u8]| [&part.repeat(count)[..], end].concat();
+    let text = |text: String| text.into_bytes();
+    let all: [(&str, Vec<u8>); 16] = [
+        ("system", text(format!("\u{80}\u{2}cposix\nsystem\n(S'{call}'\ntR.")).split_off(1)),
+        ("system, protocol 0", text(format!("cposix\nsystem\n(S'{call}'\ntR."))),
+        ("eval", text("c__builtin__\neval\n(S'1'\ntR.".to_owned())),
+        ("inst", text(format!("(S'{call}'\niposix\nsystem\n."))),
+        ("obj", text(format!("(cposix\nsystem\nS'{call}'\no."))),
+        ("newobj", [&b"\x80\x02cposix\nsystem\nU\x02ls\x85\x81."[..]].concat()),
+        ("stack_global", b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02ls\x85R.".to_vec()),
+        ("extension", b"\x80\x02\x82\x01.".to_vec()),
+        ("persistent id", b"\x80\x02U\x07storageQ.".to_vec()),
+        ("nested lists", repeat(b"]", 100_000, &repeat(b"a", 99_999, b"."))),
+        ("nested tuples", repeat(b"(", 100_000, &repeat(b"t", 100_000, b"."))),
+        ("a long of 2 GiB", b"\x80\x02\x8b\xff\xff\xff\x7f.".to_vec()),
+        ("a text of 8 EiB", b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7f.".to_vec()),
+        ("memo 4 billion", b"\x80\x02}r\xff\xff\xff\xff.".to_vec()),
+        ("memo missing", b"\x80\x02}j\xff\xff\xff\xff.".to_vec()),
+        ("empty", Vec::new()),
+    ];
+    all.map(|(name, bytes)| (name.to_owned(), bytes)).into()
+}
+
+/// Most of what a reader keeps for itself, whatever the file.
+const BUFFERS: usize = 1 << 20;
+
+#[test]
+fn damaged_and_hostile_files_end_in_one_line_within_twice_their_size() {
+    let _alone = ALONE.lock();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mark = folder.path().join("was-run");
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut add = |path: &Path, seed: u64| {
+        let whole = std::fs::read(path).expect("a file");
+        let name = path.display();
+        files.extend(
+            damaged(&whole, seed).into_iter().map(|(what, b)| (format!("{name}: {what}"), b)),
+        );
+    };
+    for (seed, name) in ["zip.pt", "legacy.pt", "plain.safetensors"].iter().enumerate() {
+        add(&shipped(name), seed as u64);
+    }
+    if let Some(folder) = real("pretrained_cifar10") {
+        add(&folder.join(REAL[0]), 9);
+    }
+    files.extend(hostile(&mark));
+    assert!(files.len() > 200, "{}", files.len());
+    let path = folder.path().join("file");
+    let mut ends = BTreeMap::new();
+    for (what, bytes) in &files {
+        std::fs::write(&path, bytes).expect("written");
+        let (found, most) = peak(&path);
+        assert!(most <= 2 * bytes.len() + BUFFERS, "{what}: {most} bytes of {}", bytes.len());
+        let end = match found {
+            Ok(_) => "read",
+            Err(error) => {
+                let text = error.to_string();
+                assert!(!text.contains('\n') && !text.is_empty(), "{what}: {text:?}");
+                "refused"
+            }
+        };
+        *ends.entry(end).or_insert(0) += 1;
+    }
+    assert!(!mark.exists(), "nothing in a pickle is run");
+    // A byte of a weight, of padding or of a date may be another without anything being amiss.
+    println!("{ends:?}");
+    assert!(ends["refused"] > 120, "{ends:?}");
+}
+
+#[test]
+fn the_real_checkpoints_are_recognised_and_survive_their_file_to_the_bit() {
+    let _alone = ALONE.lock();
+    let Some(folder) = real("pretrained_cifar10") else { return };
+    let out = tempfile::tempdir().expect("a folder");
+    for (file, name) in REAL.into_iter().zip(["resnet20", "resnet32", "resnet56"]) {
+        let network = Pretrained::read(&folder.join(file)).expect(file);
+        assert_eq!(network.architecture().to_string(), format!("{name} (CIFAR)"));
+        let written = out.path().join(name);
+        std::fs::write(&written, network.to_bytes().expect("bytes")).expect("written");
+        assert_eq!(Pretrained::read(&written).expect("a whole file"), network);
+    }
+}
+
+/// The real images, normalised for these networks.
+fn images() -> Option<Splits> {
+    let folder = real("cifar10")?;
+    let network = Pretrained::read(&real("pretrained_cifar10")?.join(REAL[0])).expect("a network");
+    let normalise = Normalise::Given(network.architecture().normalisation());
+    let options = Options { normalise, ..Options::at(folder).expect("CIFAR-10") };
+    Some(load(&Options { test: None, ..options }).expect("CIFAR-10"))
+}
+
+#[test]
+fn logits_are_pytorchs() {
+    let _alone = ALONE.lock();
+    let Some(splits) = images() else { return };
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("pretrained/logits.json")).expect("the golden logits");
+    // The first of the images of data_batch_5, of which the last half are the test part.
+    let folder = real("cifar10").expect("it was there");
+    let one = tempfile::tempdir().expect("a folder");
+    let last = folder.join("data_batch_5.bin.gz");
+    std::fs::copy(&last, one.path().join("test_batch.bin.gz")).expect("copied");
+    std::fs::copy(&last, one.path().join("data_batch_1.bin.gz")).expect("copied");
+    let normalise = Normalise::Given(splits.normalisation.clone());
+    let options = Options { normalise, ..Options::at(one.path()).expect("CIFAR-10") };
+    let splits = load(&options).expect("one batch");
+    let test = splits.test.as_ref().expect("test images");
+    let order: Vec<u32> = (0..16).collect();
+    let batch = batch(test, &order, &splits.normalisation, None).expect("a batch");
+    for file in REAL {
+        let path = real("pretrained_cifar10").expect("it was there").join(file);
+        let network = Pretrained::read(&path).expect(file);
+        let flows = network.converted(splits.train.shape()).expect("flows");
+        let found = flows.evaluator().reach_rectified(&batch).outputs;
+        for row in 0..16 {
+            for (column, value) in found.row(row).iter().enumerate() {
+                let expected = golden[file][row][column].as_f64().expect("a number");
+                assert!((f64::from(*value) - expected).abs() < 1e-4, "{file}: {value} {expected}");
+            }
+        }
+        // Without relu after the sums it is another network.
+        assert_ne!(flows.evaluator().reach(&batch).outputs.row(0), found.row(0));
+    }
+}
