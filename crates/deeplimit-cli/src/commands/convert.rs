@@ -79,7 +79,7 @@ impl Converted {
             );
         }
         text + &format!(
-            "written to {out}; next\n  deeplimit diagnose {out}\n  deeplimit train --init {out}"
+            "written to {out}; next\n  deeplimit diagnose {out}\n  deeplimit train --init {out} --data DIR --set gradient.method=checkpoint"
         )
     }
 }

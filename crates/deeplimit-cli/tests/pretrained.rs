@@ -1,0 +1,177 @@
+//! A pretrained network through the commands, as a user brings it.
+
+use assert_cmd::Command;
+use deeplimit::seed::uniform;
+use deeplimit_nn::pretrained::{Architecture, Family, NamedTensor, Numbers, Pretrained};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+fn deeplimit(folder: &Path, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::cargo_bin("deeplimit").expect("the binary of this package");
+    command.current_dir(folder).args(arguments).output().expect("run")
+}
+
+fn succeeds(folder: &Path, arguments: &[&str]) -> (String, String) {
+    let output = deeplimit(folder, arguments);
+    let [out, err] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text"));
+    assert!(output.status.success(), "{arguments:?}: {err}");
+    (out, err)
+}
+
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let (out, _) = succeeds(folder, &[arguments, &["--json"]].concat());
+    serde_json::from_str(out.lines().last().expect("a line")).expect("an object")
+}
+
+fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
+    let output = deeplimit(folder, arguments);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "one line: {text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+}
+
+/// A network of random weights; normalisations are near those of a trained one.
+fn network(classes: usize) -> Pretrained {
+    let architecture =
+        Architecture { family: Family::Cifar, bottleneck: false, blocks: vec![2; 3], classes };
+    let tensor = |(index, expected): (usize, deeplimit_nn::pretrained::Expected)| {
+        let count = expected.shape.iter().product::<usize>();
+        let fan_in = expected.shape.iter().skip(1).product::<usize>().max(1);
+        let draw = |i: usize| uniform(index as u64, i as u64) as f32;
+        let value = |i: usize| match expected.name.rsplit('.').next() {
+            Some("running_var") => 1.0 + 0.5 * draw(i),
+            Some("weight") if expected.shape.len() == 1 => 1.0 + 0.3 * draw(i),
+            Some("weight") => 2.0 * draw(i) / (fan_in as f32).sqrt(),
+            _ => 0.2 * draw(i),
+        };
+        let numbers = Numbers::Single((0..count).map(value).collect());
+        NamedTensor { name: expected.name, shape: expected.shape, numbers }
+    };
+    let mut tensors: Vec<NamedTensor> =
+        architecture.tensors().into_iter().enumerate().map(tensor).collect();
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Pretrained::of(tensors).expect("a network of these tensors")
+}
+
+/// So many images in CIFAR-10's layout.
+fn images(folder: &Path, name: &str, count: usize, seed: u64) {
+    let mut bytes = Vec::new();
+    for image in 0..count {
+        bytes.push((image % 10) as u8);
+        let pixel = |i: u64| {
+            let noise = 40.0 * uniform(seed, image as u64 * 3072 + i);
+            (127.0 + noise + 8.0 * (image % 10) as f64) as u8
+        };
+        bytes.extend((0..3072).map(pixel));
+    }
+    fs::create_dir_all(folder.join("data")).expect("a folder");
+    fs::write(folder.join("data").join(name), bytes).expect("written");
+}
+
+#[test]
+fn a_network_goes_from_its_file_through_flows_to_a_run_and_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let original = network(10);
+    fs::write(at.join("net.pt"), original.to_bytes().expect("bytes")).expect("written");
+    images(at, "data_batch_1.bin", 120, 1);
+    images(at, "test_batch.bin", 40, 2);
+
+    let imported = json(at, &["import", "net.pt", "--out", "net.safetensors"]);
+    assert_eq!(imported["architecture"], "resnet14 (CIFAR)");
+    assert_eq!(imported["parameters"], 172_506);
+    assert_eq!(Pretrained::read(&at.join("net.safetensors")).expect("a network"), original);
+    refused(at, &["import", "net.pt", "--out", "net.safetensors"], &["exists already"]);
+    succeeds(at, &["export", "net.safetensors", "--out", "back.safetensors"]);
+    assert_eq!(Pretrained::read(&at.join("back.safetensors")).expect("a network"), original);
+    let (told, _) = succeeds(at, &["info", "net.safetensors"]);
+    assert!(told.contains("resnet14 (CIFAR)") && told.contains("layer3: 2 blocks of 64"), "{told}");
+
+    refused(at, &["evaluate", "net.safetensors"], &["--data"]);
+    let as_it_was =
+        json(at, &["evaluate", "net.safetensors", "--data", "data", "--outputs", "outputs.csv"]);
+    assert_eq!(as_it_was["samples"], 40);
+    let table = fs::read_to_string(at.join("outputs.csv")).expect("the outputs");
+    assert_eq!(table.lines().count(), 41);
+
+    let flows = ["convert", "net.safetensors", "--out", "flows.safetensors", "--data", "data"];
+    let converted = json(at, &flows);
+    assert_eq!(converted["depths"], serde_json::json!([2, 1, 1]));
+    assert_eq!(converted["accuracy"][0], as_it_was["accuracy"]);
+    let flows = json(at, &["evaluate", "flows.safetensors", "--data", "data"]);
+    assert_eq!(converted["accuracy"][1], flows["accuracy"]);
+    succeeds(at, &["diagnose", "flows.safetensors", "--data", "data", "--samples", "8"]);
+
+    let start = ["train", "--init", "flows.safetensors", "--data", "data"];
+    let quick =
+        ["--set", "train.epochs=1", "--set", "train.batch=40", "--set", "data.validation=0"];
+    let exact = ["--set", "gradient.method=checkpoint"];
+    let frozen = ["--set", "train.statistics=frozen", "--out", "frozen"];
+    let run = json(at, &[&start[..], &quick, &exact, &frozen].concat());
+    assert!(run["test_loss"].as_f64().expect("a loss").is_finite());
+    let statistics = |file: &Path| {
+        let bytes = fs::read(file).expect("weights");
+        let file = deeplimit_nn::network::WeightsFile::from_bytes(&bytes).expect("weights");
+        let all = file.tensors().filter(|(name, ..)| name.contains("running"));
+        all.map(|(name, _, values)| (name.to_owned(), values.to_vec())).collect::<Vec<_>>()
+    };
+    let before = statistics(&at.join("flows.safetensors"));
+    assert_eq!(before.len(), 12, "mean and variance of three flows and three transitions");
+    assert!(before == statistics(&at.join("frozen/weights/last.safetensors")), "they are frozen");
+    let deeper = [
+        "--set",
+        "network.stage.0.depth=6",
+        "--set",
+        "train.rates=[{weights='head',factor=2.0}]",
+        "--out",
+        "deeper",
+    ];
+    let (_, said) = succeeds(at, &[&start[..], &quick, &exact, &deeper].concat());
+    assert!(said.contains("carried from depth 2 + 1 + 1 to 6 + 1 + 1"), "{said}");
+    assert!(before != statistics(&at.join("deeper/weights/last.safetensors")), "they moved");
+    succeeds(at, &["export", "deeper", "--out", "deeper.safetensors"]);
+    assert!(at.join("deeper.safetensors").is_file());
+
+    let wrong = ["--set", "train.rates=[{weights='haed',factor=2.0}]"];
+    refused(at, &[&start[..], &quick, &wrong].concat(), &["\"haed\"", "head.linear.weight"]);
+    let other = ["--set", "network.stage.0.scheme=heun"];
+    refused(at, &[&start[..], &quick, &other].concat(), &["network.stage.0", "another transition"]);
+}
+
+#[test]
+fn a_head_of_other_classes_is_drawn_anew_and_other_data_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    fs::write(at.join("seven.pt"), network(7).to_bytes().expect("bytes")).expect("written");
+    images(at, "data_batch_1.bin", 80, 1);
+    refused(at, &["evaluate", "seven.pt", "--data", "data"], &["10 classes", "7 outputs"]);
+    succeeds(at, &["convert", "seven.pt", "--out", "flows.safetensors"]);
+    let (_, said) = succeeds(
+        at,
+        &[
+            "train",
+            "--init",
+            "flows.safetensors",
+            "--data",
+            "data",
+            "--out",
+            "run",
+            "--set",
+            "train.epochs=1",
+            "--set",
+            "train.batch=20",
+            "--set",
+            "gradient.method=backprop",
+        ],
+    );
+    assert!(said.contains("its head has 7 outputs and is drawn anew"), "{said}");
+    fs::write(at.join("cut.pt"), &fs::read(at.join("seven.pt")).expect("a file")[..5000])
+        .expect("written");
+    refused(at, &["import", "cut.pt", "--out", "out.safetensors"], &["cut.pt", "safetensors"]);
+    assert!(!at.join("out.safetensors").exists());
+}
