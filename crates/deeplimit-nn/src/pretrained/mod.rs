@@ -4,6 +4,7 @@ mod architecture;
 mod convert;
 mod pickle;
 mod read;
+mod torch;
 
 pub use architecture::{Architecture, Expected, Family, Unrecognised};
 pub use convert::ConvertError;
