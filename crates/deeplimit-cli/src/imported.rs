@@ -12,7 +12,7 @@ const BATCH: usize = 250;
 
 /// Whether a file is one that `deeplimit import` wrote.
 pub fn is_here(path: &Path) -> bool {
-    path.is_file() && std::fs::read(path).is_ok_and(|bytes| is_imported(&bytes))
+    path.is_file() && is_imported(path)
 }
 
 /// Reads an imported network, or a checkpoint.

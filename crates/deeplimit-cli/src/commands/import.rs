@@ -1,9 +1,9 @@
 //! `deeplimit import` and `deeplimit export`.
 
-use crate::{Outcome, imported};
+use crate::Outcome;
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::network::WeightsFile;
-use deeplimit_nn::pretrained::Pretrained;
+use deeplimit_nn::pretrained::{Pretrained, PretrainedError};
 use deeplimit_nn::train::{read_weights, write_whole};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -40,16 +40,18 @@ enum Found {
 
 impl Found {
     fn read(path: &Path) -> Result<Self> {
-        let run = match path.is_dir() {
-            true => Some(super::train::weights_of(path, None)?),
-            false => None,
-        };
-        let own = run.as_deref().unwrap_or(path);
-        // A weights file of a run says so; whatever else it may be, the other reader explains.
-        match read_weights(own) {
-            Ok((file, ..)) => Ok(Self::OwnRun(file)),
-            Err(error) if run.is_some() => Err(error.into()),
-            Err(_) => Ok(Self::Pretrained(Box::new(imported::read(path)?))),
+        if path.is_dir() {
+            let (file, ..) = read_weights(&super::train::weights_of(path, None)?)?;
+            return Ok(Self::OwnRun(file));
+        }
+        match Pretrained::read(path) {
+            Ok(network) => Ok(Self::Pretrained(Box::new(network))),
+            // Tensors of no residual network: perhaps they are those of a run. If not, the first error explains.
+            Err(error @ PretrainedError::Unrecognised(_)) => match read_weights(path) {
+                Ok((file, ..)) => Ok(Self::OwnRun(file)),
+                Err(_) => Err(error).with_context(|| path.display().to_string()),
+            },
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
     }
 

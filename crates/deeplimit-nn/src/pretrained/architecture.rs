@@ -1,6 +1,7 @@
 //! Which residual network a list of tensors is.
 
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// A residual network of images as PyTorch's users have it.
@@ -55,35 +56,42 @@ pub struct Unrecognised {
 /// Names that an error lists of each kind.
 const LISTED: usize = 3;
 
+/// The first of many, each in one line that is not longer than a name should be.
+fn listed(all: impl ExactSizeIterator<Item = String>) -> String {
+    const LONGEST: usize = 80;
+    let more = all.len().saturating_sub(LISTED);
+    let shown = all.take(LISTED).map(|one| {
+        let mut characters = one.chars();
+        let first: String =
+            characters.by_ref().take(LONGEST).flat_map(char::escape_debug).collect();
+        first + if characters.next().is_some() { "…" } else { "" }
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
 impl Unrecognised {
     fn told(&self) -> String {
+        let named = |names: &[String]| listed(names.iter().cloned());
         let Some(nearest) = &self.nearest else {
-            let first: Vec<&str> =
-                self.unexpected.iter().map(String::as_str).take(LISTED).collect();
-            let found = match first.is_empty() {
+            let found = match self.unexpected.is_empty() {
                 true => "there is no tensor".to_owned(),
-                false => format!("found {}, …", first.join(", ")),
+                false => format!("found {}", named(&self.unexpected)),
             };
             return format!(
                 "conv1.weight, bn1.weight, layer1.0.conv1.weight, … are expected, {found}"
             );
         };
-        let list = |what: &str, names: Vec<String>| {
-            let more = names.len().saturating_sub(LISTED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let few: Vec<&str> = names.iter().map(String::as_str).take(LISTED).collect();
-            format!("{what} {}{more}", few.join(", "))
-        };
         let misshapen = self.misshapen.iter();
         let misshapen = misshapen
             .map(|(name, found, expected)| format!("{name} is {found:?} instead of {expected:?}"));
         let parts = [
-            ("missing", self.missing.clone()),
-            ("unexpected", self.unexpected.clone()),
-            ("misshapen", misshapen.collect()),
+            ("missing", named(&self.missing)),
+            ("unexpected", named(&self.unexpected)),
+            ("misshapen", listed(misshapen)),
         ];
         let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
-        let parts: Vec<String> = parts.map(|(what, names)| list(what, names)).collect();
+        let parts: Vec<String> = parts.map(|(what, names)| format!("{what} {names}")).collect();
         format!("nearest to {nearest}; {}", parts.join("; "))
     }
 }
@@ -194,8 +202,9 @@ impl Architecture {
         found: impl Iterator<Item = (&'t str, &'t [usize])> + Clone,
     ) -> Result<Self, Unrecognised> {
         let found = found.filter(|(name, _)| !name.ends_with(".num_batches_tracked"));
-        let shape = |name: &str| found.clone().find(|(known, _)| *known == name).map(|(_, s)| s);
-        let has = |name: String| shape(&name).is_some();
+        let shapes: HashMap<&str, &[usize]> = found.clone().collect();
+        let shape = |name: &str| shapes.get(name).copied();
+        let has = |name: String| shapes.contains_key(&name[..]);
         let unknown = || Unrecognised {
             nearest: None,
             missing: Vec::new(),
@@ -210,7 +219,10 @@ impl Architecture {
         };
         let blocks: Vec<usize> = (1..).map(blocks).take_while(|blocks| *blocks > 0).collect();
         let stages = if head == "linear" { 3 } else { 4 };
-        if blocks.len() != stages || !has("conv1.weight".to_owned()) {
+        // Of a block there are ten tensors at least: with fewer than a third of them there is no nearest network.
+        let least = blocks.iter().fold(0, |all, blocks| all + 10 * blocks) / 3;
+        let whole = blocks.len() == stages && has("conv1.weight".to_owned());
+        if !whole || shapes.len() < least {
             return Err(unknown());
         }
         let nearest = Self {
@@ -235,8 +247,7 @@ impl Architecture {
                 Some(_) => {}
             }
         }
-        let known: std::collections::HashSet<&str> =
-            expected.iter().map(|tensor| &tensor.name[..]).collect();
+        let known: HashSet<&str> = expected.iter().map(|tensor| &tensor.name[..]).collect();
         let strange = found.clone().filter(|(name, _)| !known.contains(name));
         fault.unexpected = strange.map(|(name, _)| name.to_owned()).collect();
         match fault.missing.is_empty() && fault.unexpected.is_empty() && fault.misshapen.is_empty()

@@ -4,13 +4,16 @@ mod architecture;
 mod convert;
 mod pickle;
 mod read;
+mod torch;
 
 pub use architecture::{Architecture, Expected, Family, Unrecognised};
 pub use convert::ConvertError;
 pub use read::{NamedTensor, Numbers, ReadError, read};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 /// A residual network with its trained weights, under the names that PyTorch's users know.
@@ -133,9 +136,13 @@ impl Pretrained {
     }
 }
 
-/// Whether the bytes of a file are those of an imported network.
-pub fn is_imported(bytes: &[u8]) -> bool {
-    let header = SafeTensors::read_metadata(bytes);
-    let metadata = header.ok().and_then(|(_, header)| header.metadata().clone());
+/// Whether a file is one that [`Pretrained::to_bytes`] has given.
+pub fn is_imported(path: &Path) -> bool {
+    let header = || {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        read::header(&mut BufReader::new(file), size)
+    };
+    let metadata = header().ok().and_then(|(header, _)| header.metadata().clone());
     metadata.is_some_and(|metadata| metadata.contains_key(ENTRY))
 }

@@ -1,13 +1,9 @@
 //! Named tensors from PyTorch's checkpoints and from safetensors files.
-//!
-//! The crate `pytorch-reader` interprets a checkpoint's pickle without running anything in it and checks
-//! every length against the file. What it leaves open is bounded here beforehand: the values that a pickle
-//! makes, and all tensors together, may not be larger than the file.
 
-use super::pickle;
-use pytorch_reader::{DType, PytorchReader};
-use safetensors::tensor::{Dtype, SafeTensors};
-use std::collections::HashMap;
+use super::torch;
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, Metadata};
+use std::fmt::{self, Write};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
@@ -32,6 +28,66 @@ pub enum Numbers {
     Whole(Vec<i64>),
 }
 
+impl Numbers {
+    fn extend(&mut self, kind: Kind, bytes: &[u8]) {
+        let singles = |to: &mut Vec<f32>, one: fn(&[u8]) -> f32| {
+            to.extend(bytes.chunks_exact(kind.size()).map(one));
+        };
+        match (self, kind) {
+            (Self::Whole(to), _) => {
+                to.extend(bytes.chunks_exact(8).map(|b| i64::from_le_bytes(first(b))));
+            }
+            (Self::Single(to), Kind::F32) => singles(to, |b| f32::from_le_bytes(first(b))),
+            (Self::Single(to), Kind::F16) => singles(to, |b| f16::from_le_bytes(first(b)).to_f32()),
+            (Self::Single(to), Kind::BF16) => {
+                singles(to, |b| bf16::from_le_bytes(first(b)).to_f32());
+            }
+            (Self::Single(to), _) => singles(to, |b| f64::from_le_bytes(first(b)) as f32),
+        }
+    }
+}
+
+fn first<const COUNT: usize>(bytes: &[u8]) -> [u8; COUNT] {
+    std::array::from_fn(|index| bytes[index])
+}
+
+/// A kind of numbers that is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    F64,
+    F32,
+    F16,
+    BF16,
+    I64,
+}
+
+impl Kind {
+    /// Bytes of a number.
+    fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+        }
+    }
+
+    /// The numbers of a tensor whose bytes, least first, come in parts of whole numbers.
+    pub(super) fn numbers<E>(
+        self,
+        count: usize,
+        parts: impl Iterator<Item = Result<Vec<u8>, E>>,
+    ) -> Result<Numbers, E> {
+        let mut numbers = match self {
+            Self::I64 => Numbers::Whole(Vec::with_capacity(count)),
+            _ => Numbers::Single(Vec::with_capacity(count)),
+        };
+        for part in parts {
+            numbers.extend(self, &part?);
+        }
+        Ok(numbers)
+    }
+}
+
 /// Why a file of weights cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,7 +100,7 @@ pub enum ReadError {
     Checkpoint(String),
     /// It is no safetensors file, or a damaged one.
     #[error("not a whole safetensors file: {0}")]
-    Safetensors(#[from] safetensors::SafeTensorError),
+    Safetensors(String),
     /// Tensors would take more memory than the file has bytes.
     #[error("its tensors would take {bytes} bytes, but the file has {file}")]
     TooLarge {
@@ -53,14 +109,18 @@ pub enum ReadError {
         /// What is there.
         file: u64,
     },
-    /// The pickle makes more values than the tensors of such a file need.
-    #[error("its pickle has {operations} operations, too many for a file of {file} bytes")]
+    /// What the file tells of its tensors would take more memory than tensors of such a file need.
+    #[error(
+        "what it tells of its tensors would take more than twice the {file} bytes of the file; \
+         save the network's state_dict alone"
+    )]
     Crowded {
-        /// How many.
-        operations: u64,
         /// Bytes of the file.
         file: u64,
     },
+    /// It is neither.
+    #[error("neither a checkpoint of PyTorch nor a safetensors file")]
+    Unknown,
     /// A container that PyTorch has not written since its first releases.
     #[error("saved by PyTorch before 0.1.10; load it there and save it anew with torch.save")]
     Ancient,
@@ -88,9 +148,26 @@ pub enum ReadError {
     },
 }
 
-/// One line, however an error is worded.
-fn line(error: &impl std::fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+/// The beginning of an error in one line, however it is worded.
+pub(super) fn line(error: &dyn fmt::Display) -> String {
+    const LONGEST: usize = 300;
+    struct Line(String);
+    impl fmt::Write for Line {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            for character in text.chars() {
+                if self.0.len() >= LONGEST {
+                    self.0.push('…');
+                    return Err(fmt::Error);
+                }
+                self.0.push(if character.is_control() { ' ' } else { character });
+            }
+            Ok(())
+        }
+    }
+    let mut line = Line(String::new());
+    // An error here is that the line is full.
+    let _ = write!(line, "{error}");
+    line.0
 }
 
 /// The tensor that every residual network begins with.
@@ -98,7 +175,7 @@ const STEM: &str = "conv1.weight";
 
 /// What the tensors of the network are nested in, such as `state_dict.module.`: all that stands before the
 /// stem's name.
-fn prefix<'n>(names: impl Iterator<Item = &'n String>) -> Result<String, ReadError> {
+pub(super) fn prefix<'n>(names: impl Iterator<Item = &'n str>) -> Result<String, ReadError> {
     let stems = names.filter_map(|name| name.strip_suffix(STEM));
     let mut stems: Vec<&str> = stems
         .filter(|before| before.is_empty() || before.ends_with('.'))
@@ -115,157 +192,77 @@ fn prefix<'n>(names: impl Iterator<Item = &'n String>) -> Result<String, ReadErr
     }
 }
 
-/// Reads the tensors of a network, in the order of their names; in memory they and what is read at one
-/// time are at most twice the file.
+/// Reads the tensors of a network, in the order of their names. In memory are at most twice the file's bytes, and a
+/// megabyte of buffers; half precision takes as much again, as it is widened.
 ///
 /// # Errors
-/// If it is no checkpoint of PyTorch and no safetensors file, a damaged one, or one whose tensors are
-/// larger than the file.
+/// If it is no checkpoint of PyTorch and no safetensors file, a damaged one, or one that would take more.
 pub fn read(path: &Path) -> Result<Vec<NamedTensor>, ReadError> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
     let mut head = Vec::new();
-    (&mut file).take(512).read_to_end(&mut head)?;
-    // A safetensors file begins with the length of a JSON object.
-    if head.get(8) == Some(&b'{') && u64::from_le_bytes(eight(&head)) < size {
-        return safetensors(path, size);
-    }
+    (&mut file).take(9).read_to_end(&mut head)?;
     file.rewind()?;
-    let operations = if head.starts_with(b"PK\x03\x04") {
-        stored(&file)?
-    } else if head.get(257..262) == Some(b"ustar") {
-        return Err(ReadError::Ancient);
-    } else {
-        // Of PyTorch before 1.6: magic number, version, system and tensors are a pickle each.
-        let mut from = BufReader::new(&file);
-        let pickles = if head.starts_with(&MAGIC) { 4 } else { 1 };
-        let counts = (0..pickles).map(|_| pickle::operations(&mut from));
-        counts.sum::<std::io::Result<u64>>().map_err(|error| ReadError::Checkpoint(line(&error)))?
-    };
-    if operations.saturating_mul(OPERATION) > size + SPARE {
-        return Err(ReadError::Crowded { operations, file: size });
+    // A safetensors file begins with the length of a JSON object.
+    match head.get(8) == Some(&b'{') && u64::from_le_bytes(first(&head)) < size {
+        true => safetensors(file, size),
+        false => torch::read(path, size),
     }
-    checkpoint(path, size)
 }
 
-/// How a checkpoint of PyTorch before 1.6 begins: the pickle of its magic number.
-const MAGIC: [u8; 15] =
-    [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+/// The part of a safetensors file that its header may be, and what a small file's always may: interpreting it
+/// takes up to 55 bytes a byte, as a shape of many ones does.
+const HEADER_PART: u64 = 32;
+const SMALL_HEADER: u64 = 1 << 14;
 
-/// Bytes that a value of a pickle takes, with its share of lists that grow by doubling.
-const OPERATION: u64 = 256;
+/// Bytes of a tensor that are read at one time.
+const PART: usize = 1 << 16;
 
-/// Bytes that the values of a small file may take beyond its size.
-const SPARE: u64 = 1 << 19;
-
-/// Checks that no member of an archive is compressed, so that none can unfold to more than the file; the
-/// operations of its pickle.
-fn stored(file: &File) -> Result<u64, ReadError> {
-    let damaged = |error: zip::result::ZipError| ReadError::Checkpoint(line(&error));
-    let mut archive = zip::ZipArchive::new(file).map_err(damaged)?;
-    let mut operations = 0;
-    for index in 0..archive.len() {
-        let mut member = archive.by_index_raw(index).map_err(damaged)?;
-        let name = member.name().map_err(damaged)?.into_owned();
-        if member.compression() != zip::CompressionMethod::Stored {
-            return Err(ReadError::Compressed { member: name });
-        }
-        if name.ends_with("data.pkl") {
-            let counted = pickle::operations(&mut BufReader::new(&mut member));
-            operations += counted.map_err(|error| ReadError::Checkpoint(line(&error)))?;
-        }
+/// The header of a safetensors file, and its length.
+pub(super) fn header(from: &mut BufReader<File>, size: u64) -> Result<(Metadata, u64), ReadError> {
+    let damaged = |error: &dyn fmt::Display| ReadError::Safetensors(line(error));
+    let mut length = [0; 8];
+    from.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > (size / HEADER_PART).max(SMALL_HEADER) {
+        return Err(ReadError::Crowded { file: size });
     }
-    Ok(operations)
-}
-
-fn checkpoint(path: &Path, size: u64) -> Result<Vec<NamedTensor>, ReadError> {
-    let damaged = |error: &dyn std::fmt::Display| ReadError::Checkpoint(line(&error));
-    let reader = PytorchReader::new(path).map_err(|error| damaged(&error))?;
-    let tensors = reader.into_tensors();
-    let prefix = prefix(tensors.keys())?;
-    let mut own: Vec<(String, pytorch_reader::Tensor)> = tensors
-        .into_iter()
-        .filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor)))
-        .collect();
-    own.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    fits(own.iter().map(|(_, tensor)| (tensor.shape(), tensor.dtype().size())), size)?;
-    own.into_iter()
-        .map(|(name, tensor)| {
-            let (kind, shape) = (tensor.dtype(), tensor.shape().to_vec());
-            if kind == DType::Bool {
-                return Err(ReadError::Kind { name, found: format!("{kind:?}") });
-            }
-            let bytes = tensor.read().map_err(|error| damaged(&error))?;
-            let singles = |size: usize, one: fn(&[u8]) -> f32| {
-                Numbers::Single(bytes.chunks_exact(size).map(one).collect())
-            };
-            let numbers = match kind {
-                DType::F32 => singles(4, |b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])),
-                DType::F64 => singles(8, |b| f64::from_ne_bytes(eight(b)) as f32),
-                DType::F16 => singles(2, |b| half::f16::from_ne_bytes([b[0], b[1]]).to_f32()),
-                DType::BF16 => singles(2, |b| half::bf16::from_ne_bytes([b[0], b[1]]).to_f32()),
-                DType::I64 => Numbers::Whole(
-                    bytes.chunks_exact(8).map(|b| i64::from_ne_bytes(eight(b))).collect(),
-                ),
-                other => return Err(ReadError::Kind { name, found: format!("{other:?}") }),
-            };
-            Ok(NamedTensor { name, shape, numbers })
-        })
-        .collect()
-}
-
-fn eight(b: &[u8]) -> [u8; 8] {
-    std::array::from_fn(|i| b[i])
-}
-
-/// Checks that all tensors together are no larger than the file.
-fn fits<'s>(
-    tensors: impl Iterator<Item = (&'s [usize], usize)>,
-    size: u64,
-) -> Result<(), ReadError> {
-    let bytes = tensors.map(|(shape, each)| {
-        shape.iter().fold(each as u128, |bytes, extent| bytes.saturating_mul(*extent as u128))
-    });
-    let bytes = bytes.fold(0u128, u128::saturating_add);
-    if bytes > u128::from(size) {
-        return Err(ReadError::TooLarge { bytes, file: size });
+    let mut header = Vec::with_capacity(length as usize);
+    from.take(length).read_to_end(&mut header)?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(&error))?;
+    let whole = 8 + length + metadata.data_len() as u64;
+    match whole == size {
+        true => Ok((metadata, length)),
+        false => Err(damaged(&format!("its header tells of {whole} bytes, there are {size}"))),
     }
-    Ok(())
 }
 
-fn safetensors(path: &Path, size: u64) -> Result<Vec<NamedTensor>, ReadError> {
-    let bytes = std::fs::read(path)?;
-    let file = SafeTensors::deserialize(&bytes)?;
-    let names: Vec<String> = file.names().into_iter().map(ToString::to_string).collect();
-    let prefix = prefix(names.iter())?;
-    let mut own: HashMap<String, _> = file
-        .tensors()
-        .into_iter()
-        .filter_map(|(name, view)| Some((name.strip_prefix(&prefix)?.to_owned(), view)))
-        .collect();
-    fits(own.values().map(|view| (view.shape(), view.dtype().bitsize() / 8)), size)?;
-    let mut names: Vec<String> = own.keys().cloned().collect();
-    names.sort_unstable();
-    let tensors = names.into_iter().filter_map(|name| {
-        let view = own.remove(&name)?;
-        Some((name, view))
-    });
-    tensors
-        .map(|(name, view)| {
-            let singles = |size: usize, one: fn(&[u8]) -> f32| {
-                Numbers::Single(view.data().chunks_exact(size).map(one).collect())
-            };
-            let numbers = match view.dtype() {
-                Dtype::F32 => singles(4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-                Dtype::F64 => singles(8, |b| f64::from_le_bytes(eight(b)) as f32),
-                Dtype::F16 => singles(2, |b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()),
-                Dtype::BF16 => singles(2, |b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()),
-                Dtype::I64 => Numbers::Whole(
-                    view.data().chunks_exact(8).map(|b| i64::from_le_bytes(eight(b))).collect(),
-                ),
-                other => return Err(ReadError::Kind { name, found: format!("{other:?}") }),
-            };
-            Ok(NamedTensor { name, shape: view.shape().to_vec(), numbers })
-        })
-        .collect()
+fn safetensors(file: File, size: u64) -> Result<Vec<NamedTensor>, ReadError> {
+    let mut from = BufReader::new(file);
+    let (metadata, length) = header(&mut from, size)?;
+    let names = metadata.offset_keys();
+    let prefix = prefix(names.iter().map(String::as_str))?;
+    let mut tensors = Vec::new();
+    for name in names.iter().filter(|name| name.starts_with(&prefix[..])) {
+        let Some(info) = metadata.info(name) else { continue };
+        let (begin, end) = info.data_offsets;
+        let name = name[prefix.len()..].to_owned();
+        let kind = match info.dtype {
+            Dtype::F64 => Kind::F64,
+            Dtype::F32 => Kind::F32,
+            Dtype::F16 => Kind::F16,
+            Dtype::BF16 => Kind::BF16,
+            Dtype::I64 => Kind::I64,
+            other => return Err(ReadError::Kind { name, found: format!("{other:?}") }),
+        };
+        from.seek(std::io::SeekFrom::Start(8 + length + begin as u64))?;
+        let parts = (begin..end).step_by(PART).map(|at| {
+            let mut part = vec![0; PART.min(end - at)];
+            from.read_exact(&mut part).map(|()| part)
+        });
+        let numbers = kind.numbers((end - begin) / kind.size(), parts)?;
+        tensors.push(NamedTensor { name, shape: info.shape.clone(), numbers });
+    }
+    tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(tensors)
 }
