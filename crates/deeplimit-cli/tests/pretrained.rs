@@ -4,6 +4,7 @@ use assert_cmd::Command;
 use deeplimit::seed::uniform;
 use deeplimit_nn::pretrained::{Architecture, Family, NamedTensor, Numbers, Pretrained};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -79,7 +80,7 @@ fn a_network_goes_from_its_file_through_flows_to_a_run_and_back() {
     let at = folder.path();
     let original = network(10);
     fs::write(at.join("net.pt"), original.to_bytes().expect("bytes")).expect("written");
-    images(at, "data_batch_1.bin", 120, 1);
+    images(at, "data_batch_1.bin", 160, 1);
     images(at, "test_batch.bin", 40, 2);
 
     let imported = json(at, &["import", "net.pt", "--out", "net.safetensors"]);
@@ -118,7 +119,7 @@ fn a_network_goes_from_its_file_through_flows_to_a_run_and_back() {
         let bytes = fs::read(file).expect("weights");
         let file = deeplimit_nn::network::WeightsFile::from_bytes(&bytes).expect("weights");
         let all = file.tensors().filter(|(name, ..)| name.contains("running"));
-        all.map(|(name, _, values)| (name.to_owned(), values.to_vec())).collect::<Vec<_>>()
+        all.map(|(name, _, values)| (name.to_owned(), values.to_vec())).collect::<BTreeMap<_, _>>()
     };
     let before = statistics(&at.join("flows.safetensors"));
     assert_eq!(before.len(), 12, "mean and variance of three flows and three transitions");
@@ -149,6 +150,7 @@ fn a_head_of_other_classes_is_drawn_anew_and_other_data_are_refused_by_name() {
     let at = folder.path();
     fs::write(at.join("seven.pt"), network(7).to_bytes().expect("bytes")).expect("written");
     images(at, "data_batch_1.bin", 80, 1);
+    images(at, "test_batch.bin", 20, 2);
     refused(at, &["evaluate", "seven.pt", "--data", "data"], &["10 classes", "7 outputs"]);
     succeeds(at, &["convert", "seven.pt", "--out", "flows.safetensors"]);
     let (_, said) = succeeds(
