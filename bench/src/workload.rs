@@ -48,6 +48,7 @@ enum Formula {
 }
 
 /// A field with its weights.
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum WorkloadField {
     /// Of samples that do not see each other.
     Layer(Stacked<f32, AnyLayer>),

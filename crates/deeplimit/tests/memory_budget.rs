@@ -110,8 +110,7 @@ fn conv_bn<R: Real>(
 ) -> Case<ConvBn<R>> {
     let scheme = scheme.clone();
     let image = Image { height: 5, width: 6 };
-    let layer =
-        ConvBnLayer { channels: 4, hidden: 6, image, activation: Activation::Relu, order: order };
+    let layer = ConvBnLayer { channels: 4, hidden: 6, image, activation: Activation::Relu, order };
     Case {
         what: format!("conv-bn {order:?} {} {scheme}, depth {depth}, batch {samples}", R::NAME),
         flow: Box::new(move || {

@@ -250,7 +250,8 @@ pub struct StagePlan {
 }
 
 impl StagePlan {
-    /// Whether weights of this stage can go on in another: all but depth, tile and initial values agree.
+    /// Whether weights of this stage can go on in another: all but depth, tile and initial values agree; a
+    /// control in a basis may go on with a value of its own at every node.
     pub(crate) fn goes_on_as(&self, other: &Self) -> bool {
         let kinds = |plan: &Self| plan.formula.kinds();
         self.input == other.input
@@ -258,7 +259,7 @@ impl StagePlan {
             && self.transition == other.transition
             && self.formula == other.formula
             && self.scheme == other.scheme
-            && self.control == other.control
+            && (other.control.is_none() || self.control == other.control)
             && kinds(self) == kinds(other)
     }
 

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A flow with its present weights.
+#[expect(clippy::large_enum_variant, reason = "there is one a stage")]
 pub(super) enum AnyFlow<R: Real = f32> {
     /// Samples do not see each other.
     Layer(Flow<Stacked<R, AnyLayer>>),

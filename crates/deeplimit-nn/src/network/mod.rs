@@ -154,11 +154,16 @@ impl Network {
     }
 
     /// Transitions, controls and running statistics of another network of the same shapes, and where
-    /// asked for its head; all under the names that this network's have for an optimiser.
+    /// asked for its head; all under the names that this network's have for an optimiser. A control in a
+    /// basis is untied where this network's is in none.
     pub(crate) fn taking(&self, other: Self, head: bool) -> Self {
         let head = if head { other.head } else { self.head.clone() };
-        let taken = Self { stages: other.stages, head, frozen: self.frozen };
-        taken.map(&mut Numbered(0))
+        let untie = |(own, stage): (&Stage, Stage)| match own.plan().control {
+            None => stage.untied(),
+            Some(_) => stage,
+        };
+        let stages = self.stages.iter().zip(other.stages).map(untie).collect();
+        Self { stages, head, frozen: self.frozen }.map(&mut Numbered(0))
     }
 
     /// Networks run on the CPU: their flows are the library's own kernels.

@@ -303,6 +303,17 @@ impl Stage {
         }
     }
 
+    /// The same weights, which at every node may go their own way from here.
+    pub(super) fn untied(mut self) -> Self {
+        let (control, nodes) = (self.control(), self.plan.nodes());
+        for (param, values) in self.control.iter_mut().zip(control.into_values()) {
+            *param = replaced(param, values, nodes);
+        }
+        self.plan.control = None;
+        self.sampling = None;
+        self
+    }
+
     /// The ids by which an optimiser knows the trained arrays.
     pub(super) fn control_ids(&self) -> impl Iterator<Item = u64> {
         self.control.iter().map(|param| param.id.val())

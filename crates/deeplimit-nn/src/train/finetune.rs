@@ -88,7 +88,8 @@ impl Trainer {
 
     /// Takes the trained weights of another run, whose configuration is given. Its stages must be those of
     /// this network but for their depths and tiles, to which controls are carried as functions of depth;
-    /// a head with another number of outputs stays behind.
+    /// a control in a basis goes on in it, or with a value of its own at every node. A head with another
+    /// number of outputs stays behind.
     ///
     /// # Errors
     /// If the networks have other stages, or inputs of another shape.

@@ -194,7 +194,7 @@ impl Measured<'_> {
             let pairs = pairs.filter(|row| row.layers.is_some_and(|n| n as f64 >= APART_FROM));
             pairs.filter_map(distance).fold(f64::NAN, f64::min)
         };
-        let steepness = |penalised| deep(self.starts(Part::Start, penalised, |row| row.steepness));
+        let starts = |penalised| self.starts(Part::Start, penalised, |row| row.steepness);
         // The least and the largest of all starts.
         let steepest = |penalised| {
             let starts = self.of(Part::Start, penalised);
@@ -208,7 +208,7 @@ impl Measured<'_> {
             self.twins(),
             self.claim(
                 "penalty of differences: exponent of n of ∫ ‖θ'‖² ds from independent starts",
-                steepness(Penalised::Smooth),
+                Slope::fit(&starts(Penalised::Smooth)).value,
                 -0.4..=0.4,
             ),
             self.claim(
@@ -228,7 +228,7 @@ impl Measured<'_> {
             ),
             self.claim(
                 "weight decay: exponent of n of ∫ ‖θ'‖² ds (2: every layer is independent)",
-                steepness(decay),
+                deep(starts(decay)),
                 1.75..=2.25,
             ),
             self.claim(

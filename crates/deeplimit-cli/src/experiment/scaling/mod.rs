@@ -352,7 +352,8 @@ mod tests {
         let rough = wrong(|row| row.penalised, |row| row.second_difference = 1.0);
         assert_eq!(rough.len(), 6, "{rough:?}");
         let steep = wrong(|row| row.penalised, |row| row.scaled_increment *= row.layers as f64);
-        assert_eq!(steep.len(), 3, "{steep:?}");
+        // And steeper than without the penalty.
+        assert_eq!(steep.len(), 4, "{steep:?}");
         let wild = wrong(|row| row.penalised, |row| row.seminorm *= row.layers as f64);
         assert_eq!(wild.len(), 3, "{wild:?}");
         // Regime and exponent.
