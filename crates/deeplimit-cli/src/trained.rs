@@ -28,7 +28,7 @@ impl Trained {
             false => run.to_owned(),
         };
         let (file, config, position) = read_weights(&path)?;
-        let mut config = config::with_data(config.at_depths(&position.depths), data, true)?;
+        let mut config = config::with_data(config.standing(&position), data, true)?;
         // Inputs are normalised as they were in training, whatever the data folder holds now.
         if let Some(text) = file.metadata.get("normalisation") {
             let kept: Normalisation =

@@ -139,3 +139,36 @@ fn a_run_that_began_with_weights_resumes_to_the_bit_and_is_carried_to_its_depth(
     resumed.step().expect("a step");
     assert!(weights(run.network()) == weights(resumed.network()));
 }
+
+#[test]
+fn a_run_unties_at_its_epoch_and_resumes_to_the_bit_before_and_after() {
+    for optimiser in ["sgd", "adamw"] {
+        let mut settings = config(TIED, "train.untie = 1");
+        settings.train.optimiser = toml::Value::from(optimiser).try_into().expect("an optimiser");
+        settings.train.momentum = (optimiser == "sgd").then_some(0.9);
+        settings.train.rate = 1e-2;
+        let mut run = trainer(&settings);
+        let spread = |run: &Trainer| run.network().controls().remove(0).1.largest_increment();
+        let epoch = run.steps_per_epoch();
+        for step in 0..epoch + 2 {
+            assert!((spread(&run) > 0.0) == (step > epoch), "{optimiser}, step {step}");
+            let folder = tempfile::tempdir().expect("a folder");
+            run.save(folder.path()).expect("saved");
+            run.step().expect("a step");
+            let mut resumed = trainer(&settings);
+            resumed.resume(folder.path()).expect("resumed");
+            resumed.step().expect("a step");
+            assert!(weights(run.network()) == weights(resumed.network()), "{optimiser}, {step}");
+        }
+        assert!(run.position().untied);
+    }
+    for (control, more, part) in [
+        ("", "train.untie = 1", "train.untie"),
+        (TIED, "train.untie = 0", "train.untie"),
+        (TIED, "train.untie = 3", "train.untie"),
+        (TIED, "train.untie = 1\nobjective.depth = { h1 = 1e-3, step = 'explicit' }", "explicit"),
+    ] {
+        let error = Trainer::new(config(control, more)).err().expect(more).to_string();
+        assert!(error.contains(part), "{more}: {error}");
+    }
+}

@@ -193,3 +193,25 @@ fn frozen_statistics_are_those_of_evaluation_and_do_not_move() {
     let difference = (loss(1.0) - loss(-1.0)) / (2.0 * step);
     assert!((difference - frozen.norm).abs() < 0.05 * frozen.norm, "{difference} {}", frozen.norm);
 }
+
+#[test]
+fn statistics_of_a_step_are_those_of_backprop_whatever_the_gradient_method() {
+    for (name, text) in [("small", SMALL), ("large", LARGE)] {
+        let (network, batch) = built(text, &golden(name));
+        let met = |method: &str| {
+            let found = network.gradient(&batch, &method.parse().expect("a method")).statistics;
+            found.into_iter().flat_map(|stage| {
+                let flow = stage.flow.expect("a flow").concat();
+                stage.transition.expect("a transition").into_iter().chain(flow)
+            })
+        };
+        let exact: Vec<[f64; 2]> = met("backprop").collect();
+        for method in ["checkpoint", "adjoint-published", "adjoint-predicted", "adjoint-adaptive"] {
+            let found: Vec<[f64; 2]> = met(method).collect();
+            assert_eq!(found.len(), exact.len());
+            let apart = found.iter().flatten().zip(exact.iter().flatten());
+            let most = apart.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(most <= 1e-6, "{name}, {method}: {most}");
+        }
+    }
+}

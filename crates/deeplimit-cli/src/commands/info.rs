@@ -162,7 +162,8 @@ fn weights(path: &Path, json: bool) -> Result<()> {
         info.position.step
     );
     for (stage, config) in info.config.network.stage.iter().enumerate() {
-        if let Some(ControlConfig { basis, coefficients }) = config.control {
+        let in_basis = config.control.filter(|_| !info.position.untied);
+        if let Some(ControlConfig { basis, coefficients }) = in_basis {
             text += &format!(
                 "stage {stage}: the control's arrays are [{coefficients}, …], coefficients of the basis \
                  {basis}, not nodes\n"

@@ -153,6 +153,12 @@ impl Network {
         self.stages.iter().any(|stage| stage.running_numbers() > 0)
     }
 
+    /// The same weights, none of them in a basis.
+    pub(crate) fn untied(mut self) -> Self {
+        self.stages = self.stages.into_iter().map(Stage::untied).collect();
+        self
+    }
+
     /// Transitions, controls and running statistics of another network of the same shapes, and where
     /// asked for its head; all under the names that this network's have for an optimiser. A control in a
     /// basis is untied where this network's is in none.

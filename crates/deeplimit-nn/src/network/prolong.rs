@@ -41,6 +41,12 @@ impl Network {
         self.stages.iter().flat_map(|stage| &stage.control).map(|param| param.id).collect()
     }
 
+    /// The ids by which an optimiser knows the coefficients of controls in a basis.
+    pub(crate) fn expanded_ids(&self) -> Vec<u64> {
+        let expanded = self.stages.iter().filter(|stage| stage.plan().control.is_some());
+        expanded.flat_map(Stage::control_ids).collect()
+    }
+
     /// For every parameter that [`prolonged`](Self::prolonged) changes and an optimiser knows, by its
     /// id: the way that it goes.
     pub(crate) fn ways(&self, depths: &[usize], by: ProlongBy) -> BTreeMap<u64, Prolongation> {

@@ -23,6 +23,9 @@ pub struct Position {
     /// Steps of each flow; in files of earlier versions nothing, for those of the configuration.
     #[serde(default)]
     pub depths: Vec<usize>,
+    /// Whether weights that began in a basis have values of their own at the nodes (`train.untie`).
+    #[serde(default)]
+    pub untied: bool,
 }
 
 /// Why a checkpoint cannot be written or read.
@@ -209,8 +212,10 @@ impl Trainer {
         file: &WeightsFile,
         position: &Position,
     ) -> Result<(), TrainError> {
+        let network = self.network.prolonged(&position.depths, ProlongBy::Constant);
+        let network = if position.untied { network.untied() } else { network };
         let network = file
-            .load_into(self.network.prolonged(&position.depths, ProlongBy::Constant))
+            .load_into(network)
             .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
         self.network = network;
         Ok(())

@@ -123,6 +123,7 @@ impl From<Written> for GradientConfig {
 /// | `checkpoint_every` | none | steps between checkpoints; else one an epoch | ≥ 1 |
 /// | `refine` | none | pairs of an epoch and the depth of all flows from there on | epochs ascending from 0; the last depth is that of every stage |
 /// | `refine_by` | `linear` | how weights get from one depth to the next | see [`ProlongBy`](deeplimit::control::ProlongBy); only with `refine` |
+/// | `untie` | none | epoch from which weights in a basis have a value of their own at every node | 1 to `epochs` − 1; some stage with a `control` |
 /// | `statistics` | `batch` | what normalisations go by in training | `batch`, `frozen` |
 /// | `rates` | none | groups of weights, and their rate over `rate` | see [`RateGroup`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,6 +153,9 @@ pub struct TrainConfig {
     /// How weights get from one depth to the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refine_by: Option<ProlongBy>,
+    /// The epoch from which weights in a basis have a value of their own at every node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untie: Option<usize>,
     /// Where normalisations take mean and variance from.
     pub statistics: NormStatistics,
     /// Weights that learn at rates of their own; of a later group where two hold the same.
@@ -173,6 +177,7 @@ impl Default for TrainConfig {
             checkpoint_every: None,
             refine: Vec::new(),
             refine_by: None,
+            untie: None,
             statistics: NormStatistics::Batch,
             rates: Vec::new(),
         }

@@ -1,8 +1,11 @@
 //! Training that begins with trained weights: what of the network goes on, and what learns how fast.
 
 use super::config::out_of_range;
-use super::{Config, ConfigError, TrainError, Trainer};
-use crate::network::{Network, NetworkError, WeightsError, WeightsFile};
+use super::refine::without;
+use super::{Config, ConfigError, Position, TrainError, Trainer};
+use crate::network::{
+    DepthObjective, Memory, Network, NetworkError, PenaltyStep, WeightsError, WeightsFile,
+};
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
 use burn::module::ParamGroup;
 use deeplimit::control::ProlongBy;
@@ -39,6 +42,46 @@ pub struct Initialised {
 }
 
 impl Config {
+    /// Whether weights that began in a basis have values of their own in an epoch.
+    pub(super) fn unties_by(&self, epoch: usize) -> bool {
+        self.train.untie.is_some_and(|start| start <= epoch)
+    }
+
+    /// Checks the epoch of `train.untie`.
+    pub(super) fn check_untie(&self) -> Result<(), ConfigError> {
+        let Some(epoch) = self.train.untie else { return Ok(()) };
+        if epoch == 0 || epoch >= self.train.epochs {
+            return out_of_range("train.untie", epoch, "1 to train.epochs − 1");
+        }
+        if self.network.stage.iter().all(|stage| stage.control.is_none()) {
+            return Err(ConfigError::Unused {
+                key: "train.untie",
+                beside: "weights that have a value of their own at every node".to_owned(),
+                instead: "give a stage a control = { basis, coefficients }, or leave it out",
+            });
+        }
+        let explicit = |objective: &DepthObjective| objective.step == PenaltyStep::Explicit;
+        if self.objective.depth.as_ref().is_some_and(explicit) {
+            return Err(ConfigError::Unused {
+                key: "train.untie",
+                beside: "objective.depth.step = \"explicit\"".to_owned(),
+                instead: "whose steps are bounded for one kind of weights; use step = \"proximal\"",
+            });
+        }
+        Ok(())
+    }
+
+    /// The configuration of the network as training stood at a position: with flows of its depths, and
+    /// without a basis where it was left.
+    pub fn standing(&self, position: &Position) -> Self {
+        let mut config = self.at_depths(&position.depths);
+        if position.untied {
+            config.train.untie = None;
+            config.network.stage.iter_mut().for_each(|stage| stage.control = None);
+        }
+        config
+    }
+
     /// Checks the groups of weights for a network.
     pub(super) fn check_rates(&self, network: &Network) -> Result<(), ConfigError> {
         for (index, RateGroup { weights, factor }) in self.train.rates.iter().enumerate() {
@@ -75,6 +118,22 @@ impl Config {
 }
 
 impl Trainer {
+    /// Gives weights in a basis values of their own at every node: the same function, of which the
+    /// optimiser remembers nothing yet.
+    pub(super) fn untie(&mut self) -> Result<(), TrainError> {
+        let expanded = self.network.expanded_ids();
+        let state = self.optimiser.into_bytes().map_err(|error| error.to_string());
+        let state = state.and_then(|state| without(state, &expanded));
+        let read = |state| {
+            self.config.train.optimiser().from_bytes(state).map_err(|error| error.to_string())
+        };
+        self.optimiser = state.and_then(read).map_err(|reason| TrainError::Carry { reason })?;
+        self.network = self.network.clone().untied();
+        self.memory = Memory::default();
+        self.position.untied = true;
+        self.plan_gradient()
+    }
+
     /// Burn's schedule over all steps, with a group for the weights that have a rate of their own.
     pub(super) fn scheduled(&self) -> ModuleLrScheduler {
         let (train, steps) = (&self.config.train, self.total_steps());

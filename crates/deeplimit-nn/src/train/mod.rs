@@ -164,6 +164,7 @@ impl Trainer {
         config.train.check(splits.train.len())?;
         config.objective.check()?;
         config.check_refine()?;
+        config.check_untie()?;
         let plan_at = |depths: &[usize]| {
             let network = config.at_depths(depths).network;
             network.check(splits.train.shape(), Outputs::of(&splits.train))
@@ -258,6 +259,9 @@ impl Trainer {
         let depths = self.config.depths_at(epoch);
         if depths != self.position.depths {
             self.refine(&depths)?;
+        }
+        if self.config.unties_by(epoch) && !self.position.untied {
+            self.untie()?;
         }
         let batch = self.next_batch(epoch)?;
         let objective = self.config.objective.depth;

@@ -141,14 +141,29 @@ impl Trainer {
 
 /// An optimiser's state with the arrays of some parameters carried along depth.
 fn carried(state: Bytes, ways: &BTreeMap<u64, Prolongation>) -> Result<Bytes, String> {
+    changed(state, |tensor| match tensor.param_id.and_then(|id| ways.get(&id)) {
+        Some(way) => carried_array(tensor, way).map(Some),
+        None => Ok(Some(tensor)),
+    })
+}
+
+/// An optimiser's state without the arrays of some parameters.
+pub(super) fn without(state: Bytes, ids: &[u64]) -> Result<Bytes, String> {
+    changed(state, |tensor| {
+        Ok(Some(tensor).filter(|tensor| !tensor.param_id.is_some_and(|id| ids.contains(&id))))
+    })
+}
+
+/// An optimiser's state whose arrays are changed, or left out.
+fn changed(
+    state: Bytes,
+    change: impl Fn(Tensor) -> Result<Option<Tensor>, String>,
+) -> Result<Bytes, String> {
     let told = |error: burn_pack::Error| error.to_string();
     let reader = Reader::from_bytes(state).map_err(told)?;
     let (scalars, texts) = (reader.scalars().clone(), reader.metadata().clone());
-    let carry = |tensor: Tensor| match tensor.param_id.and_then(|id| ways.get(&id)) {
-        Some(way) => carried_array(tensor, way),
-        None => Ok(tensor),
-    };
-    let tensors = reader.into_tensors().map_err(told)?.into_iter().map(carry);
+    let tensors = reader.into_tensors().map_err(told)?.into_iter();
+    let tensors = tensors.filter_map(|tensor| change(tensor).transpose());
     let mut writer = Writer::new(tensors.collect::<Result<_, String>>()?);
     for (key, value) in scalars {
         writer = writer.with_scalar(&key, value);
