@@ -154,7 +154,11 @@ fn a_run_unties_at_its_epoch_and_resumes_to_the_bit_before_and_after() {
             assert!((spread(&run) > 0.0) == (step > epoch), "{optimiser}, step {step}");
             let folder = tempfile::tempdir().expect("a folder");
             run.save(folder.path()).expect("saved");
+            let score = run.validate().expect("scored").expect("samples");
+            run.is_best(&score);
             run.step().expect("a step");
+            // The best so far is forgotten: its weights lie in the basis.
+            assert_eq!(run.position().best_validation.is_none(), step == epoch, "{step}");
             let mut resumed = trainer(&settings);
             resumed.resume(folder.path()).expect("resumed");
             resumed.step().expect("a step");

@@ -119,7 +119,7 @@ impl Config {
 
 impl Trainer {
     /// Gives weights in a basis values of their own at every node: the same function, of which the
-    /// optimiser remembers nothing yet.
+    /// optimiser remembers nothing yet. A best validation before is forgotten: its weights lie in the basis.
     pub(super) fn untie(&mut self) -> Result<(), TrainError> {
         let expanded = self.network.expanded_ids();
         let state = self.optimiser.into_bytes().map_err(|error| error.to_string());
@@ -131,6 +131,7 @@ impl Trainer {
         self.network = self.network.clone().untied();
         self.memory = Memory::default();
         self.position.untied = true;
+        self.position.best_validation = None;
         self.plan_gradient()
     }
 
