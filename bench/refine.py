@@ -23,8 +23,8 @@ CASES = {
     "digits": [
         ("64 from the start", []),
         (
-            "8, 16, 64 from epochs 0, 6, 20",
-            ["train.refine=[[0,8],[6,16],[20,64]]", "train.refine_by=constant"],
+            "8, 16, 64 from epochs 0, 10, 24",
+            ["train.refine=[[0,8],[10,16],[24,64]]", "train.refine_by=constant"],
         ),
         ("8 all along", ["network.stage.0.depth=8"]),
     ],

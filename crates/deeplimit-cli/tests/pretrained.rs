@@ -53,10 +53,8 @@ fn network(classes: usize) -> Pretrained {
         let numbers = Numbers::Single((0..count).map(value).collect());
         NamedTensor { name: expected.name, shape: expected.shape, numbers }
     };
-    let mut tensors: Vec<NamedTensor> =
-        architecture.tensors().into_iter().enumerate().map(tensor).collect();
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Pretrained::of(tensors).expect("a network of these tensors")
+    Pretrained::of(architecture.tensors().into_iter().enumerate().map(tensor).collect())
+        .expect("a network of these tensors")
 }
 
 /// So many images in CIFAR-10's layout.

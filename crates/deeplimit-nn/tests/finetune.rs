@@ -1,5 +1,6 @@
 //! Training that begins with trained weights, and weights that learn at their own rates.
 
+use deeplimit_nn::deeplimit::control::ProlongBy;
 use deeplimit_nn::network::{Network, WeightsFile};
 use deeplimit_nn::train::{Config, Initialised, TrainError, Trainer};
 use std::collections::BTreeMap;
@@ -96,7 +97,7 @@ fn groups_that_mean_nothing_are_refused_by_name() {
 fn tied_layers_begin_untied_as_they_were_and_then_go_their_own_ways() {
     let (tied, file) = trained(&config(TIED, ""), 4);
     let mut untied = trainer(&config("", ""));
-    let taken = untied.initialise(&file, tied.config()).expect("its weights");
+    let taken = untied.initialise(&file, tied.config(), ProlongBy::Linear).expect("its weights");
     assert_eq!(taken, Initialised { depths: [vec![6], vec![6]], left_head: None });
     let scores = [&tied, &untied].map(|trainer| trainer.test().expect("a test").expect("samples"));
     assert_eq!(scores[0], scores[1], "the same network");
@@ -111,7 +112,8 @@ fn tied_layers_begin_untied_as_they_were_and_then_go_their_own_ways() {
     assert!(spread(&untied) > 1e-6, "{}", spread(&untied));
     // The other way there is no such weight.
     let (free, file) = trained(&config("", ""), 1);
-    let error = trainer(&config(TIED, "")).initialise(&file, free.config()).err();
+    let error =
+        trainer(&config(TIED, "")).initialise(&file, free.config(), ProlongBy::Linear).err();
     assert!(matches!(error, Some(TrainError::Network(_))), "{error:?}");
 }
 
@@ -121,7 +123,7 @@ fn a_run_that_began_with_weights_resumes_to_the_bit_and_is_carried_to_its_depth(
     let mut deeper = config("", "");
     deeper.network.stage[0].depth = 24;
     let mut run = trainer(&deeper);
-    let taken = run.initialise(&file, first.config()).expect("its weights");
+    let taken = run.initialise(&file, first.config(), ProlongBy::Linear).expect("its weights");
     assert_eq!(taken.depths, [vec![6], vec![24]]);
     let [before, after] =
         [&first, &run].map(|trainer| trainer.test().expect("a test").expect("samples").loss);

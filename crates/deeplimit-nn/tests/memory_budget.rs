@@ -125,10 +125,16 @@ fn copies(network: &Network) -> usize {
 fn networks_keep_to_their_budget() {
     let _alone = ALONE.lock();
     let Ok(Method::Adjoint(adjoint)) = "adjoint-adaptive".parse() else { panic!("an adjoint") };
-    for (text, samples) in
-        [(DENSE, 300), (CONVOLUTIONAL, 90), (NORMALISED, 70), (SPLINES, 300), (RESIDUAL, 70)]
-    {
+    for (text, samples, frozen) in [
+        (DENSE, 300, false),
+        (CONVOLUTIONAL, 90, false),
+        (NORMALISED, 70, false),
+        (SPLINES, 300, false),
+        (RESIDUAL, 70, false),
+        (RESIDUAL, 70, true),
+    ] {
         let (network, batch) = network(text, samples);
+        let network = network.with_frozen_statistics(frozen);
         let weights = copies(&network);
         for threads in [1, 2] {
             let planner = network.planner(samples, threads);

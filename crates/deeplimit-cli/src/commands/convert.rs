@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut converted = Converted {
         architecture: original.architecture().to_string(),
         out: arguments.out.clone(),
-        depths: original.converted(original.architecture().input())?.depths(),
+        depths: original.architecture().flows()?.stage.iter().map(|stage| stage.depth).collect(),
         accuracy: None,
         samples: None,
         part: None,

@@ -10,7 +10,22 @@ pub mod info;
 pub mod refine;
 pub mod train;
 
+use clap::builder::PossibleValuesParser;
+use deeplimit::control::ProlongBy;
 use std::io::Write;
+
+/// The names of the ways along depth.
+fn ways() -> PossibleValuesParser {
+    PossibleValuesParser::new(ProlongBy::ALL.map(ProlongBy::name))
+}
+
+/// The way of that name.
+fn way(name: &str) -> anyhow::Result<ProlongBy> {
+    ProlongBy::named(name).ok_or_else(|| {
+        let known = ProlongBy::ALL.map(ProlongBy::name).join(", ");
+        anyhow::anyhow!("--by {name}: expected {known}")
+    })
+}
 
 /// Depths of flows in a row.
 fn listed(depths: &[usize], between: &str) -> String {

@@ -5,7 +5,6 @@ use crate::Outcome;
 use crate::metrics::Line;
 use crate::run_folder::{self, RunFolder};
 use anyhow::{Result, bail};
-use clap::builder::PossibleValuesParser;
 use deeplimit::control::ProlongBy;
 use deeplimit_nn::train::Trainer;
 use serde::Serialize;
@@ -20,7 +19,7 @@ pub struct Arguments {
     #[arg(long, value_name = "STEPS")]
     depth: NonZeroUsize,
     /// The function of depth through the weights: constant, linear or cubic between them, or averages.
-    #[arg(long, default_value = ProlongBy::Linear.name(), value_parser = PossibleValuesParser::new(ProlongBy::ALL.map(ProlongBy::name)))]
+    #[arg(long, default_value = ProlongBy::Linear.name(), value_parser = super::ways())]
     by: String,
     /// Only the flow of this stage, counted from 0 [default: all flows].
     #[arg(long, value_name = "INDEX")]
@@ -72,9 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     trainer.resume(&run.join("weights"))?;
     let before = Standing::of(&trainer)?;
     let depths = depths(arguments, &before.depths)?;
-    let Some(by) = ProlongBy::named(&arguments.by) else {
-        bail!("--by {}: expected {}", arguments.by, ProlongBy::ALL.map(ProlongBy::name).join(", "));
-    };
+    let by = super::way(&arguments.by)?;
     let epochs = arguments.epochs.unwrap_or(trainer.config().train.epochs);
     let scheduled = !trainer.config().train.refine.is_empty();
     let trainer = trainer.refined(&depths, by, epochs)?;

@@ -8,6 +8,7 @@ use crate::trained::Trained;
 use crate::weight_paths::weight_paths;
 use crate::{Outcome, config, report};
 use anyhow::{Context, Result, bail};
+use deeplimit::control::ProlongBy;
 use deeplimit::gradient::Plan;
 use deeplimit_nn::network::{Score, StagePlan};
 use deeplimit_nn::train::{Config, Initialised, StepReport, Trainer, read_weights, write_whole};
@@ -30,6 +31,10 @@ pub struct Arguments {
     /// depth; a head with another number of classes is drawn anew.
     #[arg(long, value_name = "RUN|WEIGHTS")]
     init: Option<PathBuf>,
+    /// How --init carries weights to another depth: constant, linear or cubic between them, or averages
+    /// [default: linear].
+    #[arg(long, requires = "init", value_parser = super::ways())]
+    by: Option<String>,
     /// Go on with a run from its last checkpoint.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "settings", "data", "out", "init"])]
     resume: Option<PathBuf>,
@@ -125,7 +130,8 @@ impl Session {
         let (settings, data) = (&arguments.settings, arguments.data.as_deref());
         let mut trainer = Trainer::new(config::read_with(file, settings, data, trained)?)?;
         if let Some(init) = init {
-            let taken = trainer.initialise(&init.file, &init.config);
+            let by = arguments.by.as_deref().map_or(Ok(ProlongBy::default()), super::way)?;
+            let taken = trainer.initialise(&init.file, &init.config, by);
             let taken = taken.with_context(|| init.path.display().to_string())?;
             crate::say(&begun(&init.path, &taken));
         }

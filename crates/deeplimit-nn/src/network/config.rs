@@ -1,7 +1,7 @@
 //! The description of a network, and its check.
 
 use super::field::{FieldName, Formula};
-use super::normalised::{after, pooled};
+use super::transition::TransitionConfig;
 use crate::data::{Samples, Shape, Targets};
 use deeplimit::control::{Basis, Expansion, Family, Sampling};
 use deeplimit::field::LayerName;
@@ -94,96 +94,6 @@ impl Default for StageConfig {
     }
 }
 
-/// A map that changes the state's shape.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
-pub enum TransitionConfig {
-    /// The state as it is.
-    None {},
-    /// An affine map to `width` numbers.
-    Linear {
-        /// Numbers a sample afterwards.
-        width: usize,
-    },
-    /// A convolution to `channels` channels.
-    Conv {
-        /// Channels afterwards.
-        channels: usize,
-        /// Height and width of the window.
-        #[serde(default = "three")]
-        kernel: usize,
-        /// Distance of the windows.
-        #[serde(default = "one")]
-        stride: usize,
-        /// Zeros around the image.
-        #[serde(default)]
-        padding: usize,
-    },
-    /// A normalised convolution, and where asked for relu and the maxima of 3×3 windows, two apart: how
-    /// residual networks of images begin.
-    Stem {
-        /// Channels afterwards.
-        channels: usize,
-        /// Height and width of the window.
-        #[serde(default = "three")]
-        kernel: usize,
-        /// Distance of the windows.
-        #[serde(default = "one")]
-        stride: usize,
-        /// Zeros around the image.
-        #[serde(default)]
-        padding: usize,
-        /// Whether maxima follow.
-        #[serde(default)]
-        pool: bool,
-        /// Channels of a bottleneck block that follows, with as many within as the stem has; without one
-        /// the stem is all.
-        #[serde(default)]
-        widen: Option<usize>,
-    },
-    /// Normalised convolutions of relu(x), with relu between them, and a shortcut around them: a residual
-    /// block that changes the image's size (He, Zhang, Ren, Sun 2015).
-    Block {
-        /// Channels afterwards.
-        channels: usize,
-        /// Channels within; as many as afterwards where none are given.
-        #[serde(default)]
-        hidden: Option<usize>,
-        /// Distance of the windows.
-        #[serde(default = "two")]
-        stride: usize,
-        /// Three convolutions, with windows of 1×1, 3×3 and 1×1 pixels, instead of two with 3×3.
-        #[serde(default)]
-        bottleneck: bool,
-        /// What is added.
-        #[serde(default)]
-        shortcut: Shortcut,
-    },
-}
-
-/// The way of relu(x) around the convolutions of a block that changes its shape (He, Zhang, Ren, Sun 2015).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Shortcut {
-    /// Every `stride`-th pixel, and zeros for the new channels (option A).
-    #[default]
-    Pad,
-    /// A normalised 1×1 convolution (option B).
-    Project,
-}
-
-fn two() -> usize {
-    2
-}
-
-fn one() -> usize {
-    1
-}
-
-fn three() -> usize {
-    3
-}
-
 /// How the last state becomes the outputs: pooled or not, then an affine map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -253,14 +163,12 @@ impl StagePlan {
     /// Whether weights of this stage can go on in another: all but depth, tile and initial values agree; a
     /// control in a basis may go on with a value of its own at every node.
     pub(crate) fn goes_on_as(&self, other: &Self) -> bool {
-        let kinds = |plan: &Self| plan.formula.kinds();
         self.input == other.input
             && self.state == other.state
             && self.transition == other.transition
             && self.formula == other.formula
             && self.scheme == other.scheme
             && (other.control.is_none() || self.control == other.control)
-            && kinds(self) == kinds(other)
     }
 
     /// Control nodes of the flow.
@@ -447,79 +355,6 @@ impl StageConfig {
     }
 }
 
-impl TransitionConfig {
-    /// Whether what comes out are images: of one pixel, only where the transition is of images.
-    fn gives_images(self, state: Shape) -> bool {
-        let of_images = matches!(self, Self::Conv { .. } | Self::Stem { .. } | Self::Block { .. });
-        of_images || state.is_image()
-    }
-
-    fn shape_after(self, stage: usize, input: Shape) -> Result<Shape, NetworkError> {
-        let out_of_range = |setting, found: usize, expected: String| {
-            Err(NetworkError::OutOfRange { stage, setting, found: found.to_string(), expected })
-        };
-        match self {
-            Self::Stem { .. } | Self::Block { .. } if !input.is_image() => {
-                let reason = "stem and block transitions need images; use kind = \"linear\"";
-                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
-            }
-            Self::Stem { widen: Some(0), .. } => {
-                out_of_range("transition.widen", 0, "at least 1".to_owned())
-            }
-            Self::Stem { channels, kernel, stride, padding, pool, widen } => {
-                let conv = Self::Conv { channels, kernel, stride, padding };
-                let Shape { height, width, .. } = conv.shape_after(stage, input)?;
-                let Image { height, width } = match pool {
-                    true => pooled(Image { height, width }),
-                    false => Image { height, width },
-                };
-                Ok(Shape::image(widen.unwrap_or(channels), height, width))
-            }
-            Self::Block { channels, hidden, stride, shortcut, .. } => {
-                for (setting, found) in [
-                    ("transition.channels", channels),
-                    ("transition.hidden", hidden.unwrap_or(1)),
-                    ("transition.stride", stride),
-                ] {
-                    if found == 0 {
-                        return out_of_range(setting, 0, "at least 1".to_owned());
-                    }
-                }
-                if shortcut == Shortcut::Pad && channels < input.channels {
-                    let expected =
-                        format!("at least {}, or shortcut = \"project\"", input.channels);
-                    return out_of_range("transition.channels", channels, expected);
-                }
-                Ok(after(input, channels, stride))
-            }
-            Self::None {} => Ok(input),
-            Self::Linear { width: 0 } => {
-                out_of_range("transition.width", 0, "at least 1".to_owned())
-            }
-            Self::Linear { width } => Ok(Shape::table(width)),
-            Self::Conv { channels: 0, .. } => {
-                out_of_range("transition.channels", 0, "at least 1".to_owned())
-            }
-            Self::Conv { stride: 0, .. } => {
-                out_of_range("transition.stride", 0, "at least 1".to_owned())
-            }
-            Self::Conv { channels, kernel, stride, padding } => {
-                if !input.is_image() {
-                    let reason = "a conv transition needs images; use kind = \"linear\"".to_owned();
-                    return Err(NetworkError::Combination { stage, reason });
-                }
-                let smallest = input.height.min(input.width) + 2 * padding;
-                if kernel == 0 || kernel > smallest {
-                    let expected = format!("1 to {smallest} for this image and padding");
-                    return out_of_range("transition.kernel", kernel, expected);
-                }
-                let after = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-                Ok(Shape::image(channels, after(input.height), after(input.width)))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -527,13 +362,6 @@ mod tests {
 
     fn stage(config: StageConfig) -> NetworkConfig {
         NetworkConfig { stage: vec![config], ..NetworkConfig::default() }
-    }
-
-    #[test]
-    fn a_strided_convolution_has_the_size_that_its_windows_leave() {
-        let conv = TransitionConfig::Conv { channels: 16, kernel: 5, stride: 3, padding: 0 };
-        let shape = conv.shape_after(0, Shape::image(3, 32, 32));
-        assert_eq!(shape, Ok(Shape::image(16, 10, 10)));
     }
 
     #[test]

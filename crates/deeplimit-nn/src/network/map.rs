@@ -4,12 +4,13 @@
 //! that the batch's size alone decides, so that they have the same bits for any number of threads.
 
 use crate::data::Batch;
+use deeplimit::field::Tiled;
 use deeplimit::kernel::{Convolution, Lanes, Matrix, Start, multiply, outer};
 use deeplimit::{Rows, State};
 use rayon::prelude::*;
 
-/// Samples of a tile: what the widest vectors hold in single precision.
-const SAMPLES: usize = 16;
+/// Samples of a tile: as many as of a batch whose samples meet.
+const SAMPLES: usize = Tiled::<f32>::SAMPLES;
 /// Gradient buffers of a batch: enough for many threads, and few where weights are many.
 const BUFFERS: usize = 16;
 

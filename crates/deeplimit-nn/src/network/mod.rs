@@ -15,11 +15,12 @@ mod passage;
 mod penalty;
 mod prolong;
 mod stage;
+mod transition;
 mod weights;
 
 pub use config::{
-    ControlConfig, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, Shortcut,
-    StageConfig, StagePlan, TransitionConfig,
+    ControlConfig, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig,
+    StagePlan,
 };
 pub use depth::{Limit, LimitFault};
 pub use evaluator::{Evaluator, Reached};
@@ -27,6 +28,7 @@ pub use field::{FieldName, Formula};
 pub use flow::Memory;
 pub use passage::{Probe, StageFault};
 pub use penalty::{DepthObjective, PenaltyStep};
+pub use transition::{Shortcut, TransitionConfig};
 pub use weights::{WeightsError, WeightsFile, named_gradients};
 
 use crate::data::Batch;

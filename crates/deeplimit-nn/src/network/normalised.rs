@@ -4,8 +4,9 @@
 //! Samples see each other while training. Between the way forward and the way back only the inputs are
 //! kept: the way back walks the block again.
 
-use super::config::{Shortcut, StagePlan, TransitionConfig};
+use super::config::StagePlan;
 use super::map::{self, cut};
+use super::transition::{Shortcut, TransitionConfig};
 use crate::data::Shape;
 use deeplimit::control::Kind;
 use deeplimit::field::{Chain, ChainTape, LayerStatistics, Link, Tiled};

@@ -1,12 +1,13 @@
 //! Transitions and controls as Burn modules, with deterministic initial values.
 
 use super::StageStatistics;
-use super::config::{StagePlan, TransitionConfig};
+use super::config::StagePlan;
 use super::entry::Entry;
 use super::field::{Formula, scales, shifts};
 use super::flow::{AnyFlow, Found};
 use super::map::Map;
 use super::normalised::Blueprint;
+use super::transition::TransitionConfig;
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};

@@ -6,7 +6,6 @@ use crate::data::Shape;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use deeplimit::control::Kind;
 use deeplimit::field::LayerName;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
@@ -109,6 +108,19 @@ impl WeightsFile {
         assert_eq!(old.len(), values.len(), "a tensor keeps its size");
         *old = values;
         Self { metadata: self.metadata.clone(), tensors }
+    }
+
+    /// The same file with the numbers that are given for each tensor's name.
+    ///
+    /// # Panics
+    /// If they are of another size than the tensor.
+    pub fn filled(mut self, values: impl Fn(&str) -> Vec<f32>) -> Self {
+        for (name, _, old) in &mut self.tensors {
+            let new = values(name);
+            assert_eq!(old.len(), new.len(), "a tensor keeps its size: {name}");
+            *old = new;
+        }
+        self
     }
 
     /// Name, shape and numbers of each tensor.
@@ -237,20 +249,15 @@ fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
             shape.extend(&kind.shape);
             shapes.insert(format!("stages.{index}.{}", kind.name), shape);
         }
-        for (name, kind) in transition_kinds(plan) {
-            shapes.insert(format!("stages.{index}.transition.{name}"), kind.shape);
-        }
-        for name in RUNNING {
-            let channels = Blueprint::of(plan).map_or(0, |blueprint| blueprint.normalised());
-            shapes.insert(format!("stages.{index}.transition.{name}"), vec![channels]);
+        if let Some(blueprint) = Blueprint::of(plan) {
+            let arrays = blueprint.kinds().into_iter().map(|(name, kind)| (name, kind.shape));
+            let running = RUNNING.map(|name| (name.to_owned(), vec![blueprint.normalised()]));
+            for (name, shape) in arrays.chain(running) {
+                shapes.insert(format!("stages.{index}.transition.{name}"), shape);
+            }
         }
     }
     shapes
-}
-
-/// Names and kinds of the arrays of a transition of normalised convolutions.
-fn transition_kinds(plan: &StagePlan) -> Vec<(String, Kind)> {
-    Blueprint::of(plan).map(|blueprint| blueprint.kinds()).unwrap_or_default()
 }
 
 /// Names of a stage's running statistics.
@@ -260,7 +267,8 @@ const RUNNING: [&str; 2] = ["running_mean", "running_variance"];
 fn walk(network: &Network, visit: impl FnMut(String, Vec<usize>, Vec<f32>)) {
     let kinds = |plan: &StagePlan| {
         let control = plan.formula.kinds().iter().map(|kind| kind.name.to_owned()).collect();
-        [control, transition_kinds(plan).into_iter().map(|(name, _)| name).collect()]
+        let transition = Blueprint::of(plan).map(|blueprint| blueprint.kinds());
+        [control, transition.into_iter().flatten().map(|(name, _)| name).collect()]
     };
     let kinds = network.plans().map(kinds).collect();
     let mut walker = Walker { path: Vec::new(), kinds, visit };

@@ -121,12 +121,7 @@ impl Pretrained {
         let outputs = Outputs::Classes(architecture.classes);
         let plan = architecture.flows()?.check(input, outputs)?;
         let network = Network::new(&plan, 0);
-        let mut file = WeightsFile::of(&network);
-        let names: Vec<String> = file.tensors().map(|(name, ..)| name.to_owned()).collect();
-        for name in names {
-            let values = self.converted_values(&name);
-            file = file.replaced(&name, values);
-        }
+        let file = WeightsFile::of(&network).filled(|name| self.converted_values(name));
         Ok(file.load_into(network)?)
     }
 

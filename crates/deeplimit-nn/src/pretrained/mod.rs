@@ -63,7 +63,8 @@ impl Pretrained {
     ///
     /// # Errors
     /// If they are of no residual network known here.
-    pub fn of(tensors: Vec<NamedTensor>) -> Result<Self, PretrainedError> {
+    pub fn of(mut tensors: Vec<NamedTensor>) -> Result<Self, PretrainedError> {
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let shapes = tensors.iter().map(|tensor| (&tensor.name[..], &tensor.shape[..]));
         let architecture = Architecture::recognise(shapes)?;
         for tensor in &tensors {

@@ -4,7 +4,7 @@ use super::config::out_of_range;
 use super::refine::without;
 use super::{Config, ConfigError, Position, TrainError, Trainer};
 use crate::network::{
-    DepthObjective, Memory, Network, NetworkError, PenaltyStep, WeightsError, WeightsFile,
+    DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, WeightsError, WeightsFile,
 };
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
 use burn::module::ParamGroup;
@@ -122,12 +122,7 @@ impl Trainer {
     /// optimiser remembers nothing yet. A best validation before is forgotten: its weights lie in the basis.
     pub(super) fn untie(&mut self) -> Result<(), TrainError> {
         let expanded = self.network.expanded_ids();
-        let state = self.optimiser.into_bytes().map_err(|error| error.to_string());
-        let state = state.and_then(|state| without(state, &expanded));
-        let read = |state| {
-            self.config.train.optimiser().from_bytes(state).map_err(|error| error.to_string())
-        };
-        self.optimiser = state.and_then(read).map_err(|reason| TrainError::Carry { reason })?;
+        self.change_optimiser(|state| without(state, &expanded))?;
         self.network = self.network.clone().untied();
         self.memory = Memory::default();
         self.position.untied = true;
@@ -160,6 +155,7 @@ impl Trainer {
         &mut self,
         file: &WeightsFile,
         from: &Config,
+        by: ProlongBy,
     ) -> Result<Initialised, TrainError> {
         assert_eq!(self.position.step, 0, "weights are taken before the first step");
         let (_, outputs) = file.ends(&from.network);
@@ -170,10 +166,9 @@ impl Trainer {
         let known = Network::new(&plan, 0);
         for (stage, (theirs, ours)) in known.plans().zip(self.network.plans()).enumerate() {
             if !theirs.goes_on_as(ours) {
-                let reason =
-                    "the weights file has another transition, field, scheme or control here; \
-                              leave out network.stage to take its own"
-                        .to_owned();
+                let reason = "the weights file has another transition, field, scheme or control \
+                              here; leave out network.stage to take its own";
+                let reason = reason.to_owned();
                 return Err(NetworkError::Combination { stage, reason }.into());
             }
         }
@@ -183,10 +178,9 @@ impl Trainer {
             return Err(NetworkError::Combination { stage: theirs.min(ours), reason }.into());
         }
         let trained = file.load_into(known).map_err(TrainError::Initial)?;
-        let by = self.config.train.refine_by.unwrap_or(ProlongBy::Linear);
         let depths = [trained.depths(), self.network.depths()];
         let carried = trained.prolonged(&depths[1], by);
-        let fits = plan.outputs == crate::network::Outputs::of(&self.splits.train);
+        let fits = plan.outputs == Outputs::of(&self.splits.train);
         let left_head = (!fits).then(|| plan.outputs.count());
         self.network = self.network.taking(carried, fits);
         Ok(Initialised { depths, left_head })

@@ -3,12 +3,14 @@
 mod checkpoint;
 mod config;
 mod finetune;
+mod gradient;
 mod objective;
 mod refine;
 
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
-pub use config::{Config, ConfigError, GradientConfig, Optimiser, PLANNED, Schedule, TrainConfig};
+pub use config::{Config, ConfigError, Optimiser, Schedule, TrainConfig};
 pub use finetune::{Initialised, NormStatistics, RateGroup};
+pub use gradient::{GradientConfig, PLANNED};
 pub use objective::ObjectiveConfig;
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};

@@ -99,16 +99,25 @@ impl Trainer {
     /// Network, optimiser and position carried to other depths.
     fn carry(&mut self, depths: &[usize], by: ProlongBy) -> Result<(), TrainError> {
         let ways = self.network.ways(depths, by);
-        let state = self.optimiser.into_bytes().map_err(|error| error.to_string());
-        let state = state.and_then(|state| carried(state, &ways));
-        let read = |state| {
-            self.config.train.optimiser().from_bytes(state).map_err(|error| error.to_string())
-        };
-        self.optimiser = state.and_then(read).map_err(|reason| TrainError::Carry { reason })?;
+        self.change_optimiser(|state| carried(state, &ways))?;
         self.network = self.network.prolonged(depths, by);
         self.memory = Memory::default();
         self.position.depths = depths.to_vec();
         self.position.best_validation = None;
+        Ok(())
+    }
+
+    /// Changes what the optimiser remembers.
+    pub(super) fn change_optimiser(
+        &mut self,
+        change: impl FnOnce(Bytes) -> Result<Bytes, String>,
+    ) -> Result<(), TrainError> {
+        let state = self.optimiser.into_bytes().map_err(|error| error.to_string());
+        let read = |state| {
+            self.config.train.optimiser().from_bytes(state).map_err(|error| error.to_string())
+        };
+        let changed = state.and_then(change).and_then(read);
+        self.optimiser = changed.map_err(|reason| TrainError::Carry { reason })?;
         Ok(())
     }
 

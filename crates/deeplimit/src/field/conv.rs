@@ -1,6 +1,7 @@
 //! The convolutional field f(x, θ) = conv₂(σ(conv₁(x) + b₁)) + b₂ with 3×3 windows.
 
 use super::mlp::slope_changes;
+use super::windows::window_norms;
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Activation, Bend, Buffer, Convolution, Image, Input, Start, vector};
@@ -332,9 +333,14 @@ impl<R: Real> Layer<R> for Conv {
         let z = if tape.z.is_empty() { &tape.a } else { &tape.z };
         let a = if tape.a.is_empty() { &tape.z } else { &tape.a };
         let units = [&z[..], a, &tape.a_bar];
-        with_window_norms(&self.inner, x, apart, |distances, sizes| {
-            let there = [distances, sizes];
-            let changes = slope_changes(self.activation, theta[0], inputs, |_| 1.0, units, there);
+        let (samples, length) = (x.rows(), self.image().pixels() * x.rows());
+        R::with_scratch(4 * length, |scratch| {
+            let (squares, rest) = scratch.split_at_mut(length);
+            squares.fill(R::zero());
+            let [here, there] = apart.map(Rows::columns);
+            vector::add_column_squared_differences(squares, here, there);
+            let around = window_norms(&self.inner, squares, x.columns(), rest, samples);
+            let changes = slope_changes(self.activation, theta[0], inputs, |_| 1.0, units, around);
             changes.iter().map(|change| change.powi(2)).sum()
         })
     }
@@ -347,50 +353,6 @@ fn split<'g, R>(mut all: &'g mut [R], theta: &[&[R]]) -> [&'g mut [R]; 4] {
         all = rest;
         part
     })
-}
-
-/// Runs `work` on, for every pixel and sample, over all channels in the 3×3 window around it: the
-/// distance of two states, and √(1 + |x|²).
-fn with_window_norms<R: Real, T>(
-    windows: &Convolution,
-    x: &Rows<R>,
-    [here, there]: [&Rows<R>; 2],
-    work: impl FnOnce(&[R], &[R]) -> T,
-) -> T {
-    let samples = x.rows();
-    let length = windows.image().pixels() * samples;
-    R::with_scratch(3 * length, |scratch| {
-        scratch.fill(R::zero());
-        let (squares, rest) = scratch.split_at_mut(length);
-        let (distances, sizes) = rest.split_at_mut(length);
-        vector::add_column_squared_differences(squares, here.columns(), there.columns());
-        add_windows(windows, squares, distances, samples);
-        squares.fill(R::zero());
-        sizes.fill(R::one());
-        vector::add_column_squares(squares, x.columns());
-        add_windows(windows, squares, sizes, samples);
-        vector::root(rest);
-        let (distances, sizes) = rest.split_at(length);
-        work(distances, sizes)
-    })
-}
-
-/// Adds to every pixel the window of another image around it, of 1×1 or 3×3 pixels.
-pub(super) fn add_windows<R: Real>(windows: &Convolution, of: &[R], to: &mut [R], samples: usize) {
-    if windows.side() == 1 {
-        return vector::add_scaled(to, R::one(), of);
-    }
-    assert_eq!(windows.side(), 3, "pixels of a window");
-    let image = windows.image();
-    let line = image.width * samples;
-    for (y, to) in to.chunks_exact_mut(line).enumerate() {
-        for near in y.saturating_sub(1)..(y + 2).min(image.height) {
-            let of = &of[near * line..][..line];
-            vector::add_scaled(to, R::one(), of);
-            vector::add_scaled(&mut to[samples..], R::one(), &of[..line - samples]);
-            vector::add_scaled(&mut to[..line - samples], R::one(), &of[samples..]);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::control::{Control, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::{Activation, Bend, Convolution, Image};
 use crate::{Heap, Real};
+use std::borrow::Cow;
 
 /// Where a block's nonlinearities stand, and how many convolutions it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,17 +146,17 @@ impl<R: Real> ConvBn<R> {
     }
 
     /// Held (mean, variance) of all channels at a position.
-    fn held(&self, position: Position) -> Option<LayerStatistics> {
+    fn held(&self, position: Position) -> Option<Cow<'_, [[f64; 2]]>> {
         let Statistics::Held(nodes) = &self.statistics else { return None };
         let Position { node, fraction } = position;
         let here = &nodes[node];
         if fraction == 0.0 {
-            return Some(here.clone());
+            return Some(Cow::Borrowed(here));
         }
         let blend = |(a, b): (&[f64; 2], &[f64; 2])| {
             std::array::from_fn(|i| a[i] + fraction * (b[i] - a[i]))
         };
-        Some(here.iter().zip(&nodes[node + 1]).map(blend).collect())
+        Some(Cow::Owned(here.iter().zip(&nodes[node + 1]).map(blend).collect()))
     }
 }
 

@@ -16,9 +16,10 @@ mod parameters;
 mod stacked;
 mod statistics;
 mod tiled;
+mod windows;
 
 pub use any::{AnyLayer, AnyTape, LayerName};
-pub use chain::{Chain, ChainTape, EPSILON, Link};
+pub use chain::{Chain, ChainTape, Link};
 pub use conv::{Conv, ConvTape};
 pub use conv_bn::{ConvBn, ConvBnLayer, Order};
 pub use dense::{Dense, DenseTape};

@@ -6,7 +6,6 @@ use crate::Outcome;
 use crate::imported;
 use crate::trained::Trained;
 use anyhow::{Result, bail};
-use deeplimit_nn::data::Samples;
 use deeplimit_nn::network::Evaluator;
 use deeplimit_nn::train::{Trainer, write_whole};
 use over_depth::{Depth, Sweep};
@@ -60,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         Trained::read(&arguments.run, arguments.weights.as_deref(), arguments.data.as_deref())?;
     let mut trainer = Trainer::scoring(config)?;
     trainer.load_weights(&path, &file, &position)?;
-    let Some((part, samples)) = part(&trainer) else {
+    let Some((part, samples)) = imported::part(trainer.splits()) else {
         bail!("{}: the data set has nothing to evaluate on", path.display());
     };
     if !arguments.depth.is_empty() {
@@ -152,14 +151,4 @@ fn write_outputs(path: &Path, outputs: &[Vec<f32>]) -> Result<()> {
         text += &(row.join(",") + "\n");
     }
     Ok(write_whole(path, text.as_bytes())?)
-}
-
-/// The test samples, or the validation samples where there are none.
-fn part(trainer: &Trainer) -> Option<(&'static str, &Samples)> {
-    let splits = trainer.splits();
-    let validation = ("validation", &splits.validation);
-    match &splits.test {
-        Some(test) => Some(("test", test)),
-        None => Some(validation).filter(|(_, samples)| !samples.is_empty()),
-    }
 }

@@ -3,17 +3,17 @@
 //!
 //! Samples see each other: the batch goes whole, and threads share its tiles.
 
-use super::conv::add_windows;
-use super::mlp::slope_changes;
-use super::{LayerStatistics, NodeGradient, Tiled};
+mod exposure;
+mod tape;
+
+use super::{NodeGradient, Tiled};
+use crate::Real;
 use crate::control::Kind;
 use crate::kernel::normalise::{self, Moments};
-use crate::kernel::{Activation, Bend, Buffer, Convolution, Image, Start, sums, vector};
-use crate::{Heap, Real, Rows};
+use crate::kernel::{Activation, Buffer, Convolution, Image, Start, vector};
 use rayon::prelude::*;
-
-/// Added to variances (Ioffe, Szegedy 2015; the value PyTorch uses).
-pub const EPSILON: f64 = 1e-5;
+pub use tape::ChainTape;
+use tape::{Back, Kept, Norm, Tile};
 
 /// The most links of a chain: their parameters have names.
 const MOST: usize = 3;
@@ -34,107 +34,6 @@ pub struct Link {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
     links: Vec<Link>,
-}
-
-/// A link's share of a tile's tape.
-struct Kept<R> {
-    /// σ(y) of what goes in; empty without a nonlinearity.
-    a: Buffer<R>,
-    /// (conv − mean) / √(variance + ε).
-    normal: Buffer<R>,
-    /// What comes out, where another link follows.
-    y: Buffer<R>,
-}
-
-/// A link's cotangents of a tile.
-struct Back<R> {
-    /// Of what comes out, and then of the convolution.
-    y: Buffer<R>,
-    /// Of σ(y) of what goes in.
-    a: Buffer<R>,
-}
-
-struct Tile<R> {
-    kept: Vec<Kept<R>>,
-    back: Vec<Back<R>>,
-}
-
-/// What a normalisation divides by.
-struct Norm {
-    /// 1 / √(variance + ε) a channel.
-    inverse: Vec<f64>,
-    moments: Vec<Moments>,
-}
-
-/// What a walk through a chain leaves behind for the way back, tile by tile; and the cotangents of that.
-pub struct ChainTape<R> {
-    tiles: Vec<Tile<R>>,
-    norms: Vec<Norm>,
-    by_batch: bool,
-}
-
-impl<R> Heap for Kept<R> {
-    fn heap(&self) -> usize {
-        self.a.heap() + self.normal.heap() + self.y.heap()
-    }
-}
-
-impl<R> Heap for Back<R> {
-    fn heap(&self) -> usize {
-        self.y.heap() + self.a.heap()
-    }
-}
-
-impl<R> Heap for Tile<R> {
-    fn heap(&self) -> usize {
-        self.kept.heap() + self.back.heap()
-    }
-}
-
-impl Heap for Norm {
-    fn heap(&self) -> usize {
-        self.inverse.capacity() * size_of::<f64>() + self.moments.capacity() * size_of::<Moments>()
-    }
-}
-
-impl<R> Heap for ChainTape<R> {
-    fn heap(&self) -> usize {
-        self.tiles.heap() + self.norms.heap()
-    }
-}
-
-impl<R: Real> ChainTape<R> {
-    /// Bytes of the numbers that it keeps.
-    pub fn bytes(&self) -> usize {
-        let kept = |kept: &Kept<R>| kept.a.len() + kept.normal.len() + kept.y.len();
-        let back = |back: &Back<R>| back.y.len() + back.a.len();
-        let tile = |tile: &Tile<R>| -> usize {
-            tile.kept.iter().map(kept).sum::<usize>() + tile.back.iter().map(back).sum::<usize>()
-        };
-        self.tiles.iter().map(tile).sum::<usize>() * size_of::<R>()
-    }
-
-    /// (mean, variance) that the last evaluation used: of every channel of every link.
-    pub fn statistics(&self) -> LayerStatistics {
-        self.moments().map(|moments| [moments.mean, moments.variance()]).collect()
-    }
-
-    /// What the last evaluation normalised by.
-    pub(super) fn moments(&self) -> impl Iterator<Item = &Moments> {
-        self.norms.iter().flat_map(|norm| &norm.moments)
-    }
-
-    /// Mean and unbiased variance of the batch: of every channel of every link.
-    pub fn met(&self) -> LayerStatistics {
-        self.moments().map(|moments| [moments.mean, moments.unbiased_variance()]).collect()
-    }
-
-    /// Takes over the buffers of the way back.
-    pub(super) fn take_back(&mut self, from: &mut Self) {
-        for (to, from) in self.tiles.iter_mut().zip(&mut from.tiles) {
-            to.back = std::mem::take(&mut from.back);
-        }
-    }
 }
 
 impl Chain {
@@ -352,88 +251,6 @@ impl Chain {
         }
     }
 
-    /// Whether slopes change with the state, and how: as the nonlinearity within does.
-    pub(super) fn bend(&self) -> Bend {
-        self.links.last().map_or(Bend::Straight, |link| link.before.bend())
-    }
-
-    /// After a pull-back at `x`: the squared change of this chain's own gradient that other slopes of its
-    /// hidden units could make, if the true state were as far away as two states are `apart`.
-    ///
-    /// The formula is the convolutional field's, link by link, with each w as the normalisation scales it;
-    /// a hidden image is as far away as the units' weights can bring it. Other slopes of a nonlinearity
-    /// before the first link change no gradient of the chain itself.
-    pub(super) fn exposure<R: Real>(
-        &self,
-        theta: &[&[R]],
-        x: &Tiled<R>,
-        tape: &ChainTape<R>,
-        apart: [&Tiled<R>; 2],
-    ) -> f64 {
-        let pairs = apart[0].tiles.par_iter().zip(&apart[1].tiles);
-        let tiles = tape.tiles.par_iter().zip(&x.tiles).zip(pairs);
-        let parts: Vec<Vec<f64>> = tiles
-            .map(|((tile, x), apart)| self.tile_exposure(theta, x, tile, &tape.norms, apart))
-            .collect();
-        let units = parts.first().map_or(0, Vec::len);
-        let total = |unit: usize| parts.iter().map(|tile| tile[unit]).sum::<f64>();
-        (0..units).map(|unit| total(unit).powi(2)).sum()
-    }
-
-    /// Of every hidden unit of one tile: Σ Δ |a̅| size, times what its weights are scaled by.
-    fn tile_exposure<R: Real>(
-        &self,
-        theta: &[&[R]],
-        x: &Rows<R>,
-        Tile { kept, back }: &Tile<R>,
-        norms: &[Norm],
-        (here, there): (&Rows<R>, &Rows<R>),
-    ) -> Vec<f64> {
-        let samples = x.rows();
-        let length = self.out().pixels() * samples;
-        R::with_scratch(4 * length, |scratch| {
-            let (apart, rest) = scratch.split_at_mut(length);
-            let (squares, around) = rest.split_at_mut(length);
-            apart.fill(R::zero());
-            vector::add_column_squared_differences(apart, here.columns(), there.columns());
-            let mut found = Vec::with_capacity(self.normalised());
-            for (index, pair) in self.links.windows(2).enumerate() {
-                let (Link { before, windows }, next) = (&pair[0], &pair[1]);
-                let input = match (before, index) {
-                    (Activation::Identity, 0) => x.columns(),
-                    (Activation::Identity, _) => &kept[index - 1].y,
-                    _ => &kept[index].a,
-                };
-                let (distances, sizes) = around.split_at_mut(length);
-                distances.fill(R::zero());
-                add_windows(windows, apart, distances, samples);
-                squares.fill(R::zero());
-                sizes.fill(R::one());
-                vector::add_column_squares(squares, input);
-                add_windows(windows, squares, sizes, samples);
-                vector::root(around);
-                let (distances, sizes) = around.split_at(length);
-
-                let [weight, gain] = [theta[3 * index], theta[3 * index + 1]];
-                let inputs = weight.len() / gain.len();
-                let inverse = &norms[index].inverse;
-                let scale = |unit: usize| (gain[unit].wide() * inverse[unit]).abs();
-                if next.before != Activation::Identity {
-                    let following = &kept[index + 1];
-                    let units = [&kept[index].y[..], &following.a, &back[index + 1].a];
-                    let places = [distances, sizes];
-                    let changes = slope_changes(next.before, weight, inputs, scale, units, places);
-                    let scaled = changes.iter().enumerate().map(|(unit, by)| scale(unit) * by);
-                    found.extend(scaled);
-                }
-                let rows = weight.chunks_exact(inputs).enumerate();
-                let further = rows.map(|(unit, row)| scale(unit).powi(2) * sums::dot(row, row));
-                vector::set_product(apart, R::of(further.sum()), distances, distances);
-            }
-            found
-        })
-    }
-
     /// Most bytes that a walk asks for and gives back: what the tiles tell of a link, their moments; or, on
     /// the way back, their sums and gradients of the weights.
     pub(super) fn passing<R: Real>(&self, tiles: usize) -> usize {
@@ -448,48 +265,6 @@ impl Chain {
         let handles = 3 * size_of::<Vec<R>>();
         let most = self.links.iter().map(link).max().unwrap_or(0);
         tiles * (handles + most + sums) + 2 * sums
-    }
-}
-
-impl Norm {
-    /// Settles mean and deviation of every channel, given those that are held, or the moments of each
-    /// tile's channels.
-    fn settle(&mut self, held: Option<&[[f64; 2]]>, parts: &[Vec<Moments>]) {
-        let known =
-            |[mean, variance]: &[f64; 2]| Moments { count: 1.0, mean: *mean, spread: *variance };
-        self.moments = match held {
-            Some(held) => held.iter().map(known).collect(),
-            None => {
-                let channels = parts.first().map_or(0, Vec::len);
-                let merged = |channel: usize| {
-                    let parts = parts.iter().map(|tile| tile[channel]);
-                    parts.fold(Moments::default(), Moments::merge)
-                };
-                (0..channels).map(merged).collect()
-            }
-        };
-        let inverse = |moments: &Moments| 1.0 / (moments.variance() + EPSILON).sqrt();
-        self.inverse = self.moments.iter().map(inverse).collect();
-    }
-
-    /// Normalises the convolution in place; `y` is what gain and shift make of it.
-    fn apply<R: Real>(&self, normal: &mut [R], y: &mut [R], [gain, shift]: [&[R]; 2]) {
-        let plane = normal.len() / gain.len();
-        let channels = normal.chunks_exact_mut(plane).zip(y.chunks_exact_mut(plane));
-        for (channel, (normal, y)) in channels.enumerate() {
-            normalise::in_place(normal, self.moments[channel].mean, self.inverse[channel]);
-            vector::affine(y, normal, gain[channel], shift[channel]);
-        }
-    }
-
-    /// The cotangent of the convolution for that of y, in place.
-    fn pull_back<R: Real>(&self, bar: &mut [R], normal: &[R], means: &[[f64; 2]], gain: &[R]) {
-        let plane = bar.len() / gain.len();
-        let channels = bar.chunks_exact_mut(plane).zip(normal.chunks_exact(plane));
-        for (channel, (bar, normal)) in channels.enumerate() {
-            let factor = gain[channel].wide() * self.inverse[channel];
-            normalise::pull_back(bar, normal, means[channel], factor);
-        }
     }
 }
 
