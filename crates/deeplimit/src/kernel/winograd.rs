@@ -31,6 +31,7 @@ mod columns;
 pub(super) mod gradient;
 mod side;
 
+use super::cache::fetch;
 use super::contract::{Place, Start, Sums, contract};
 use super::convolution::{Image, Input};
 use super::simd::dispatch;
@@ -366,12 +367,13 @@ impl<R: Real, V: Side, H: Side> WithSimd for Leave<'_, '_, R, V, H> {
         let Winograd { image: Image { height, width }, samples, start, .. } = *self.of;
         let (lanes, mask) = (R::lanes::<S>(), R::mask(simd, count));
         let adds = matches!(start, Start::Add);
+        let plane = height * width * samples;
         let square = apart::<V, H>() * lanes;
         assert!(self.group.len() * squares * square <= self.products.len(), "all products");
-        assert!(self.of.to.len() == self.of.channels[1] * height * width * samples, "an image");
+        assert!(self.of.to.len() == self.of.channels[1] * plane, "an image");
         let mut from = self.products.as_ptr();
         for channel in self.group {
-            let image = &mut self.of.to[channel * height * width * samples..];
+            let image = &mut self.of.to[channel * plane..];
             let bias = match start {
                 Start::Bias(bias) => R::splat(simd, bias[channel]),
                 _ => R::splat(simd, R::zero()),
@@ -408,26 +410,35 @@ impl<R: Real, V: Side, H: Side> WithSimd for Leave<'_, '_, R, V, H> {
                             ];
                             let pixels = H::leave::<R, S>(simd, m);
                             let first = first.wrapping_add($row * width * samples);
-                            for column in 0..H::OUT.min(width - x) {
-                                let to = first.wrapping_add(column * samples);
-                                let mut value = R::plus(simd, pixels[column], bias);
-                                // SAFETY: the pixel lies inside the image, and so do `count` samples
-                                // of it.
-                                unsafe {
-                                    if count == lanes {
-                                        if adds {
-                                            value = R::plus(simd, value, R::load(simd, to));
+                            macro_rules! pixel {
+                                ($column:literal) => {
+                                    if $column < H::OUT && x + $column < width {
+                                        let to = first.wrapping_add($column * samples);
+                                        // The next channel's, far away: asked for while this one's
+                                        // squares are worked on.
+                                        fetch(to.wrapping_add(plane).cast_const(), lanes);
+                                        let mut value = R::plus(simd, pixels[$column], bias);
+                                        // SAFETY: the pixel lies inside the image, and so do
+                                        // `count` samples of it.
+                                        unsafe {
+                                            if count == lanes {
+                                                if adds {
+                                                    let old = R::load(simd, to);
+                                                    value = R::plus(simd, value, old);
+                                                }
+                                                R::store(simd, to, value);
+                                            } else {
+                                                if adds {
+                                                    let old = R::load_masked(simd, mask, to);
+                                                    value = R::plus(simd, value, old);
+                                                }
+                                                R::store_masked(simd, mask, to, value);
+                                            }
                                         }
-                                        R::store(simd, to, value);
-                                    } else {
-                                        if adds {
-                                            let old = R::load_masked(simd, mask, to);
-                                            value = R::plus(simd, value, old);
-                                        }
-                                        R::store_masked(simd, mask, to, value);
                                     }
-                                }
+                                };
                             }
+                            each!(pixel, 0 1 2 3);
                         }
                     };
                 }

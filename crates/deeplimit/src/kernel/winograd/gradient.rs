@@ -366,18 +366,23 @@ impl<R: Real> Bar<'_, R> {
         let Image { height, width } = self.image;
         let mut pixels = [R::splat(simd, R::zero()); 4];
         if x < width {
-            for k in 0..V::OUT.min(height - y) {
-                let at = ((y + k) * width + x) * self.samples + self.sample;
-                let from = self.plane[at..at + self.count].as_ptr();
-                // SAFETY: the slice has `count` numbers.
-                pixels[k] = unsafe {
-                    if self.count == R::lanes::<S>() {
-                        R::load(simd, from)
-                    } else {
-                        R::load_masked(simd, R::mask(simd, self.count), from)
+            macro_rules! pixel {
+                ($k:literal) => {
+                    if $k < V::OUT && y + $k < height {
+                        let at = ((y + $k) * width + x) * self.samples + self.sample;
+                        let from = self.plane[at..at + self.count].as_ptr();
+                        // SAFETY: the slice has `count` numbers.
+                        pixels[$k] = unsafe {
+                            if self.count == R::lanes::<S>() {
+                                R::load(simd, from)
+                            } else {
+                                R::load_masked(simd, R::mask(simd, self.count), from)
+                            }
+                        };
                     }
                 };
             }
+            each!(pixel, 0 1 2 3);
         }
         V::enter_bar::<R, S>(simd, pixels)
     }
