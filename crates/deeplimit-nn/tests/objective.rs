@@ -7,7 +7,7 @@ use deeplimit_nn::deeplimit::scheme::reversible::AnyReversible;
 use deeplimit_nn::deeplimit::{AnyScheme, Scheme};
 use deeplimit_nn::network::{
     ControlConfig, DepthObjective, Memory, Network, NetworkConfig, Outputs, PenaltyStep,
-    WeightsFile, named_gradients,
+    Regularisation, WeightsFile, named_gradients,
 };
 use deeplimit_nn::train::{Config, Trainer};
 
@@ -76,7 +76,8 @@ fn the_gradient_of_a_penalised_loss_is_that_of_both_for_every_field() {
         let choices = [Choice { method: "backprop".parse().expect("a method"), tile: None }];
         let gradient = |objective| {
             let memory = Memory::default();
-            network.gradient_penalised(&batch, &choices, &memory, objective)
+            let regularisation = Regularisation { penalty: objective, dropout: None };
+            network.gradient_regularised(&batch, &choices, &memory, regularisation)
         };
         let (plain, penalised) = (gradient(None), gradient(Some(&objective)));
         assert_eq!(plain.score, penalised.score, "the score is that of the loss");

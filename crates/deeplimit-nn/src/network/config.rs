@@ -38,6 +38,7 @@ impl Default for NetworkConfig {
 /// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
 /// | `gain` | 1 | factor on the random weights | > 0 |
 /// | `tile` | by the caches | samples that walk through the flow together | ≥ 1 |
+/// | `dropout` | 0 | probability of a hidden unit to be left out in a training step, from all layers | 0 ≤ p < 1 |
 /// | `control` | one value a node | weights as a function of depth with few coefficients | see [`ControlConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,12 +60,19 @@ pub struct StageConfig {
     /// Samples of a tile of the batch; chosen from the caches and the field where none are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tile: Option<usize>,
+    /// Probability that a hidden unit, or channel, is left out of a training step, from all layers.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropout: f64,
     /// The functions of depth that the weights are made of; a value of its own at every node where none
     /// are named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<ControlConfig>,
     /// Map to the state of the flow.
     pub transition: TransitionConfig,
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// Weights that are a function of depth with few coefficients (see [`Basis`]): these are what is trained.
@@ -88,6 +96,7 @@ impl Default for StageConfig {
             init: Family::Smooth,
             gain: 1.0,
             tile: None,
+            dropout: 0.0,
             control: None,
             transition: TransitionConfig::Linear { width: 64 },
         }
@@ -155,12 +164,14 @@ pub struct StagePlan {
     pub gain: f64,
     /// Samples of a tile, where the field's own choice is not wanted.
     pub tile: Option<usize>,
+    /// Probability of a hidden unit to be left out of a training step.
+    pub dropout: f64,
     /// The basis of the control; none where every node has its own value.
     pub control: Option<Expansion>,
 }
 
 impl StagePlan {
-    /// Whether weights of this stage can go on in another: all but depth, tile and initial values agree; a
+    /// Whether weights of this stage can go on in another: all but depth, tile, dropout and initial values agree; a
     /// control in a basis may go on with a value of its own at every node.
     pub(crate) fn goes_on_as(&self, other: &Self) -> bool {
         self.input == other.input
@@ -272,6 +283,9 @@ impl StageConfig {
         if !(self.gain > 0.0 && self.gain.is_finite()) {
             return out_of_range("gain", self.gain.to_string(), "a positive number");
         }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return out_of_range("dropout", self.dropout.to_string(), "0 ≤ p < 1");
+        }
         let Some(scheme) = AnyScheme::named(&self.scheme) else {
             let known: Vec<String> = AnyScheme::all().map(|scheme| scheme.to_string()).collect();
             return out_of_range("scheme", format!("{:?}", self.scheme), &known.join(", "));
@@ -289,6 +303,7 @@ impl StageConfig {
             init: self.init,
             gain: self.gain,
             tile: self.tile,
+            dropout: self.dropout,
             control,
         })
     }
@@ -333,6 +348,9 @@ impl StageConfig {
         if self.hidden.is_some() && !self.field.has_hidden() {
             return wrong(format!("a {name} field has no hidden layer; leave out `hidden`"));
         }
+        if self.dropout > 0.0 && !self.field.has_hidden() {
+            return wrong(format!("a {name} field has no hidden units; leave out `dropout`"));
+        }
         if self.activation.is_some() && !self.field.has_activation() {
             return wrong(format!("a {name} field has no nonlinearity; leave out `activation`"));
         }
@@ -373,6 +391,13 @@ mod tests {
         let base = StageConfig::default();
         assert!(check(StageConfig { depth: 0, ..base.clone() }).contains("stage.0.depth"));
         assert!(check(StageConfig { tile: Some(0), ..base.clone() }).contains("stage.0.tile"));
+        for dropout in [-0.1, 1.0, f64::NAN] {
+            let error = check(StageConfig { dropout, ..base.clone() });
+            assert!(error.contains("stage.0.dropout"), "{error}");
+        }
+        let dense = FieldName::Layer(LayerName::Dense);
+        let error = check(StageConfig { dropout: 0.5, field: dense, ..base.clone() });
+        assert!(error.contains("a dense field has no hidden units"), "{error}");
         let control = |basis, coefficients, init| StageConfig {
             control: Some(ControlConfig { basis, coefficients }),
             init,

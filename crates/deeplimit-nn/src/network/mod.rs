@@ -3,6 +3,7 @@
 
 mod config;
 mod depth;
+mod dropout;
 mod entry;
 mod evaluator;
 mod field;
@@ -40,6 +41,7 @@ use deeplimit::control::Control;
 use deeplimit::field::LayerStatistics;
 use deeplimit::gradient::{Choice, Planner};
 use deeplimit::{Certificate, Method, Rows, seed};
+use dropout::Mask;
 use head::Head;
 use map::cut;
 use stage::Stage;
@@ -101,6 +103,15 @@ pub struct Gradient {
     pub statistics: Vec<StageStatistics>,
 }
 
+/// What a training step has besides the loss of the batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Regularisation<'a> {
+    /// A penalty on roughness in depth.
+    pub penalty: Option<&'a DepthObjective>,
+    /// Draws the units that dropout leaves out; none leaves out none.
+    pub dropout: Option<u64>,
+}
+
 /// What a walk there and back finds.
 struct Walk {
     score: Score,
@@ -142,6 +153,11 @@ impl Network {
             frozen: false,
         };
         network.map(&mut Numbered(0))
+    }
+
+    /// What stands in a network's place while an optimiser has it in its hands.
+    pub(crate) fn hollow() -> Self {
+        Self { stages: Vec::new(), head: Head::hollow(&Self::device()), frozen: false }
     }
 
     /// The same network, whose normalisations go by what they remember in training, too, and learn no
@@ -222,22 +238,22 @@ impl Network {
     /// # Panics
     /// If there is not one choice a stage.
     pub fn gradient_planned(&self, batch: &Batch, choices: &[Choice], memory: &Memory) -> Gradient {
-        self.gradient_penalised(batch, choices, memory, None)
+        self.gradient_regularised(batch, choices, memory, Regularisation::default())
     }
 
-    /// [`gradient_planned`](Self::gradient_planned) of the mean loss and a penalty. The certificates are
-    /// those of the loss: the penalty's gradient is exact.
+    /// [`gradient_planned`](Self::gradient_planned) of the mean loss with dropout, and of a penalty. The
+    /// certificates are those of the loss: the penalty's gradient is exact.
     ///
     /// # Panics
     /// If there is not one choice a stage.
-    pub fn gradient_penalised(
+    pub fn gradient_regularised(
         &self,
         batch: &Batch,
         choices: &[Choice],
         memory: &Memory,
-        penalty: Option<&DepthObjective>,
+        Regularisation { penalty, dropout }: Regularisation<'_>,
     ) -> Gradient {
-        let Walk { score, head, stages } = self.walk(batch, choices, memory);
+        let Walk { score, head, stages } = self.walk(batch, choices, memory, dropout);
         let mut gradients = Vec::new();
         let (mut certificates, mut statistics, mut tape_bytes) = (Vec::new(), Vec::new(), 0);
         for (stage, Walked { transition, met, mut flow }) in self.stages.iter().zip(stages) {
@@ -258,7 +274,7 @@ impl Network {
 
     /// The gradient of the mean loss over a batch with respect to the control of each flow.
     pub fn flow_gradients(&self, batch: &Batch, method: &Method) -> Vec<Control<f32>> {
-        let stages = self.walk(batch, &self.everywhere(method), &Memory::default()).stages;
+        let stages = self.walk(batch, &self.everywhere(method), &Memory::default(), None).stages;
         stages.into_iter().map(|stage| stage.flow.gradient).collect()
     }
 
@@ -268,14 +284,24 @@ impl Network {
     }
 
     /// There and back through everything.
-    fn walk(&self, batch: &Batch, choices: &[Choice], memory: &Memory) -> Walk {
+    fn walk(
+        &self,
+        batch: &Batch,
+        choices: &[Choice],
+        memory: &Memory,
+        dropout: Option<u64>,
+    ) -> Walk {
         assert_eq!(choices.len(), self.stages.len(), "one choice a stage");
+        let mask = |(index, stage): (usize, &Stage)| {
+            dropout.and_then(|seed| Mask::draw(stage.plan(), seed::derive(seed, index as u64)))
+        };
+        let masks: Vec<Option<Mask>> = self.stages.iter().enumerate().map(mask).collect();
         let (last, earlier) = self.split();
         let mut x = map::inputs(batch);
         let mut walked = Vec::new();
-        for (stage, choice) in earlier.iter().zip(choices) {
+        for ((stage, choice), mask) in earlier.iter().zip(choices).zip(&masks) {
             let entry = stage.entry(!self.frozen);
-            let flow = stage.flow(!self.frozen, choice.tile);
+            let flow = stage.masked_flow(!self.frozen, choice.tile, mask.as_ref());
             let (x0, met) = entry.forward(&x);
             let (end, way_back) = flow.record(choice.method, x0);
             walked.push((entry, met, std::mem::replace(&mut x, cut(&end)), way_back));
@@ -283,7 +309,7 @@ impl Network {
         let (entry, head) = (last.entry(!self.frozen), self.head.reader());
         let loss = |end: &Rows<f32>, samples| head.loss(end, &batch.targets, samples);
         let Choice { method, tile } = choices[earlier.len()];
-        let flow = last.flow(!self.frozen, tile);
+        let flow = last.masked_flow(!self.frozen, tile, masks[earlier.len()].as_ref());
         let (x0, met) = entry.forward(&x);
         let (tiles, found) = flow.sweep(method, x0, loss, memory);
         let (mut score, mut slopes) = (Score::default(), head.no_slopes());
@@ -303,6 +329,9 @@ impl Network {
             way = before.map(|((entry, met, x, way_back), bar)| (entry, met, x, way_back(&bar)));
         }
         stages.reverse();
+        for (Walked { flow, .. }, mask) in stages.iter_mut().zip(&masks) {
+            mask.iter().for_each(|mask| mask.apply(&mut flow.gradient));
+        }
         Walk { score, head: slopes, stages }
     }
 

@@ -2,6 +2,7 @@
 
 use super::StageStatistics;
 use super::config::StagePlan;
+use super::dropout::Mask;
 use super::entry::Entry;
 use super::field::{Formula, scales, shifts};
 use super::flow::{AnyFlow, Found};
@@ -253,7 +254,19 @@ impl Stage {
     /// The flow with the control's present values, in tiles of so many samples, or of as many as the
     /// configuration says. A field that normalises does so by the batch, or by what it remembers.
     pub(super) fn flow(&self, by_batch: bool, tile: Option<usize>) -> AnyFlow {
-        match self.flow_of(self.control()) {
+        self.masked_flow(by_batch, tile, None)
+    }
+
+    /// [`flow`](Self::flow) without the units that a mask leaves out.
+    pub(super) fn masked_flow(
+        &self,
+        by_batch: bool,
+        tile: Option<usize>,
+        mask: Option<&Mask>,
+    ) -> AnyFlow {
+        let mut control = self.control();
+        mask.iter().for_each(|mask| mask.apply(&mut control));
+        match self.flow_of(control) {
             AnyFlow::Layer(flow) => AnyFlow::Layer(match tile.or(self.plan.tile) {
                 Some(samples) => flow.with_tile(samples),
                 None => flow,

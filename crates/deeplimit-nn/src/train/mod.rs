@@ -15,7 +15,8 @@ pub use objective::ObjectiveConfig;
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
 use crate::network::{
-    DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Score, WeightsError,
+    DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Regularisation, Score,
+    WeightsError,
 };
 use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -23,7 +24,11 @@ use burn::optim::ModuleOptimizer;
 use deeplimit::Certificate;
 use deeplimit::control::ProlongBy;
 use deeplimit::gradient::{Choice, Plan};
+use deeplimit::seed;
 use std::num::NonZeroUsize;
+
+/// Parts the seeds of dropout from others of a run.
+const DROPOUT: u64 = 0x6472_6f70_6f75_7400;
 
 /// A run in memory: data, network, optimiser, and where it stands.
 pub struct Trainer {
@@ -270,17 +275,17 @@ impl Trainer {
         let with_step =
             |step| objective.filter(|objective: &DepthObjective| objective.step == step);
         let penalty = objective.map(|objective| self.network.penalty(&objective));
-        let gradient = self.network.gradient_penalised(
-            &batch,
-            &self.choices,
-            &self.memory,
-            with_step(PenaltyStep::Explicit).as_ref(),
-        );
+        let explicit = with_step(PenaltyStep::Explicit);
+        let dropout = seed::derive(self.config.seed ^ DROPOUT, self.position.step as u64);
+        let regularisation = Regularisation { penalty: explicit.as_ref(), dropout: Some(dropout) };
+        let gradient =
+            self.network.gradient_regularised(&batch, &self.choices, &self.memory, regularisation);
         self.finite("the loss", gradient.score.loss)?;
         self.finite("the penalty", penalty.unwrap_or(0.0))?;
         self.finite("the norm of the gradient", gradient.norm)?;
         let rate = self.schedule.step();
-        let network = self.network.clone();
+        // The optimiser has the only hold on the weights: old and new ones are not all there at once.
+        let network = std::mem::replace(&mut self.network, Network::hollow());
         self.network = self.optimiser.step(rate.clone(), network, gradient.record);
         if let Some(objective) = with_step(PenaltyStep::Proximal) {
             self.network.proximal(&objective, rate.base());
