@@ -1,0 +1,189 @@
+//! What the fine-tunings and the deep flows show.
+
+use super::entrants::{Entrant, told};
+use super::{Kind, Row, Size};
+use crate::experiment::within;
+use crate::page::{Claim, significant};
+use deeplimit::limit::Slope;
+
+/// Points of accuracy by which two fine-tunings with exact gradients may differ: by rounding alone they take
+/// other ways.
+const NOISE: f64 = 0.5;
+const NOISE_QUICK: f64 = 3.0;
+
+/// Points that a fine-tuned network may lie below the original.
+const LOSS: f64 = 1.5;
+
+/// Points below the exact methods from which on a fine-tuning has failed.
+const MARGIN: f64 = 2.0;
+
+/// Estimate of the certificate from which on a gradient is not to be used.
+const FLAG: f64 = 0.1;
+
+/// The rows of all cases.
+pub struct Shown<'a> {
+    pub rows: &'a [Row],
+    pub size: Size,
+}
+
+impl Shown<'_> {
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.kind == kind)
+    }
+
+    /// The rows of a kind that are of a method.
+    pub fn of(&self, kind: Kind, entrant: &Entrant) -> impl Iterator<Item = &Row> {
+        let (name, statistics) = (entrant.name(), told(entrant.statistics));
+        self.of_kind(kind).filter(move |row| row.method == name && row.statistics == statistics)
+    }
+
+    pub fn tuned(&self, entrant: &Entrant) -> Option<&Row> {
+        self.of(Kind::Tuned, entrant).next()
+    }
+
+    /// Accuracy after fine-tuning; not a number where there is none.
+    fn accuracy(&self, entrant: &Entrant) -> f64 {
+        self.tuned(entrant).and_then(|row| row.accuracy).unwrap_or(f64::NAN)
+    }
+
+    fn accuracy_of(&self, kind: Kind) -> f64 {
+        self.of_kind(kind).next().and_then(|row| row.accuracy).unwrap_or(f64::NAN)
+    }
+
+    /// (blocks, a number) of the gradients of a method.
+    pub fn over_depth(
+        &self,
+        entrant: &Entrant,
+        value: impl Fn(&Row) -> Option<f64>,
+    ) -> Vec<(f64, f64)> {
+        let rows = self.of(Kind::Gradient, entrant);
+        rows.filter_map(|row| Some((row.blocks as f64, value(row)?))).collect()
+    }
+
+    pub fn claims(&self) -> Vec<Claim> {
+        let mut claims = vec![self.exact_methods_agree()];
+        let restored = [Entrant::CHECKPOINT, Entrant::CHECKPOINT_BY_BATCH, Entrant::CERTIFIED];
+        claims.extend(restored.iter().map(|entrant| self.restores(entrant)));
+        claims.push(self.failures_are_flagged());
+        claims.extend(self.memory());
+        claims
+            .extend([Entrant::PREDICTED, Entrant::ADAPTIVE].map(|entrant| self.recovers(&entrant)));
+        claims.extend(Entrant::deep().iter().map(|entrant| self.learns(entrant)));
+        claims
+    }
+
+    fn exact_methods_agree(&self) -> Claim {
+        let noise = self.size.pick(NOISE_QUICK, NOISE);
+        let [backprop, checkpoint] =
+            [Entrant::BACKPROP, Entrant::CHECKPOINT].map(|entrant| self.accuracy(&entrant));
+        within(
+            "fine-tuned by checkpoint as by backprop: both gradients are exact; points of accuracy \
+             between them",
+            (backprop - checkpoint).abs(),
+            0.0..=noise,
+        )
+    }
+
+    /// That a method brings back what conversion has lost: all but a little, or in quick size a part.
+    fn restores(&self, entrant: &Entrant) -> Claim {
+        let (original, converted) =
+            (self.accuracy_of(Kind::Original), self.accuracy_of(Kind::Converted));
+        let tuned = self.accuracy(entrant);
+        match self.size {
+            Size::Full => within(
+                format!(
+                    "{entrant}: fine-tuned flows are as good as the network was; points below it"
+                ),
+                original - tuned,
+                f64::NEG_INFINITY..=LOSS,
+            ),
+            Size::Quick => within(
+                format!(
+                    "{entrant}: fine-tuned flows are better than by conversion alone; points above"
+                ),
+                tuned - converted,
+                f64::MIN_POSITIVE..=f64::INFINITY,
+            ),
+        }
+    }
+
+    /// That the certificate has told of every fine-tuning that ended worse.
+    fn failures_are_flagged(&self) -> Claim {
+        let exact = self.accuracy(&Entrant::CHECKPOINT);
+        let all: Vec<Entrant> =
+            Entrant::tuned().into_iter().filter(|entrant| self.tuned(entrant).is_some()).collect();
+        let is_worse = |entrant: &&Entrant| {
+            let good = self.accuracy(entrant) >= exact - MARGIN;
+            !good
+        };
+        let is_flagged = |entrant: &&Entrant| {
+            let row = self.tuned(entrant);
+            row.is_some_and(|row| row.estimate.is_none_or(|estimate| estimate >= FLAG))
+        };
+        let failed: Vec<&Entrant> = all.iter().filter(is_worse).collect();
+        let flagged = failed.iter().filter(|entrant| is_flagged(entrant)).count();
+        Claim {
+            claim: format!(
+                "every fine-tuning that ended more than {MARGIN} points below that by checkpoint was told \
+                 of by its certificate"
+            ),
+            expected: format!("{} with a median estimate of at least {FLAG}", failed.len()),
+            measured: flagged.to_string(),
+            holds: flagged == failed.len() && !all.is_empty(),
+        }
+    }
+
+    /// How the memory of a gradient grows with the number of blocks.
+    fn memory(&self) -> Vec<Claim> {
+        let slope = |entrant: &Entrant| {
+            Slope::fit(&self.over_depth(entrant, |row| Some(row.peak_bytes? as f64))).value
+        };
+        let grows = [
+            (
+                Entrant::BACKPROP,
+                "like the number of blocks (every linearised step is kept)",
+                0.8..=1.1,
+            ),
+            (
+                Entrant::CHECKPOINT,
+                "at most like its root (Chen et al. 2016)",
+                f64::NEG_INFINITY..=0.6,
+            ),
+            (Entrant::PREDICTED, "hardly (states are recovered)", f64::NEG_INFINITY..=0.4),
+            (Entrant::ADAPTIVE, "hardly (states are recovered)", f64::NEG_INFINITY..=0.4),
+        ];
+        let claim = |(entrant, how, range): (Entrant, &str, std::ops::RangeInclusive<f64>)| {
+            let name = entrant.name();
+            within(format!("{name}: peak memory grows {how}; slope"), slope(&entrant), range)
+        };
+        grows.into_iter().map(claim).collect()
+    }
+
+    /// That the state error of an adjoint falls with depth.
+    fn recovers(&self, entrant: &Entrant) -> Claim {
+        let errors = self.over_depth(entrant, |row| row.state_error);
+        let falls = errors.len() > 1 && errors.windows(2).all(|pair| pair[1].1 < pair[0].1);
+        let listed: Vec<String> = errors.iter().map(|(_, error)| significant(*error)).collect();
+        Claim {
+            claim: format!(
+                "{}: the deeper the flows, the nearer the recovered states (h L falls as 1/N)",
+                entrant.name()
+            ),
+            expected: "a smaller state error at every depth".into(),
+            measured: listed.join(", "),
+            holds: falls,
+        }
+    }
+
+    /// That deep flows learn.
+    fn learns(&self, entrant: &Entrant) -> Claim {
+        let row = self.of(Kind::Deep, entrant).next();
+        let ratio = row.and_then(|row| Some(row.last_loss? / row.first_loss?));
+        let depths = row.map_or("", |row| &row.depths);
+        within(
+            format!("{depths} blocks, {}: training lowers the loss; last by first", entrant.name()),
+            ratio.unwrap_or(f64::NAN),
+            0.0..=0.9,
+        )
+    }
+}

@@ -1,0 +1,265 @@
+//! The figures and tables of the fine-tunings and the deep flows.
+
+use super::entrants::Entrant;
+use super::findings::Shown;
+use super::{Kind, Row, Size};
+use crate::experiment::power_law;
+use crate::page::{
+    CURVES, Curve, Figure, Frame, GREY, Part, Scale, Section, Stroke, Table, Text, significant,
+};
+use anyhow::Result;
+
+const MEGABYTE: f64 = 1e6;
+
+/// Points of a curve of losses: each is the mean over as many steps.
+const LOSSES: usize = 16;
+
+fn number(value: Option<f64>) -> Text {
+    value.map_or("–".into(), |value| significant(value).into())
+}
+
+fn percent(value: Option<f64>) -> Text {
+    value.map_or("–".into(), |value| format!("{value:.2} %").into())
+}
+
+fn megabytes(row: &Row) -> Option<f64> {
+    Some(row.peak_bytes? as f64 / MEGABYTE)
+}
+
+/// The steps' losses, as means over neighbouring steps.
+fn losses<'r>(rows: impl Iterator<Item = &'r Row>) -> Vec<(f64, f64)> {
+    let points: Vec<(f64, f64)> =
+        rows.filter_map(|row| Some((row.step? as f64, row.loss?))).collect();
+    let mean = |points: &[(f64, f64)]| {
+        let count = points.len() as f64;
+        let sum = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+        (sum.0 / count, sum.1 / count)
+    };
+    points.chunks(points.len().div_ceil(LOSSES).max(1)).map(mean).collect()
+}
+
+impl Shown<'_> {
+    pub fn sections(&self) -> Result<Vec<Section>> {
+        let section = |title: &'static str, parts| Section { title: title.into(), parts };
+        let note = "Peak memory is that of one gradient on one thread, counted by the allocator, beyond the \
+                    gradient itself, parameters and the optimiser's state. Seconds are those of the \
+                    training on all threads; nothing is claimed about them.";
+        Ok(vec![
+            section(
+                "Fine-tuned as flows",
+                vec![
+                    Part::Table(self.methods()),
+                    Part::Text(note.into()),
+                    Part::Figures(vec![self.courses(Kind::Step, &Entrant::tuned())?]),
+                ],
+            ),
+            section(
+                "One gradient of deeper flows",
+                vec![
+                    Part::Figures(vec![self.memory_figure()?, self.errors()?]),
+                    Part::Table(self.gradients()),
+                ],
+            ),
+            section(
+                "Deeper flows",
+                vec![
+                    Part::Table(self.carried()),
+                    Part::Figures(vec![self.courses(Kind::DeepStep, &Entrant::deep())?]),
+                    Part::Table(self.deep()),
+                ],
+            ),
+        ])
+    }
+
+    /// The paper's table 2, in our numbers.
+    fn methods(&self) -> Table {
+        let head = [
+            "gradient",
+            "statistics",
+            "accuracy",
+            "loss, first tenth",
+            "last tenth",
+            "error estimate",
+            "state error e₀",
+            "walked again",
+            "seconds",
+            "peak (MB)",
+        ];
+        let mut rows: Vec<Vec<Text>> = Vec::new();
+        for (kind, name) in [(Kind::Original, "as it was"), (Kind::Converted, "flows, untrained")] {
+            for row in self.of_kind(kind) {
+                let mut line: Vec<Text> = vec![name.into(), "–".into(), percent(row.accuracy)];
+                line.resize(head.len(), "–".into());
+                rows.push(line);
+            }
+        }
+        for row in self.of_kind(Kind::Tuned) {
+            rows.push(vec![
+                row.method.clone().into(),
+                row.statistics.clone().into(),
+                percent(row.accuracy),
+                number(row.first_loss),
+                number(row.last_loss),
+                number(row.estimate),
+                number(row.state_error),
+                percent(row.again.map(|share| 100.0 * share)),
+                number(row.seconds),
+                number(megabytes(row)),
+            ]);
+        }
+        let blocks = self.of_kind(Kind::Original).next().map_or("", |row| &row.depths);
+        let images = self.of_kind(Kind::Tuned).find_map(|row| row.images).unwrap_or(0);
+        let caption = format!(
+            "Flows of {blocks} steps; accuracy on held-out images; error estimate and state error are medians \
+             over the steps; peak memory for {images} images"
+        );
+        Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows }
+    }
+
+    /// The loss over the steps of some trainings.
+    fn courses(&self, kind: Kind, entrants: &[Entrant]) -> Result<Figure> {
+        let mut curves = Vec::new();
+        for (entrant, ink) in entrants.iter().zip(CURVES) {
+            let points = losses(self.of(kind, entrant));
+            let name = entrant.to_string().into();
+            curves.push(Curve { name, ink, stroke: Stroke::Bold, points });
+        }
+        let frame = Frame { x: "step", y: "loss", across: Scale::Tight, ..Frame::RATES };
+        let title = match kind {
+            Kind::DeepStep => "Loss of the deep flows",
+            _ => "Loss of the fine-tunings",
+        };
+        Ok(Figure::new(title, &frame, &curves)?)
+    }
+
+    /// Some number of the gradients against the number of blocks, a curve a method.
+    fn curves(&self, value: impl Fn(&Row) -> Option<f64>) -> Vec<Curve> {
+        let curve = |(entrant, ink): (Entrant, _)| Curve {
+            name: entrant.name().into(),
+            ink,
+            stroke: Stroke::Bold,
+            points: self.over_depth(&entrant, &value),
+        };
+        Entrant::measured().into_iter().zip(CURVES).map(curve).collect()
+    }
+
+    fn memory_figure(&self) -> Result<Figure> {
+        let parameters = self
+            .over_depth(&Entrant::CHECKPOINT, |row| Some(row.parameter_bytes? as f64 / MEGABYTE));
+        let mut curves = vec![Curve {
+            name: "parameters (not counted)".into(),
+            ink: GREY,
+            stroke: Stroke::Broad,
+            points: parameters,
+        }];
+        curves.extend(self.curves(megabytes));
+        for (entrant, slope, name) in
+            [(Entrant::BACKPROP, 1.0, "slope 1"), (Entrant::CHECKPOINT, 0.5, "slope ½")]
+        {
+            let points = power_law(&self.over_depth(&entrant, megabytes), slope);
+            curves.push(Curve { name: name.into(), ink: GREY, stroke: Stroke::Dashed, points });
+        }
+        let frame = Frame { x: "blocks", y: "peak memory (MB)", ..Frame::RATES };
+        Ok(Figure::new("Peak memory of one gradient", &frame, &curves)?)
+    }
+
+    fn errors(&self) -> Result<Figure> {
+        let mut curves = Vec::new();
+        for (entrant, ink) in [Entrant::PREDICTED, Entrant::ADAPTIVE].into_iter().zip(CURVES) {
+            let values: [(&str, Stroke, fn(&Row) -> Option<f64>); 2] = [
+                ("state error", Stroke::Bold, |row| row.state_error),
+                ("estimate", Stroke::Thin, |row| row.estimate),
+            ];
+            for (what, stroke, value) in values {
+                let points = self.over_depth(&entrant, value);
+                let name = format!("{}, {what}", entrant.name()).into();
+                curves.push(Curve { name, ink, stroke, points });
+            }
+        }
+        let frame = Frame { x: "blocks", y: "relative error", ..Frame::RATES };
+        Ok(Figure::new("What the adjoints recover", &frame, &curves)?)
+    }
+
+    fn gradients(&self) -> Table {
+        let head = [
+            "blocks",
+            "gradient",
+            "peak (MB)",
+            "tape (MB)",
+            "parameters (MB)",
+            "seconds, one thread",
+            "error estimate",
+            "state error e₀",
+            "walked again",
+        ];
+        let mut rows: Vec<Vec<Text>> = Vec::new();
+        for row in self.of_kind(Kind::Gradient) {
+            let bytes = |bytes: Option<usize>| number(bytes.map(|b| b as f64 / MEGABYTE));
+            rows.push(vec![
+                row.depths.clone().into(),
+                row.method.clone().into(),
+                bytes(row.peak_bytes),
+                bytes(row.tape_bytes),
+                bytes(row.parameter_bytes),
+                number(row.seconds),
+                number(row.estimate),
+                number(row.state_error),
+                percent(row.again.map(|share| 100.0 * share)),
+            ]);
+        }
+        let images = self.of_kind(Kind::Gradient).find_map(|row| row.images).unwrap_or(0);
+        let caption = format!(
+            "One gradient on {images} images, statistics frozen, at the weights of the network"
+        );
+        Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows }
+    }
+
+    /// The accuracy by weights carried in two ways.
+    fn carried(&self) -> Table {
+        let head = ["blocks", "weights between blocks", "accuracy before training", "loss"];
+        let rows = self.of_kind(Kind::Carried).map(|row| {
+            vec![
+                row.depths.clone().into(),
+                row.by.clone().into(),
+                percent(row.accuracy),
+                number(row.loss),
+            ]
+        });
+        let images = self.of_kind(Kind::Carried).find_map(|row| row.images).unwrap_or(0);
+        let caption = format!("Carried to more steps, on {images} held-out images");
+        Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows: rows.collect() }
+    }
+
+    fn deep(&self) -> Table {
+        let head = [
+            "blocks",
+            "gradient",
+            "steps",
+            "images",
+            "loss, first tenth",
+            "last tenth",
+            "error estimate",
+            "state error e₀",
+            "seconds",
+        ];
+        let rows = self.of_kind(Kind::Deep).map(|row| {
+            let count = |count: Option<usize>| count.map_or("–".into(), |n| n.to_string().into());
+            vec![
+                row.depths.clone().into(),
+                row.method.clone().into(),
+                count(row.step),
+                count(row.images),
+                number(row.first_loss),
+                number(row.last_loss),
+                number(row.estimate),
+                number(row.state_error),
+                number(row.seconds),
+            ]
+        });
+        let caption = match self.size {
+            Size::Full => "Trained for a few steps",
+            Size::Quick => "Trained for a few steps, at a smaller depth than in full size",
+        };
+        Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows: rows.collect() }
+    }
+}
