@@ -15,13 +15,18 @@ use std::time::Instant;
 const BY: ProlongBy = ProlongBy::Constant;
 
 impl Finetune {
-    /// One gradient of every method, with flows of so many steps or their own.
+    /// The gradient of every method on some images and on twice as many, with flows of so many steps or
+    /// their own: the difference is what images take, without what is there for any number of them.
     pub(super) fn gradients(&self, depth: Option<usize>) -> Result<Vec<Row>> {
         let images = self.sizes.gradient_images;
         let mut rows = Vec::new();
         for entrant in Entrant::measured() {
             let trainer = self.trainer(&entrant, depth, BY, images, Schedule::Constant)?;
-            rows.push(self.gradient(&trainer, &entrant, depth, images)?);
+            let of = |images| self.gradient(&trainer, &entrant, depth, images);
+            let (few, many) = (of(images)?, of(2 * images)?);
+            let more = many.peak_bytes.zip(few.peak_bytes);
+            let image_bytes = more.map(|(many, few)| many.saturating_sub(few) / images);
+            rows.push(Row { image_bytes, ..many });
         }
         Ok(rows)
     }
@@ -69,12 +74,7 @@ impl Finetune {
             let entrant = Entrant::CHECKPOINT;
             let trainer =
                 self.trainer(&entrant, Some(depth), by, self.sizes.batch, Schedule::Constant)?;
-            let test = self.splits.test.as_ref().context("CIFAR-10 has held-out images")?;
-            let (evaluator, mut score) = (trainer.network().evaluator(), Score::default());
-            for batch in trainer.batches(test).take(self.sizes.evaluated_batches) {
-                let batch = batch?;
-                score.add(&evaluator.reach(&batch).score(&batch));
-            }
+            let score = self.held_out(&trainer)?;
             rows.push(Row {
                 by: by.name().to_owned(),
                 accuracy: percent(&score),
@@ -86,18 +86,35 @@ impl Finetune {
         Ok(rows)
     }
 
-    /// A few steps of training with deep flows.
+    /// Score on the first held-out images.
+    fn held_out(&self, trainer: &Trainer) -> Result<Score> {
+        let test = self.splits.test.as_ref().context("CIFAR-10 has held-out images")?;
+        let (evaluator, mut score) = (trainer.network().evaluator(), Score::default());
+        for batch in trainer.batches(test).take(self.sizes.evaluated_batches) {
+            let batch = batch?;
+            score.add(&evaluator.reach(&batch).score(&batch));
+        }
+        Ok(score)
+    }
+
+    /// A few steps of training with deep flows, and their score afterwards.
     pub(super) fn deep(&self, entrant: &Entrant) -> Result<Vec<Row>> {
         let (depth, batch) = (Some(self.sizes.deep), self.sizes.deep_batch);
         let mut trainer = self.trainer(entrant, depth, BY, batch, Schedule::Constant)?;
         let course = Course::of(&mut trainer, self.sizes.deep_steps)?;
+        let score = self.held_out(&trainer)?;
         let row = Row {
             method: entrant.name(),
             statistics: told(entrant.statistics).to_owned(),
             by: BY.name().to_owned(),
-            images: Some(batch * course.len()),
             ..self.row(Kind::Deep, depth)?
         };
-        Ok(course.rows(Kind::DeepStep, row))
+        let mut rows = course.rows(Kind::DeepStep, row);
+        if let Some(whole) = rows.last_mut() {
+            whole.accuracy = percent(&score);
+            whole.loss = finite(score.loss);
+            whole.images = Some(score.samples);
+        }
+        Ok(rows)
     }
 }

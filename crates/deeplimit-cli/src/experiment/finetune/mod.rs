@@ -61,7 +61,7 @@ struct Sizes {
     batch: usize,
     /// Steps of every flow, from few to many, at which one gradient is measured.
     depths: Vec<usize>,
-    /// Images of that gradient.
+    /// Images of that gradient; and of a second one twice as many.
     gradient_images: usize,
     /// The first of `depths`, so many, at which the accuracy is measured.
     evaluated_depths: usize,
@@ -77,13 +77,13 @@ impl Sizes {
     fn of(size: Size) -> Self {
         Self {
             batch: size.pick(32, 128),
-            depths: size.pick(vec![32, 256], vec![32, 64, 128, 256]),
-            gradient_images: size.pick(4, 16),
-            evaluated_depths: size.pick(1, 4),
+            depths: size.pick(vec![32, 256], vec![32, 128, 256]),
+            gradient_images: size.pick(2, 8),
+            evaluated_depths: size.pick(1, 3),
             evaluated_batches: size.pick(1, 2),
             deep: size.pick(32, 256),
             deep_batch: size.pick(16, 32),
-            deep_steps: size.pick(16, 16),
+            deep_steps: 16,
         }
     }
 }
@@ -161,6 +161,8 @@ pub struct Row {
     peak_bytes: Option<usize>,
     /// Of them those that the method states that it keeps.
     tape_bytes: Option<usize>,
+    /// Bytes that one image more takes at the peak.
+    image_bytes: Option<usize>,
     /// Bytes of the parameters, and of their gradient.
     parameter_bytes: Option<usize>,
     /// Images of the gradient.

@@ -22,6 +22,10 @@ fn percent(value: Option<f64>) -> Text {
     value.map_or("–".into(), |value| format!("{value:.2} %").into())
 }
 
+fn megabytes_an_image(row: &Row) -> Option<f64> {
+    Some(row.image_bytes? as f64 / MEGABYTE)
+}
+
 fn megabytes(row: &Row) -> Option<f64> {
     Some(row.peak_bytes? as f64 / MEGABYTE)
 }
@@ -56,7 +60,8 @@ impl Shown<'_> {
             section(
                 "One gradient of deeper flows",
                 vec![
-                    Part::Figures(vec![self.memory_figure()?, self.errors()?]),
+                    Part::Figures(self.memory_figures()?),
+                    Part::Figures(vec![self.errors()?]),
                     Part::Table(self.gradients()),
                 ],
             ),
@@ -143,24 +148,33 @@ impl Shown<'_> {
         Entrant::measured().into_iter().zip(CURVES).map(curve).collect()
     }
 
-    fn memory_figure(&self) -> Result<Figure> {
-        let parameters = self
-            .over_depth(&Entrant::CHECKPOINT, |row| Some(row.parameter_bytes? as f64 / MEGABYTE));
-        let mut curves = vec![Curve {
-            name: "parameters (not counted)".into(),
-            ink: GREY,
-            stroke: Stroke::Broad,
-            points: parameters,
-        }];
-        curves.extend(self.curves(megabytes));
+    /// What an image takes, and what is there with it.
+    fn memory_figures(&self) -> Result<Vec<Figure>> {
+        let mut images = self.curves(megabytes_an_image);
         for (entrant, slope, name) in
             [(Entrant::BACKPROP, 1.0, "slope 1"), (Entrant::CHECKPOINT, 0.5, "slope ½")]
         {
-            let points = power_law(&self.over_depth(&entrant, megabytes), slope);
-            curves.push(Curve { name: name.into(), ink: GREY, stroke: Stroke::Dashed, points });
+            let points = power_law(&self.over_depth(&entrant, megabytes_an_image), slope);
+            images.push(Curve { name: name.into(), ink: GREY, stroke: Stroke::Dashed, points });
         }
+        let mut all = vec![Curve {
+            name: "parameters (not counted)".into(),
+            ink: GREY,
+            stroke: Stroke::Broad,
+            points: self.over_depth(&Entrant::CHECKPOINT, |row| {
+                Some(row.parameter_bytes? as f64 / MEGABYTE)
+            }),
+        }];
+        all.extend(self.curves(megabytes));
         let frame = Frame { x: "blocks", y: "peak memory (MB)", ..Frame::RATES };
-        Ok(Figure::new("Peak memory of one gradient", &frame, &curves)?)
+        let count = self.of_kind(Kind::Gradient).find_map(|row| row.images).unwrap_or(0);
+        let whole = format!("Peak memory of a gradient on {count} images");
+        let note = "Beyond parameters and gradient. Flows walk on a copy of their weights, which adjoints \
+                    have nothing else to hide behind.";
+        Ok(vec![
+            Figure::new("Peak memory of an image more", &frame, &images)?,
+            Figure { note: note.into(), ..Figure::new(whole, &frame, &all)? },
+        ])
     }
 
     fn errors(&self) -> Result<Figure> {
@@ -185,7 +199,7 @@ impl Shown<'_> {
             "blocks",
             "gradient",
             "peak (MB)",
-            "tape (MB)",
+            "an image more (MB)",
             "parameters (MB)",
             "seconds, one thread",
             "error estimate",
@@ -199,7 +213,7 @@ impl Shown<'_> {
                 row.depths.clone().into(),
                 row.method.clone().into(),
                 bytes(row.peak_bytes),
-                bytes(row.tape_bytes),
+                bytes(row.image_bytes),
                 bytes(row.parameter_bytes),
                 number(row.seconds),
                 number(row.estimate),
@@ -235,22 +249,20 @@ impl Shown<'_> {
             "blocks",
             "gradient",
             "steps",
-            "images",
-            "loss, first tenth",
-            "last tenth",
+            "accuracy",
+            "held-out loss",
             "error estimate",
             "state error e₀",
             "seconds",
         ];
         let rows = self.of_kind(Kind::Deep).map(|row| {
-            let count = |count: Option<usize>| count.map_or("–".into(), |n| n.to_string().into());
+            let steps = row.step.map_or("–".into(), |steps| steps.to_string().into());
             vec![
                 row.depths.clone().into(),
                 row.method.clone().into(),
-                count(row.step),
-                count(row.images),
-                number(row.first_loss),
-                number(row.last_loss),
+                steps,
+                percent(row.accuracy),
+                number(row.loss),
                 number(row.estimate),
                 number(row.state_error),
                 number(row.seconds),

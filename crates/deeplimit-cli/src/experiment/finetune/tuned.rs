@@ -70,11 +70,6 @@ impl Course {
         Ok(course)
     }
 
-    /// Steps done.
-    pub fn len(&self) -> usize {
-        self.steps.len()
-    }
-
     /// A row for every step, and last one for the whole, like `row`.
     pub fn rows(&self, kind_of_step: Kind, row: Row) -> Vec<Row> {
         let estimate = |step: &StepReport| worst(&step.certificates, |c| c.error_estimate());
