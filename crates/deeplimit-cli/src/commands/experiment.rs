@@ -66,6 +66,9 @@ enum Name {
         /// Folder of CIFAR-10's binary batches.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+        /// Folder of other images, such as Fashion-MNIST's, to train the flows on with a new head.
+        #[arg(long, value_name = "DIR")]
+        transfer: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
@@ -135,8 +138,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
             common.run(&sweep)
         }
-        Name::Finetune { weights, data, common } => {
-            common.run(&Finetune::new(weights, data, common.size(), common.seed)?)
+        Name::Finetune { weights, data, transfer, common } => {
+            let (size, seed, transfer) = (common.size(), common.seed, transfer.as_deref());
+            common.run(&Finetune::new(weights, data, transfer, size, seed)?)
         }
         Name::Gamma { data, common } => {
             common.run(&Gamma::new(common.size(), data.as_deref(), common.seed)?)

@@ -1,8 +1,9 @@
 //! The same weights as functions of depth, in flows of more steps.
 
+use super::Finetune;
 use super::entrants::{Entrant, told};
+use super::rows::{Kind, Row};
 use super::tuned::{Course, again, finite, percent, worst};
-use super::{Finetune, Kind, Row};
 use crate::memory::peak_on_one_thread;
 use anyhow::{Context, Result};
 use deeplimit::control::ProlongBy;

@@ -9,12 +9,17 @@
 //! Conversion changes the function. Fine-tuning repairs it, with the gradient of one method after the
 //! other; each stage's weights are then carried as functions of depth to flows of more steps, where memory
 //! and the state error of the adjoints are measured for one batch, and where the network is trained for a
-//! few steps.
+//! few steps. Last, the flows are trained on other images with a new head, beside flows from random weights.
 
 mod deeper;
 mod entrants;
 mod findings;
 mod page;
+mod rows;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod transfer;
 mod tuned;
 
 use super::{Experiment, Findings, Size};
@@ -25,10 +30,12 @@ use deeplimit::control::ProlongBy;
 use deeplimit_nn::data::{HeldOut, Normalise, Options, Shape, Source, Splits, load};
 use deeplimit_nn::network::WeightsFile;
 use deeplimit_nn::pretrained::Pretrained;
-use deeplimit_nn::train::{Config, Optimiser, Schedule, TrainConfig, Trainer};
+use deeplimit_nn::train::{Config, Initial, Optimiser, Schedule, TrainConfig, Trainer};
 use entrants::Entrant;
-use serde::{Deserialize, Serialize};
+use rows::{Kind, Row};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
+use transfer::{Start, Transfer};
 
 /// Learning rate, of Adam without weight decay.
 const RATE: f64 = 3e-4;
@@ -49,6 +56,7 @@ pub struct Finetune {
     name: String,
     options: Options,
     splits: Splits,
+    transfer: Option<Transfer>,
     sizes: Sizes,
     size: Size,
     seed: u64,
@@ -100,75 +108,8 @@ pub enum Case {
     Carried(usize),
     /// A short training of deep flows.
     Deep(Entrant),
-}
-
-/// What a row is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    /// Accuracy of the network as it was.
-    #[default]
-    Original,
-    /// Accuracy of its flows.
-    Converted,
-    /// A step of a fine-tuning.
-    Step,
-    /// A fine-tuning.
-    Tuned,
-    /// One gradient.
-    Gradient,
-    /// Accuracy of flows of more steps.
-    Carried,
-    /// A step of a training of deep flows.
-    DeepStep,
-    /// A training of deep flows.
-    Deep,
-}
-
-/// A measured network, gradient or step.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    kind: Kind,
-    /// The gradient method with its settings.
-    method: String,
-    /// What normalisations go by in training.
-    statistics: String,
-    /// How weights were carried to this depth.
-    by: String,
-    /// Steps of each flow.
-    depths: String,
-    /// Steps of all flows.
-    blocks: usize,
-    /// Steps of the optimisation.
-    step: Option<usize>,
-    /// Per cent of held-out images.
-    accuracy: Option<f64>,
-    /// Mean over the images of this step's or gradient's batch.
-    loss: Option<f64>,
-    /// Means over the first and the last tenth of the steps.
-    first_loss: Option<f64>,
-    last_loss: Option<f64>,
-    /// The certificate's estimate of the relative gradient error: the worst flow's, and of a training the
-    /// median over its steps; 0 for exact methods, none where it is no number.
-    estimate: Option<f64>,
-    /// Relative error of the recovered states, likewise.
-    state_error: Option<f64>,
-    /// Share of the layers that were walked again, mean over flows and steps.
-    again: Option<f64>,
-    /// Seconds of training, or of the gradient on one thread.
-    seconds: Option<f64>,
-    /// Most bytes that one gradient on one thread has allocated at any time, beyond the gradient itself.
-    peak_bytes: Option<usize>,
-    /// Of them those that the method states that it keeps.
-    tape_bytes: Option<usize>,
-    /// Bytes that one image more takes at the peak.
-    image_bytes: Option<usize>,
-    /// Bytes of the parameters, and of their gradient.
-    parameter_bytes: Option<usize>,
-    /// Images of the gradient.
-    images: Option<usize>,
-    /// The step at which the training left the numbers, if it did.
-    diverged_at: Option<usize>,
+    /// A training on other images.
+    Transfer(Start),
 }
 
 #[derive(Serialize)]
@@ -182,14 +123,22 @@ pub struct Settings {
     tolerance: f64,
     #[serde(flatten)]
     sizes: Sizes,
+    #[serde(flatten)]
+    transfer: Option<transfer::Settings>,
 }
 
 impl Finetune {
-    /// Reads the network and the images.
+    /// Reads the network, the images, and those of another set that it is transferred to.
     ///
     /// # Errors
-    /// If the file holds no residual network for CIFAR-10, or the folder not CIFAR-10.
-    pub fn new(weights: &Path, data: &Path, size: Size, seed: u64) -> Result<Self> {
+    /// If the file holds no residual network for CIFAR-10, or a folder not its images.
+    pub fn new(
+        weights: &Path,
+        data: &Path,
+        transfer: Option<&Path>,
+        size: Size,
+        seed: u64,
+    ) -> Result<Self> {
         let original = imported::read(weights)?;
         let architecture = original.architecture();
         let (channels, height, width) = IMAGE;
@@ -214,7 +163,9 @@ impl Finetune {
         };
         let splits = load(&options)?;
         let name = weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { original, flows, name, options, splits, sizes: Sizes::of(size), size, seed })
+        let transfer = transfer.map(|folder| Transfer::read(folder, architecture, size, seed));
+        let (transfer, sizes) = (transfer.transpose()?, Sizes::of(size));
+        Ok(Self { original, flows, name, options, splits, transfer, sizes, size, seed })
     }
 
     /// Steps of each flow: so many, or their own.
@@ -223,16 +174,9 @@ impl Finetune {
         Ok(network.stage.iter().map(|stage| steps.unwrap_or(stage.depth)).collect())
     }
 
-    /// The flows with these weights, of so many steps or their own, about to be trained.
-    fn trainer(
-        &self,
-        entrant: &Entrant,
-        steps: Option<usize>,
-        by: ProlongBy,
-        batch: usize,
-        schedule: Schedule,
-    ) -> Result<Trainer> {
-        let own = Config {
+    /// One pass over the images, with flows of their own depth.
+    fn config(&self, entrant: &Entrant, batch: usize, schedule: Schedule) -> Result<Config> {
+        Ok(Config {
             seed: self.seed,
             data: self.options.clone(),
             gradient: entrant.gradient(),
@@ -248,10 +192,22 @@ impl Finetune {
             },
             network: self.original.architecture().flows()?,
             ..Config::default()
-        };
+        })
+    }
+
+    /// The flows with these weights, of so many steps or their own, about to be trained.
+    fn trainer(
+        &self,
+        entrant: &Entrant,
+        steps: Option<usize>,
+        by: ProlongBy,
+        batch: usize,
+        schedule: Schedule,
+    ) -> Result<Trainer> {
+        let own = self.config(entrant, batch, schedule)?;
         let config = own.at_depths(&self.depths(steps)?);
         let mut trainer = Trainer::with_splits(config, self.splits.clone())?;
-        trainer.initialise(&self.flows, &own, by)?;
+        trainer.initialise(&self.flows, &own, Initial { by, new_head: false })?;
         Ok(trainer)
     }
 
@@ -293,6 +249,7 @@ impl Experiment for Finetune {
             rate: RATE,
             tolerance: TOLERANCE,
             sizes: self.sizes.clone(),
+            transfer: self.transfer.as_ref().map(Transfer::settings),
         }
     }
 
@@ -304,6 +261,9 @@ impl Experiment for Finetune {
         let evaluated = &self.sizes.depths[..self.sizes.evaluated_depths];
         cases.extend(evaluated.iter().copied().map(Case::Carried));
         cases.extend(Entrant::deep().into_iter().map(Case::Deep));
+        if self.transfer.is_some() {
+            cases.extend(Start::ALL.map(Case::Transfer));
+        }
         cases
     }
 
@@ -315,6 +275,7 @@ impl Experiment for Finetune {
             Case::Gradients(Some(depth)) => format!("gradients at depth {depth}"),
             Case::Carried(depth) => format!("carried to depth {depth}"),
             Case::Deep(entrant) => format!("depth {} trained by {entrant}", self.sizes.deep),
+            Case::Transfer(start) => format!("transferred from {} weights", start.name()),
         }
     }
 
@@ -325,11 +286,13 @@ impl Experiment for Finetune {
             Case::Gradients(depth) => self.gradients(*depth),
             Case::Carried(depth) => self.carried(*depth),
             Case::Deep(entrant) => self.deep(entrant),
+            Case::Transfer(start) => self.transferred(*start),
         }
     }
 
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
-        let shown = findings::Shown { rows, size: self.size };
+        let transferred = self.transfer.is_some();
+        let shown = findings::Shown { rows, size: self.size, transferred };
         Ok(Findings { claims: shown.claims(), sections: shown.sections()? })
     }
 }

@@ -1,32 +1,23 @@
-//! The figures and tables of the fine-tunings and the deep flows.
+//! The sections and figures of the fine-tunings and the deep flows.
 
 use super::entrants::Entrant;
 use super::findings::Shown;
-use super::{Kind, Row, Size};
+use super::rows::{Kind, Row};
+use super::transfer::Start;
 use crate::experiment::power_law;
-use crate::page::{
-    CURVES, Curve, Figure, Frame, GREY, Part, Scale, Section, Stroke, Table, Text, significant,
-};
+use crate::page::{CURVES, Curve, Figure, Frame, GREY, Part, Scale, Section, Stroke};
 use anyhow::Result;
 
-const MEGABYTE: f64 = 1e6;
+pub const MEGABYTE: f64 = 1e6;
 
 /// Points of a curve of losses: each is the mean over as many steps.
 const LOSSES: usize = 16;
-
-fn number(value: Option<f64>) -> Text {
-    value.map_or("–".into(), |value| significant(value).into())
-}
-
-fn percent(value: Option<f64>) -> Text {
-    value.map_or("–".into(), |value| format!("{value:.2} %").into())
-}
 
 fn megabytes_an_image(row: &Row) -> Option<f64> {
     Some(row.image_bytes? as f64 / MEGABYTE)
 }
 
-fn megabytes(row: &Row) -> Option<f64> {
+pub fn megabytes(row: &Row) -> Option<f64> {
     Some(row.peak_bytes? as f64 / MEGABYTE)
 }
 
@@ -48,7 +39,7 @@ impl Shown<'_> {
         let note = "Peak memory is that of one gradient on one thread, counted by the allocator, beyond the \
                     gradient itself, parameters and the optimiser's state. Seconds are those of the \
                     training on all threads; nothing is claimed about them.";
-        Ok(vec![
+        let mut sections = vec![
             section(
                 "Fine-tuned as flows",
                 vec![
@@ -73,52 +64,26 @@ impl Shown<'_> {
                     Part::Table(self.deep()),
                 ],
             ),
-        ])
+        ];
+        if self.transferred {
+            let parts = vec![
+                Part::Table(self.transfers_table()),
+                Part::Figures(vec![self.transfer_figure()?]),
+            ];
+            sections.push(section("On other images", parts));
+        }
+        Ok(sections)
     }
 
-    /// The paper's table 2, in our numbers.
-    fn methods(&self) -> Table {
-        let head = [
-            "gradient",
-            "statistics",
-            "accuracy",
-            "loss, first tenth",
-            "last tenth",
-            "error estimate",
-            "state error e₀",
-            "walked again",
-            "seconds",
-            "peak (MB)",
-        ];
-        let mut rows: Vec<Vec<Text>> = Vec::new();
-        for (kind, name) in [(Kind::Original, "as it was"), (Kind::Converted, "flows, untrained")] {
-            for row in self.of_kind(kind) {
-                let mut line: Vec<Text> = vec![name.into(), "–".into(), percent(row.accuracy)];
-                line.resize(head.len(), "–".into());
-                rows.push(line);
-            }
-        }
-        for row in self.of_kind(Kind::Tuned) {
-            rows.push(vec![
-                row.method.clone().into(),
-                row.statistics.clone().into(),
-                percent(row.accuracy),
-                number(row.first_loss),
-                number(row.last_loss),
-                number(row.estimate),
-                number(row.state_error),
-                percent(row.again.map(|share| 100.0 * share)),
-                number(row.seconds),
-                number(megabytes(row)),
-            ]);
-        }
-        let blocks = self.of_kind(Kind::Original).next().map_or("", |row| &row.depths);
-        let images = self.of_kind(Kind::Tuned).find_map(|row| row.images).unwrap_or(0);
-        let caption = format!(
-            "Flows of {blocks} steps; accuracy on held-out images; error estimate and state error are medians \
-             over the steps; peak memory for {images} images"
-        );
-        Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows }
+    fn transfer_figure(&self) -> Result<Figure> {
+        let curve = |(start, ink): (Start, _)| {
+            let steps = self.of_kind(Kind::TransferStep).filter(|row| row.start == Some(start));
+            let name = format!("{} weights", start.name()).into();
+            Curve { name, ink, stroke: Stroke::Bold, points: losses(steps) }
+        };
+        let curves: Vec<Curve> = Start::ALL.into_iter().zip(CURVES).map(curve).collect();
+        let frame = Frame { x: "step", y: "loss", across: Scale::Tight, ..Frame::RATES };
+        Ok(Figure::new("Loss on other images", &frame, &curves)?)
     }
 
     /// The loss over the steps of some trainings.
@@ -192,86 +157,5 @@ impl Shown<'_> {
         }
         let frame = Frame { x: "blocks", y: "relative error", ..Frame::RATES };
         Ok(Figure::new("What the adjoints recover", &frame, &curves)?)
-    }
-
-    fn gradients(&self) -> Table {
-        let head = [
-            "blocks",
-            "gradient",
-            "peak (MB)",
-            "an image more (MB)",
-            "parameters (MB)",
-            "seconds, one thread",
-            "error estimate",
-            "state error e₀",
-            "walked again",
-        ];
-        let mut rows: Vec<Vec<Text>> = Vec::new();
-        for row in self.of_kind(Kind::Gradient) {
-            let bytes = |bytes: Option<usize>| number(bytes.map(|b| b as f64 / MEGABYTE));
-            rows.push(vec![
-                row.depths.clone().into(),
-                row.method.clone().into(),
-                bytes(row.peak_bytes),
-                bytes(row.image_bytes),
-                bytes(row.parameter_bytes),
-                number(row.seconds),
-                number(row.estimate),
-                number(row.state_error),
-                percent(row.again.map(|share| 100.0 * share)),
-            ]);
-        }
-        let images = self.of_kind(Kind::Gradient).find_map(|row| row.images).unwrap_or(0);
-        let caption = format!(
-            "One gradient on {images} images, statistics frozen, at the weights of the network"
-        );
-        Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows }
-    }
-
-    /// The accuracy by weights carried in two ways.
-    fn carried(&self) -> Table {
-        let head = ["blocks", "weights between blocks", "accuracy before training", "loss"];
-        let rows = self.of_kind(Kind::Carried).map(|row| {
-            vec![
-                row.depths.clone().into(),
-                row.by.clone().into(),
-                percent(row.accuracy),
-                number(row.loss),
-            ]
-        });
-        let images = self.of_kind(Kind::Carried).find_map(|row| row.images).unwrap_or(0);
-        let caption = format!("Carried to more steps, on {images} held-out images");
-        Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows: rows.collect() }
-    }
-
-    fn deep(&self) -> Table {
-        let head = [
-            "blocks",
-            "gradient",
-            "steps",
-            "accuracy",
-            "held-out loss",
-            "error estimate",
-            "state error e₀",
-            "seconds",
-        ];
-        let rows = self.of_kind(Kind::Deep).map(|row| {
-            let steps = row.step.map_or("–".into(), |steps| steps.to_string().into());
-            vec![
-                row.depths.clone().into(),
-                row.method.clone().into(),
-                steps,
-                percent(row.accuracy),
-                number(row.loss),
-                number(row.estimate),
-                number(row.state_error),
-                number(row.seconds),
-            ]
-        });
-        let caption = match self.size {
-            Size::Full => "Trained for a few steps",
-            Size::Quick => "Trained for a few steps, at a smaller depth than in full size",
-        };
-        Table { caption: caption.into(), head: head.map(Text::from).to_vec(), rows: rows.collect() }
     }
 }

@@ -1,7 +1,8 @@
 //! The network as it was, as flows, and fine-tuned.
 
+use super::Finetune;
 use super::entrants::{Entrant, told};
-use super::{Finetune, Kind, Row};
+use super::rows::{Kind, Row};
 use crate::imported;
 use anyhow::{Context, Result};
 use deeplimit::control::ProlongBy;
