@@ -101,7 +101,9 @@ impl Normalisation {
         let channels = samples.shape().channels;
         for (what, values) in [("means", &self.mean), ("standard deviations", &self.std)] {
             if values.len() != channels {
-                return bad(what, values.len() as f64, &channels);
+                let colours = values.len() == 3 && channels == 1 && samples.shape().is_image();
+                let hint = if colours { "; channels = 3 makes three of one" } else { "" };
+                return bad(what, values.len() as f64, &format!("{channels}{hint}"));
             }
         }
         let target = self.target.as_ref();

@@ -34,12 +34,7 @@ impl Reshape {
         })
     }
 
-    /// The shape that images are kept in.
-    pub(super) fn from(&self) -> Shape {
-        self.from
-    }
-
-    /// The shape that they are seen in.
+    /// The shape that images are seen in.
     pub(super) fn to(&self) -> Shape {
         self.to
     }

@@ -65,7 +65,7 @@ fn options_that_contradict_each_other_are_refused() {
     let given = Normalisation { mean: vec![0.0; 3], std: vec![1.0; 3], target: None };
     assert_eq!(
         check(Options { normalise: Normalise::Given(given), ..digits() }),
-        "normalisation: means: 3, expected 1"
+        "normalisation: means: 3, expected 1; channels = 3 makes three of one"
     );
 }
 
