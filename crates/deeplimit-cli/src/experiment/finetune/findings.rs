@@ -179,17 +179,17 @@ impl Shown<'_> {
         let grows = [
             (
                 Entrant::BACKPROP,
-                "like the number of blocks (every linearised step is kept)",
+                "grows like the number of blocks (every linearised step is kept)",
                 0.9..=1.05,
             ),
-            (Entrant::CHECKPOINT, "at most like its root (Chen et al. 2016)", at_most(0.6)),
-            (Entrant::PREDICTED, "not at all (states are recovered)", at_most(0.1)),
-            (Entrant::ADAPTIVE, "not at all (states are recovered)", at_most(0.1)),
+            (Entrant::CHECKPOINT, "grows at most like its root (Chen et al. 2016)", at_most(0.6)),
+            (Entrant::PREDICTED, "does not grow (states are recovered)", at_most(0.1)),
+            (Entrant::ADAPTIVE, "does not grow (states are recovered)", at_most(0.1)),
         ];
         let claim = |(entrant, how, range): (Entrant, &str, std::ops::RangeInclusive<f64>)| {
             let name = entrant.name();
             within(
-                format!("{name}: the memory of an image more grows {how}; slope"),
+                format!("{name}: the memory of an image more {how}; slope"),
                 slope(&entrant),
                 range,
             )
