@@ -4,11 +4,14 @@
 #   book/build.sh [FOLDER]        results go to FOLDER, target/book where none is given
 #
 # What the book shows is of full size: book/results/NAME holds it, with the command that made it.
-# CIFAR-10 is read from the folder that CIFAR10 names, ../shared/data/cifar10 where it names none.
+# CIFAR-10, Fashion-MNIST and the pretrained ResNets are read from the folders that CIFAR10, FASHION_MNIST and
+# PRETRAINED name, from cifar10, fashion_mnist and pretrained_cifar10 in ../shared/data where they name none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-target/book}
 cifar10=${CIFAR10:-../shared/data/cifar10}
+fashion_mnist=${FASHION_MNIST:-../shared/data/fashion_mnist}
+pretrained=${PRETRAINED:-../shared/data/pretrained_cifar10}
 
 cargo build --release --quiet
 deeplimit() {
@@ -24,6 +27,14 @@ if [ -e "$cifar10" ]; then
     deeplimit experiment depth-sweep --quick --data "$cifar10" --out "$out/depth-sweep"
 else
     echo "skipped: depth-sweep, $cifar10 is not there" >&2
+fi
+weights=$(find "$pretrained" -name 'resnet56*.th' 2>/dev/null | head -n 1 || true)
+if [ -n "$weights" ] && [ -e "$cifar10" ]; then
+    transfer=()
+    [ -e "$fashion_mnist" ] && transfer=(--transfer "$fashion_mnist")
+    deeplimit experiment finetune --quick --weights "$weights" --data "$cifar10" "${transfer[@]}" --out "$out/finetune"
+else
+    echo "skipped: finetune, $pretrained/resnet56*.th and $cifar10 are not both there" >&2
 fi
 
 # The networks of the chapter on diagnosis.

@@ -22,6 +22,21 @@ pub fn peak_of<T: Send>(work: impl FnOnce() -> T + Send) -> (T, usize) {
     })
 }
 
+/// [`peak_of`] with one thread for everything: parallel work has no other, so that the bytes do not depend
+/// on the machine's cores.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn peak_on_one_thread<T: Send>(
+    work: impl FnOnce() -> T + Send,
+) -> Result<(T, usize), rayon::ThreadPoolBuildError> {
+    let (result, bytes) = peak_of(|| {
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1);
+        alone.build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(work))
+    });
+    Ok((result?, bytes))
+}
+
 /// Largest resident memory so far, in MB (10⁶ bytes); `None` where the system does not tell.
 pub fn peak_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

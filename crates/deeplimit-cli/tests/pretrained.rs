@@ -175,3 +175,28 @@ fn a_head_of_other_classes_is_drawn_anew_and_other_data_are_refused_by_name() {
     refused(at, &["import", "cut.pt", "--out", "out.safetensors"], &["cut.pt", "safetensors"]);
     assert!(!at.join("out.safetensors").exists());
 }
+
+#[test]
+fn the_experiment_on_fine_tuning_names_what_it_cannot_use() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    images(at, "data_batch_1.bin", 80, 1);
+    images(at, "test_batch.bin", 20, 2);
+    fs::write(at.join("net.pt"), network(10).to_bytes().expect("bytes")).expect("written");
+    fs::write(at.join("seven.pt"), network(7).to_bytes().expect("bytes")).expect("written");
+    fs::write(at.join("text.pt"), "no weights").expect("written");
+    fs::create_dir(at.join("empty")).expect("a folder");
+    fs::write(at.join("table.csv"), "a,b\n1,0\n2,1\n3,0\n4,1\n5,0\n6,1\n").expect("written");
+    let run = |weights: &'static str, data: &'static str, more: &[&'static str]| {
+        let start = ["experiment", "finetune", "--quick", "--weights", weights, "--data", data];
+        [&start[..], more].concat()
+    };
+    refused(at, &run("none.pt", "data", &[]), &["none.pt"]);
+    refused(at, &run("text.pt", "data", &[]), &["text.pt"]);
+    refused(at, &run("seven.pt", "data", &[]), &["seven.pt", "7 outputs", "CIFAR-10"]);
+    refused(at, &run("net.pt", "nowhere", &[]), &["nowhere"]);
+    refused(at, &run("net.pt", "empty", &[]), &["empty"]);
+    refused(at, &run("net.pt", "data", &["--transfer", "empty"]), &["empty"]);
+    refused(at, &run("net.pt", "data", &["--transfer", "table.csv"]), &["resize", "table"]);
+    assert!(!at.join("experiments").exists(), "nothing was begun");
+}

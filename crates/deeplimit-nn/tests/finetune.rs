@@ -1,8 +1,7 @@
 //! Training that begins with trained weights, and weights that learn at their own rates.
 
-use deeplimit_nn::deeplimit::control::ProlongBy;
 use deeplimit_nn::network::{Network, WeightsFile};
-use deeplimit_nn::train::{Config, Initialised, TrainError, Trainer};
+use deeplimit_nn::train::{Config, Initial, Initialised, TrainError, Trainer};
 use std::collections::BTreeMap;
 
 /// Digits, a small flow and plain steps.
@@ -97,7 +96,7 @@ fn groups_that_mean_nothing_are_refused_by_name() {
 fn tied_layers_begin_untied_as_they_were_and_then_go_their_own_ways() {
     let (tied, file) = trained(&config(TIED, ""), 4);
     let mut untied = trainer(&config("", ""));
-    let taken = untied.initialise(&file, tied.config(), ProlongBy::Linear).expect("its weights");
+    let taken = untied.initialise(&file, tied.config(), Initial::default()).expect("its weights");
     assert_eq!(taken, Initialised { depths: [vec![6], vec![6]], left_head: None });
     let scores = [&tied, &untied].map(|trainer| trainer.test().expect("a test").expect("samples"));
     assert_eq!(scores[0], scores[1], "the same network");
@@ -113,7 +112,7 @@ fn tied_layers_begin_untied_as_they_were_and_then_go_their_own_ways() {
     // The other way there is no such weight.
     let (free, file) = trained(&config("", ""), 1);
     let error =
-        trainer(&config(TIED, "")).initialise(&file, free.config(), ProlongBy::Linear).err();
+        trainer(&config(TIED, "")).initialise(&file, free.config(), Initial::default()).err();
     assert!(matches!(error, Some(TrainError::Network(_))), "{error:?}");
 }
 
@@ -123,7 +122,7 @@ fn a_run_that_began_with_weights_resumes_to_the_bit_and_is_carried_to_its_depth(
     let mut deeper = config("", "");
     deeper.network.stage[0].depth = 24;
     let mut run = trainer(&deeper);
-    let taken = run.initialise(&file, first.config(), ProlongBy::Linear).expect("its weights");
+    let taken = run.initialise(&file, first.config(), Initial::default()).expect("its weights");
     assert_eq!(taken.depths, [vec![6], vec![24]]);
     let [before, after] =
         [&first, &run].map(|trainer| trainer.test().expect("a test").expect("samples").loss);
@@ -140,6 +139,22 @@ fn a_run_that_began_with_weights_resumes_to_the_bit_and_is_carried_to_its_depth(
     resumed.resume(folder.path()).expect("resumed");
     resumed.step().expect("a step");
     assert!(weights(run.network()) == weights(resumed.network()));
+}
+
+#[test]
+fn a_new_head_is_drawn_as_in_a_new_network_and_the_rest_is_taken() {
+    let (first, file) = trained(&config("", ""), 3);
+    let fresh = weights(trainer(&config("", "")).network());
+    let mut run = trainer(&config("", ""));
+    let how = Initial { new_head: true, ..Initial::default() };
+    let taken = run.initialise(&file, first.config(), how).expect("its weights");
+    assert_eq!(taken, Initialised { depths: [vec![6], vec![6]], left_head: Some(10) });
+    let trained = weights(first.network());
+    for (name, values) in weights(run.network()) {
+        let from = if name.starts_with("head") { &fresh } else { &trained };
+        assert!(values == from[&name], "{name}");
+    }
+    assert!(trained["head.linear.weight"] != fresh["head.linear.weight"]);
 }
 
 #[test]

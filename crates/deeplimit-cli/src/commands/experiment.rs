@@ -2,8 +2,8 @@
 
 use crate::Outcome;
 use crate::experiment::{
-    self, AdjointOrder, Approximation, DepthSweep, Failure, Gamma, LargeDepth, Linear, Memory,
-    Scaling, Size,
+    self, AdjointOrder, Approximation, DepthSweep, Failure, Finetune, Gamma, LargeDepth, Linear,
+    Memory, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -58,6 +58,20 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
+    /// A pretrained ResNet as flows: fine-tuned by every gradient method, and made deeper.
+    Finetune {
+        /// A checkpoint of PyTorch or an imported file, of a ResNet for CIFAR-10.
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// Folder of CIFAR-10's binary batches.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Folder of other images, such as Fashion-MNIST's, to train the flows on with a new head.
+        #[arg(long, value_name = "DIR")]
+        transfer: Option<PathBuf>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Minimisers with a penalty of differences over depth, beside their limit, and without it.
     Gamma {
         /// A table (FILE.csv or .csv.gz, class in the last column) in place of the built-in digits.
@@ -80,7 +94,7 @@ enum Name {
 
 #[derive(clap::Args)]
 struct Common {
-    /// Smaller, in under a minute (depth-sweep: four).
+    /// Smaller, in under a minute (finetune: three, depth-sweep: four).
     #[arg(long)]
     quick: bool,
     /// Decides all random numbers.
@@ -123,6 +137,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
             common.run(&sweep)
+        }
+        Name::Finetune { weights, data, transfer, common } => {
+            let (size, seed, transfer) = (common.size(), common.seed, transfer.as_deref());
+            common.run(&Finetune::new(weights, data, transfer, size, seed)?)
         }
         Name::Gamma { data, common } => {
             common.run(&Gamma::new(common.size(), data.as_deref(), common.seed)?)

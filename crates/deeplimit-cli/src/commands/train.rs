@@ -11,7 +11,9 @@ use anyhow::{Context, Result, bail};
 use deeplimit::control::ProlongBy;
 use deeplimit::gradient::Plan;
 use deeplimit_nn::network::{Score, StagePlan};
-use deeplimit_nn::train::{Config, Initialised, StepReport, Trainer, read_weights, write_whole};
+use deeplimit_nn::train::{
+    Config, Initial, Initialised, StepReport, Trainer, read_weights, write_whole,
+};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -35,6 +37,9 @@ pub struct Arguments {
     /// [default: linear].
     #[arg(long, requires = "init", value_parser = super::ways())]
     by: Option<String>,
+    /// With --init: draw the head anew though it would fit, as for other classes of the same number.
+    #[arg(long, requires = "init")]
+    new_head: bool,
     /// Go on with a run from its last checkpoint.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "settings", "data", "out", "init"])]
     resume: Option<PathBuf>,
@@ -131,7 +136,8 @@ impl Session {
         let mut trainer = Trainer::new(config::read_with(file, settings, data, trained)?)?;
         if let Some(init) = init {
             let by = arguments.by.as_deref().map_or(Ok(ProlongBy::default()), super::way)?;
-            let taken = trainer.initialise(&init.file, &init.config, by);
+            let how = Initial { by, new_head: arguments.new_head };
+            let taken = trainer.initialise(&init.file, &init.config, how);
             let taken = taken.with_context(|| init.path.display().to_string())?;
             crate::say(&begun(&init.path, &taken));
         }

@@ -17,6 +17,7 @@ mod adjoint_order;
 mod approximation;
 mod depth_sweep;
 mod failure;
+mod finetune;
 mod folder;
 mod gamma;
 mod large_depth;
@@ -29,6 +30,7 @@ pub use adjoint_order::AdjointOrder;
 pub use approximation::Approximation;
 pub use depth_sweep::DepthSweep;
 pub use failure::Failure;
+pub use finetune::Finetune;
 pub use folder::run;
 pub use gamma::Gamma;
 pub use large_depth::LargeDepth;
@@ -44,7 +46,7 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Size {
-    /// Under a minute on two cores, `depth-sweep` four.
+    /// Under a minute on two cores, `finetune` three, `depth-sweep` four.
     Quick,
     /// What the book shows.
     Full,

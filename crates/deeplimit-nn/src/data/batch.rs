@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use std::num::NonZeroUsize;
 
 use super::random::{Purpose, permutation};
+use super::reshape::Reshape;
 use super::{DataError, Draw, Inputs, Normalisation, Samples, Shape, Targets};
 
 /// The targets of a batch.
@@ -104,7 +105,7 @@ pub fn batch(
 
     let size = shape.elements();
     let mut inputs = vec![0.0; indices.len() * size]; // [batch, channels, height, width]
-    let values = Values::new(samples.inputs(), normalisation);
+    let values = Values::new(samples, normalisation);
     let black = normalisation.mean.iter().zip(&normalisation.std).map(|(mean, std)| -mean / std);
     let padding: Vec<f32> = black.collect();
     let pairs = indices.par_iter().zip(inputs.par_chunks_exact_mut(size));
@@ -148,10 +149,20 @@ enum Values<'a> {
         values: &'a [f32],
         normalisation: &'a Normalisation,
     },
+    /// Images of another shape than they are kept in.
+    Reshaped {
+        reshape: &'a Reshape,
+        inputs: &'a Inputs,
+        normalisation: &'a Normalisation,
+    },
 }
 
 impl<'a> Values<'a> {
-    fn new(inputs: &'a Inputs, normalisation: &'a Normalisation) -> Self {
+    fn new(samples: &'a Samples, normalisation: &'a Normalisation) -> Self {
+        let inputs = samples.inputs();
+        if let Some(reshape) = samples.reshape() {
+            return Values::Reshaped { reshape, inputs, normalisation };
+        }
         match inputs {
             Inputs::Floats(values) => Values::Floats { values, normalisation },
             Inputs::Bytes { bytes, full } => {
@@ -169,6 +180,9 @@ impl<'a> Values<'a> {
 
     fn write(&self, index: usize, shape: Shape, out: &mut [f32]) {
         let range = index * shape.elements()..(index + 1) * shape.elements();
+        if let Values::Reshaped { reshape, inputs, .. } = self {
+            reshape.write(inputs, index, out);
+        }
         let planes = out.chunks_exact_mut(shape.plane());
         match self {
             Values::Bytes { bytes, table } => {
@@ -186,6 +200,12 @@ impl<'a> Values<'a> {
                     for (out, value) in out.iter_mut().zip(values) {
                         *out = (value - mean) / std;
                     }
+                }
+            }
+            Values::Reshaped { normalisation, .. } => {
+                let channels = normalisation.mean.iter().zip(&normalisation.std);
+                for (out, (mean, std)) in planes.zip(channels) {
+                    out.iter_mut().for_each(|value| *value = (*value - mean) / std);
                 }
             }
         }

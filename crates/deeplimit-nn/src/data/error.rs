@@ -246,6 +246,16 @@ pub enum DataError {
         /// The option.
         option: &'static str,
     },
+    /// A shape that images cannot be given.
+    #[error("option {option}: {found}, expected {expected}")]
+    BadShape {
+        /// The option.
+        option: &'static str,
+        /// What was asked for.
+        found: usize,
+        /// What could have been.
+        expected: &'static str,
+    },
     /// Inputs or targets do not fit each other.
     #[error("{what}: {found}, expected {expected}")]
     BadSamples {

@@ -6,7 +6,8 @@
 //!
 //! - [`load`] reads the built-in digits, a CIFAR-10 folder, a folder of IDX files (MNIST,
 //!   Fashion-MNIST) or a table, as [`Options`] say; [`detect`] finds out which a path holds.
-//! - Images stay bytes in memory; [`batch`] converts, normalises and augments one batch at a time.
+//! - Images stay bytes in memory; [`batch`] converts, resizes, normalises and augments one batch at a
+//!   time.
 //! - Statistics are measured on the training samples alone ([`Normalisation`]).
 //! - Nothing depends on a random generator's state: the split is decided by the seed,
 //!   [`epoch_order`] by seed and epoch, an augmentation ([`Draw`]) by seed, epoch and sample.
@@ -43,6 +44,7 @@ mod options;
 mod place;
 mod random;
 mod read;
+mod reshape;
 mod samples;
 mod split;
 mod summary;
@@ -78,6 +80,8 @@ pub fn load(options: &Options) -> Result<Splits, DataError> {
         Source::Idx => idx::load(&path)?,
         Source::Csv => table::load(&path, options.task)?,
     };
+    let seen = |samples: Samples| samples.seen(options.resize, options.channels);
+    let raw = split::Raw { train: seen(raw.train), test: raw.test.map(seen), files: raw.files };
     split::split(raw, name(options.source, &path), options)
 }
 

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reshape::Reshape;
 use super::{DataError, Inputs, Samples, Shape, Targets};
 
 /// The mean and the standard deviation of a regression's targets.
@@ -64,9 +65,10 @@ impl Normalisation {
     /// Measures the samples, each channel over all its pixels.
     pub fn measure(samples: &Samples) -> Self {
         let shape = samples.shape();
-        let (mean, std) = match samples.inputs() {
-            Inputs::Bytes { bytes, full } => byte_statistics(bytes, *full, shape),
-            Inputs::Floats(values) => (0..shape.channels)
+        let (mean, std) = match (samples.inputs(), samples.reshape()) {
+            (inputs, Some(reshape)) => seen_statistics(inputs, reshape, samples.len()),
+            (Inputs::Bytes { bytes, full }, None) => byte_statistics(bytes, *full, shape),
+            (Inputs::Floats(values), None) => (0..shape.channels)
                 .map(|channel| {
                     statistics(|| {
                         let planes = values.chunks_exact(shape.plane());
@@ -99,7 +101,9 @@ impl Normalisation {
         let channels = samples.shape().channels;
         for (what, values) in [("means", &self.mean), ("standard deviations", &self.std)] {
             if values.len() != channels {
-                return bad(what, values.len() as f64, &channels);
+                let colours = values.len() == 3 && channels == 1 && samples.shape().is_image();
+                let hint = if colours { "; channels = 3 makes three of one" } else { "" };
+                return bad(what, values.len() as f64, &format!("{channels}{hint}"));
             }
         }
         let target = self.target.as_ref();
@@ -139,6 +143,57 @@ fn byte_statistics(bytes: &[u8], full: u8, shape: Shape) -> (Vec<f32>, Vec<f32>)
         ((sum as f64 / divisor) as f32, std as f32)
     };
     sums.into_iter().map(of_channel).unzip()
+}
+
+/// Those of images as they are seen, one after the other, in one pass.
+fn seen_statistics(inputs: &Inputs, reshape: &Reshape, len: usize) -> (Vec<f32>, Vec<f32>) {
+    let shape = reshape.to();
+    let mut image = vec![0.0; shape.elements()];
+    let mut channels = vec![OnePass::default(); shape.channels];
+    for index in 0..len {
+        reshape.write(inputs, index, &mut image);
+        for (channel, plane) in channels.iter_mut().zip(image.chunks_exact(shape.plane())) {
+            channel.add(plane);
+        }
+    }
+    channels.into_iter().map(OnePass::statistics).unzip()
+}
+
+/// Sums of brightnesses, which lie in [0, 1]: 64 bits leave their variance twelve digits.
+#[derive(Clone, Copy, Default)]
+struct OnePass {
+    count: usize,
+    sum: f64,
+    squares: f64,
+    /// The first value, as long as no other was seen.
+    only: Option<f32>,
+}
+
+impl OnePass {
+    fn add(&mut self, plane: &[f32]) {
+        if self.count == 0 {
+            self.only = plane.first().copied();
+        }
+        self.only = self.only.filter(|only| plane.iter().all(|value| value == only));
+        self.count += plane.len();
+        for value in plane.iter().map(|&value| f64::from(value)) {
+            self.sum += value;
+            self.squares += value * value;
+        }
+    }
+
+    fn statistics(self) -> (f32, f32) {
+        if self.count == 0 {
+            return (0.0, 1.0);
+        }
+        // A constant is recognised exactly, as elsewhere.
+        if let Some(only) = self.only {
+            return (only, 1.0);
+        }
+        let mean = self.sum / self.count as f64;
+        let variance = (self.squares / self.count as f64 - mean * mean).max(0.0);
+        (mean as f32, (variance.sqrt() as f32).max(f32::MIN_POSITIVE))
+    }
 }
 
 /// The mean and the standard deviation, in two passes.

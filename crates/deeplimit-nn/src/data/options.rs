@@ -117,6 +117,9 @@ pub enum Normalise {
     Off,
 }
 
+/// Sides that images can be resized to.
+const SIDES: std::ops::RangeInclusive<usize> = 2..=1024;
+
 /// What to read, and how to split and normalise it.
 ///
 /// | name | default | meaning | range |
@@ -126,6 +129,8 @@ pub enum Normalise {
 /// | `task` | `classification` | what a table's target is | `regression` only with `csv` |
 /// | `validation` | `0.1` | training samples held out for validation | count, or 0 ≤ fraction < 1 |
 /// | `test` | see below | samples held out for testing where the set has no test part | as above |
+/// | `resize` | none | images become squares of this side, see the module `reshape` | 2 to 1024 pixels |
+/// | `channels` | none | images get this many channels: one repeated, or the luminance of three | 1 or 3 |
 /// | `limit_train` | none | train on so many samples at most | ≥ 1 |
 /// | `limit_test` | none | test on so many samples at most | ≥ 1 |
 /// | `seed` | 0 | chooses the validation samples and those left out by `limit_train` | |
@@ -147,6 +152,10 @@ pub struct Options {
     pub validation: HeldOut,
     /// Samples held out for testing, only for a set that has no test part of its own.
     pub test: Option<HeldOut>,
+    /// The side of the square that images are made, by lines between pixels, without antialiasing.
+    pub resize: Option<usize>,
+    /// The channels that images get: one repeated three times, or the luminance of three.
+    pub channels: Option<usize>,
     /// Train on so many samples at most, the first by the seed's permutation.
     pub limit_train: Option<usize>,
     /// Test on so many samples at most, the first by a fixed permutation.
@@ -165,6 +174,8 @@ impl Default for Options {
             task: Task::Classification,
             validation: HeldOut::Fraction(0.1),
             test: None,
+            resize: None,
+            channels: None,
             limit_train: None,
             limit_test: None,
             seed: 0,
@@ -204,7 +215,23 @@ impl Options {
                 return Err(DataError::ZeroLimit { option });
             }
         }
-        Ok(())
+        let table = self.source == Source::Csv;
+        match self.resize {
+            Some(_) if table => return unsupported("resize", "a table has no images"),
+            Some(found) if !SIDES.contains(&found) => {
+                let expected = "a side of 2 to 1024 pixels";
+                return Err(DataError::BadShape { option: "resize", found, expected });
+            }
+            _ => {}
+        }
+        match self.channels {
+            Some(_) if table => unsupported("channels", "a table has no images"),
+            Some(found) if found != 1 && found != 3 => {
+                let expected = "3 (one repeated) or 1 (the luminance of three)";
+                Err(DataError::BadShape { option: "channels", found, expected })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

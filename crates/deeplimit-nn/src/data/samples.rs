@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use super::reshape::Reshape;
 
 /// The shape of one input: an image, or a table's row as `features × 1 × 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +112,8 @@ pub struct Samples {
     shape: Shape,
     inputs: Inputs,
     targets: Targets,
+    /// How inputs are seen, where that is not as they are kept.
+    reshape: Option<Reshape>,
 }
 
 impl Samples {
@@ -142,15 +145,26 @@ impl Samples {
         {
             return bad("class names", names.len(), label as usize + 1);
         }
-        Ok(Self { shape, inputs, targets })
+        Ok(Self { shape, inputs, targets, reshape: None })
     }
 
-    /// The shape of one input.
+    /// The shape of one input, as batches have it.
     pub fn shape(&self) -> Shape {
-        self.shape
+        self.reshape.as_ref().map_or(self.shape, Reshape::to)
     }
 
-    /// The raw inputs.
+    /// The same images, seen in the shape that options ask for; they are kept as they are, and change
+    /// as they are batched.
+    pub(super) fn seen(self, side: Option<usize>, channels: Option<usize>) -> Self {
+        Self { reshape: Reshape::new(self.shape, side, channels), ..self }
+    }
+
+    /// How inputs are seen, where that is not as they are kept.
+    pub(super) fn reshape(&self) -> Option<&Reshape> {
+        self.reshape.as_ref()
+    }
+
+    /// The raw inputs, in the shape of the file.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }
@@ -207,7 +221,7 @@ impl Samples {
             }
             Targets::Values(values) => Targets::Values(take_rows(values, 1, out)),
         };
-        Self { shape: self.shape, inputs, targets }
+        Self { shape: self.shape, inputs, targets, reshape: self.reshape.clone() }
     }
 }
 

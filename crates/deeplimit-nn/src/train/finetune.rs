@@ -32,12 +32,22 @@ pub struct RateGroup {
     pub factor: f64,
 }
 
+/// How trained weights are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Initial {
+    /// How they are carried to another depth.
+    pub by: ProlongBy,
+    /// Whether the head is drawn anew though it would fit.
+    pub new_head: bool,
+}
+
 /// What [`Trainer::initialise`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Initialised {
     /// Steps of each flow in the weights file, and now.
     pub depths: [Vec<usize>; 2],
-    /// Outputs of the file's head, where it was left behind for one with another number of them.
+    /// Outputs of the file's head, where it was left behind: with another number of them, or because it
+    /// was asked for.
     pub left_head: Option<usize>,
 }
 
@@ -155,7 +165,7 @@ impl Trainer {
         &mut self,
         file: &WeightsFile,
         from: &Config,
-        by: ProlongBy,
+        how: Initial,
     ) -> Result<Initialised, TrainError> {
         assert_eq!(self.position.step, 0, "weights are taken before the first step");
         let (_, outputs) = file.ends(&from.network);
@@ -179,8 +189,8 @@ impl Trainer {
         }
         let trained = file.load_into(known).map_err(TrainError::Initial)?;
         let depths = [trained.depths(), self.network.depths()];
-        let carried = trained.prolonged(&depths[1], by);
-        let fits = plan.outputs == Outputs::of(&self.splits.train);
+        let carried = trained.prolonged(&depths[1], how.by);
+        let fits = !how.new_head && plan.outputs == Outputs::of(&self.splits.train);
         let left_head = (!fits).then(|| plan.outputs.count());
         self.network = self.network.taking(carried, fits);
         Ok(Initialised { depths, left_head })

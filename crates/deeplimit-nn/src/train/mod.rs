@@ -9,7 +9,7 @@ mod refine;
 
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
 pub use config::{Config, ConfigError, Optimiser, Schedule, TrainConfig};
-pub use finetune::{Initialised, NormStatistics, RateGroup};
+pub use finetune::{Initial, Initialised, NormStatistics, RateGroup};
 pub use gradient::{GradientConfig, PLANNED};
 pub use objective::ObjectiveConfig;
 

@@ -9,6 +9,7 @@ mod digits;
 mod idx;
 mod options;
 mod real;
+mod reshape;
 mod table;
 
 use std::fs;

@@ -65,7 +65,7 @@ fn options_that_contradict_each_other_are_refused() {
     let given = Normalisation { mean: vec![0.0; 3], std: vec![1.0; 3], target: None };
     assert_eq!(
         check(Options { normalise: Normalise::Given(given), ..digits() }),
-        "normalisation: means: 3, expected 1"
+        "normalisation: means: 3, expected 1; channels = 3 makes three of one"
     );
 }
 
@@ -79,6 +79,9 @@ fn options_and_normalisation_survive_toml_and_json_and_unknown_keys_do_not_pass(
     assert_eq!(options.validation, HeldOut::Count(20));
     assert_eq!(options.test, Some(HeldOut::Fraction(0.25)));
     assert_eq!(toml::from_str::<Options>(&toml::to_string(&options).unwrap()).unwrap(), options);
+    let seen = Options { resize: Some(32), channels: Some(3), ..Options::default() };
+    assert_eq!(toml::from_str::<Options>("resize = 32\nchannels = 3").unwrap(), seen);
+    assert_eq!(toml::from_str::<Options>(&toml::to_string(&seen).unwrap()).unwrap(), seen);
     let default = Options::default();
     assert_eq!(toml::from_str::<Options>(&toml::to_string(&default).unwrap()).unwrap(), default);
     let error = toml::from_str::<Options>("sede = 1").unwrap_err().to_string();
