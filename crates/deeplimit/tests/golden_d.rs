@@ -230,7 +230,7 @@ fn the_reference_solves_the_euler_lagrange_equation_and_its_error_is_seen_by_dou
     // Theory D says 3e-11 of the energy of degree 16; found is 1.4e-12.
     let energy = number(&golden["reference"]["E"]);
     assert!((energy - minimum.energy).abs() < 3e-11, "{:e}", energy - minimum.energy);
-    let nodes = |limit: &Limit<'_>| limit.sampled(33).control.values().concat();
+    let nodes = |limit: &Limit<'_>| limit.sampled(33).control.into_values().concat();
     let off = apart(&nodes(&limit), &nodes(&coarse_limit));
     assert!(off < 1e-6, "{off:e}");
 

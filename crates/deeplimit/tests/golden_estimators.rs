@@ -23,7 +23,7 @@ fn network(golden: &Value, family: &str, layers: usize) -> Flow<Stacked<f64, Mlp
         }
         "diffusive_alt" => {
             for (array, name) in [(&mut *w, "W0"), (b, "b0"), (&mut *v, "V0")] {
-                *array = numbers(block, name).repeat(layers);
+                *array = numbers(block, name).repeat(layers).into();
             }
             for (node, v) in v.chunks_exact_mut(case.width * case.hidden).enumerate() {
                 let factor = if node % 2 == 0 { 0.7 * size } else { -0.7 * size };

@@ -13,10 +13,12 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use deeplimit::control::{Control, Prolongation, Sampling};
+use burn_flex::{Flex, FlexTensor};
+use deeplimit::control::{Control, Numbers, Prolongation, Sampling};
 use deeplimit::field::{ConvBn, LayerStatistics, Stacked, Statistics};
 use deeplimit::kernel::{Convolution, Image};
 use deeplimit::{Flow, Real, seed};
+use std::sync::Arc;
 
 /// A map that changes the state's shape.
 #[derive(Module, Debug)]
@@ -54,6 +56,29 @@ pub(super) fn affine(inputs: usize, outputs: usize, seed: u64, device: &Device) 
 pub(super) fn numbers<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     let data = param.val().inner().into_data();
     data.try_into_vec().expect("parameters are kept in single precision")
+}
+
+/// The numbers of a tensor, where they lie.
+struct Lying(FlexTensor);
+
+impl AsRef<[f32]> for Lying {
+    fn as_ref(&self) -> &[f32] {
+        self.0.storage()
+    }
+}
+
+/// The numbers of a parameter, without a copy where they lie one after the other, as they do but for views.
+fn shared<const D: usize>(param: &Param<Tensor<D>>) -> Numbers<f32> {
+    let tensor = param.val().inner().try_into_primitive::<Flex>();
+    let tensor = tensor.expect("networks are kept on the CPU");
+    let count = tensor.layout().num_elements();
+    let lies_whole = tensor.layout().is_contiguous()
+        && tensor.layout().start_offset() == 0
+        && tensor.storage::<f32>().len() == count;
+    match lies_whole {
+        true => Numbers::Shared(Arc::new(Lying(tensor))),
+        false => numbers(param).into(),
+    }
 }
 
 /// The parameter with other numbers, which may have another number of nodes.
@@ -238,8 +263,8 @@ impl Stage {
 
     /// The trained arrays: coefficients of the control's basis, or its values at the nodes.
     pub(super) fn trained(&self) -> Control<f32> {
-        let values = self.control.iter().map(numbers).collect();
-        Control::new(self.plan.formula.kinds(), self.plan.rows(), values)
+        let values = self.control.iter().map(shared).collect();
+        Control::of(self.plan.formula.kinds(), self.plan.rows(), values)
     }
 
     /// The control's present values at the nodes.

@@ -139,7 +139,7 @@ mod tests {
             Control::new(kinds.clone(), sampling.coefficients(), vec![coefficients.to_vec()]);
         let mut slope = vec![0.0; nodes * width];
         PENALTY.add_gradient(nodes, &sampling.sample(&trained).values()[0], &mut slope);
-        sampling.pull_back(&Control::new(kinds, nodes, vec![slope])).values()[0].clone()
+        sampling.pull_back(&Control::new(kinds, nodes, vec![slope])).into_values().swap_remove(0)
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod expanded_penalty;
 mod expansion;
 mod family;
 mod fit;
+mod numbers;
 pub mod penalty;
 pub mod prolong;
 mod tridiagonal;
@@ -48,6 +49,7 @@ pub use expanded_penalty::ExpandedPenalty;
 pub use expansion::{Expansion, Sampling};
 pub use family::Family;
 pub use fit::Undetermined;
+pub use numbers::{Numbers, SharedNumbers};
 pub use penalty::DepthPenalty;
 pub use prolong::{ProlongBy, Prolongation};
 
@@ -82,13 +84,13 @@ impl Kind {
 pub struct Control<R> {
     nodes: usize,
     kinds: Vec<Kind>,
-    values: Vec<Vec<R>>,
+    values: Vec<Numbers<R>>,
 }
 
 impl<R: Real> Control<R> {
     /// All zeros.
     pub fn zeros(kinds: Vec<Kind>, nodes: usize) -> Self {
-        let values = kinds.iter().map(|kind| vec![R::zero(); nodes * kind.len()]).collect();
+        let values = kinds.iter().map(|kind| vec![R::zero(); nodes * kind.len()].into()).collect();
         Self { nodes, kinds, values }
     }
 
@@ -97,6 +99,14 @@ impl<R: Real> Control<R> {
     /// # Panics
     /// If there is not one array a kind, or one has the wrong length.
     pub fn new(kinds: Vec<Kind>, nodes: usize, values: Vec<Vec<R>>) -> Self {
+        Self::of(kinds, nodes, values.into_iter().map(Numbers::from).collect())
+    }
+
+    /// [`new`](Self::new) from arrays that may be somebody else's.
+    ///
+    /// # Panics
+    /// If there is not one array a kind, or one has the wrong length.
+    pub fn of(kinds: Vec<Kind>, nodes: usize, values: Vec<Numbers<R>>) -> Self {
         assert_eq!(kinds.len(), values.len(), "one array a parameter kind");
         for (kind, values) in kinds.iter().zip(&values) {
             assert_eq!(values.len(), nodes * kind.len(), "{} at {nodes} nodes", kind.name);
@@ -125,18 +135,18 @@ impl<R: Real> Control<R> {
     }
 
     /// The arrays `[nodes, shape…]`, one a kind.
-    pub fn values(&self) -> &[Vec<R>] {
+    pub fn values(&self) -> &[Numbers<R>] {
         &self.values
     }
 
-    /// The arrays `[nodes, shape…]`, one a kind.
-    pub fn values_mut(&mut self) -> &mut [Vec<R>] {
+    /// The arrays `[nodes, shape…]`, one a kind; those that are shared are copied before they are changed.
+    pub fn values_mut(&mut self) -> &mut [Numbers<R>] {
         &mut self.values
     }
 
-    /// The arrays, without a copy.
+    /// The arrays, without a copy but of those that are shared.
     pub fn into_values(self) -> Vec<Vec<R>> {
-        self.values
+        self.values.into_iter().map(Numbers::into_vec).collect()
     }
 
     /// The parameters of kind `kind` at node `node`.
@@ -152,7 +162,7 @@ impl<R: Real> Control<R> {
 
     /// Number of parameters.
     pub fn len(&self) -> usize {
-        self.values.iter().map(Vec::len).sum()
+        self.values.iter().map(|values| values.len()).sum()
     }
 
     /// Whether there is no parameter at all.
@@ -218,17 +228,15 @@ impl<R: Real> Control<R> {
 
 impl<R> Bytes for Control<R> {
     fn bytes(&self) -> usize {
-        self.values.iter().map(|values| std::mem::size_of_val(values.as_slice())).sum()
+        self.values.iter().map(|values| std::mem::size_of_val(&values[..])).sum()
     }
 }
 
 impl<R> Heap for Control<R> {
     fn heap(&self) -> usize {
-        let numbers = self.values.iter().map(|values| values.capacity() * size_of::<R>());
         let shapes = self.kinds.iter().map(|kind| kind.shape.capacity() * size_of::<usize>());
-        let handles = self.values.capacity() * size_of::<Vec<R>>()
-            + self.kinds.capacity() * size_of::<Kind>();
-        handles + numbers.chain(shapes).sum::<usize>()
+        let handles = self.values.heap() + self.kinds.capacity() * size_of::<Kind>();
+        handles + shapes.sum::<usize>()
     }
 }
 

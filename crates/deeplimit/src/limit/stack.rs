@@ -61,7 +61,7 @@ impl<'c, R: Real> DepthStack<'c, R> {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn of_all(control: &'c Control<R>) -> Result<Self, ScalingError> {
-        Self::check(control.nodes(), control.values().iter().map(Vec::as_slice).collect())
+        Self::check(control.nodes(), control.values().iter().map(|values| &values[..]).collect())
     }
 
     fn check(layers: usize, parts: Vec<&'c [R]>) -> Result<Self, ScalingError> {
