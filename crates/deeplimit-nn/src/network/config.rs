@@ -38,6 +38,7 @@ impl Default for NetworkConfig {
 /// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
 /// | `gain` | 1 | factor on the random weights | > 0 |
 /// | `tile` | by the caches | samples that walk through the flow together | ≥ 1 |
+/// | `rectified` | false | relu after the transition and after every step, as He, Zhang, Ren, Sun (2015) have it: no flow | fields that begin with relu, `euler`, exact gradient methods |
 /// | `control` | one value a node | weights as a function of depth with few coefficients | see [`ControlConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,6 +60,10 @@ pub struct StageConfig {
     /// Samples of a tile of the batch; chosen from the caches and the field where none are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tile: Option<usize>,
+    /// Whether relu follows the transition and every step, x ← relu(x + h f(x)), as He, Zhang, Ren, Sun
+    /// (2015) have it: not a flow, and exact gradient methods only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rectified: bool,
     /// The functions of depth that the weights are made of; a value of its own at every node where none
     /// are named.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +93,7 @@ impl Default for StageConfig {
             init: Family::Smooth,
             gain: 1.0,
             tile: None,
+            rectified: false,
             control: None,
             transition: TransitionConfig::Linear { width: 64 },
         }
@@ -155,6 +161,8 @@ pub struct StagePlan {
     pub gain: f64,
     /// Samples of a tile, where the field's own choice is not wanted.
     pub tile: Option<usize>,
+    /// Whether relu follows the transition and every step.
+    pub rectified: bool,
     /// The basis of the control; none where every node has its own value.
     pub control: Option<Expansion>,
 }
@@ -168,6 +176,7 @@ impl StagePlan {
             && self.transition == other.transition
             && self.formula == other.formula
             && self.scheme == other.scheme
+            && self.rectified == other.rectified
             && (other.control.is_none() || self.control == other.control)
     }
 
@@ -279,6 +288,7 @@ impl StageConfig {
         let control = self.expansion(stage, &scheme)?;
         let state = self.transition.shape_after(stage, input)?;
         let formula = self.formula(stage, state)?;
+        self.check_rectified(stage, &scheme, &formula)?;
         Ok(StagePlan {
             input,
             state,
@@ -289,8 +299,35 @@ impl StageConfig {
             init: self.init,
             gain: self.gain,
             tile: self.tile,
+            rectified: self.rectified,
             control,
         })
+    }
+
+    /// Checks that relu can follow every step.
+    fn check_rectified(
+        &self,
+        stage: usize,
+        scheme: &AnyScheme,
+        formula: &Formula,
+    ) -> Result<(), NetworkError> {
+        let refused = |reason| {
+            let reason = format!("rectified = true puts relu after every step: {reason}");
+            Err(NetworkError::Combination { stage, reason })
+        };
+        if !self.rectified {
+            return Ok(());
+        }
+        if !formula.begins_with_relu() {
+            return refused(
+                "it needs a field that begins with it, \"conv-bn-pre\" or \"conv-bn-bottleneck\" with \
+                 activation = \"relu\"",
+            );
+        }
+        if *scheme != AnyScheme::from(Scheme::EULER) {
+            return refused("it needs scheme = \"euler\"");
+        }
+        Ok(())
     }
 
     /// The basis of the control, where one is named.
