@@ -246,7 +246,6 @@ impl<'f, F: Field> Stepper<'f, F> {
 
     /// Linearises at the first point of the tape.
     fn explicit_on_tape(&mut self, step: usize, out: &mut F::State, tape: &mut StepTape<F>) {
-        assert!(!self.field.is_rectified(), "{NO_FLOW}");
         let (scheme, h) = (self.scheme, if tape.backward { -self.h } else { self.h });
         self.work.evaluations += self.samples * scheme.stages() as u64;
         if scheme.is_one_slope() {
