@@ -1,8 +1,8 @@
 //! Networks that were trained elsewhere, on data.
 
 use anyhow::{Context, Result, bail};
-use deeplimit_nn::data::{Batch, Normalise, Options, Samples, Splits, batch, chunks, load};
-use deeplimit_nn::network::{Evaluator, Reached, Score};
+use deeplimit_nn::data::{Normalise, Options, Samples, Splits, batch, chunks, load};
+use deeplimit_nn::network::{Evaluator, Score};
 use deeplimit_nn::pretrained::{Pretrained, is_imported};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -53,14 +53,13 @@ pub fn outputs(
     evaluator: &Evaluator,
     splits: &Splits,
     samples: &Samples,
-    reach: impl Fn(&Evaluator, &Batch) -> Reached,
 ) -> Result<(Score, Vec<Vec<f32>>)> {
     let order: Vec<u32> = (0..samples.len() as u32).collect();
     let size = NonZeroUsize::new(BATCH).expect("a batch");
     let (mut total, mut all) = (Score::default(), Vec::new());
     for indices in chunks(&order, size, false) {
         let batch = batch(samples, indices, &splits.normalisation, None)?;
-        let reached = reach(evaluator, &batch);
+        let reached = evaluator.reach(&batch);
         total.add(&reached.score(&batch));
         all.extend((0..reached.outputs.rows()).map(|row| reached.outputs.row(row)));
     }

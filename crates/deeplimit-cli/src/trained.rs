@@ -2,7 +2,7 @@
 
 use crate::config;
 use anyhow::{Context, Result};
-use deeplimit_nn::data::{Batch, DataError, Normalisation, Normalise, batch, epoch_order};
+use deeplimit_nn::data::{Batch, DataError, Normalisation, Normalise, Splits, batch, epoch_order};
 use deeplimit_nn::network::WeightsFile;
 use deeplimit_nn::train::{Config, Position, Trainer, read_weights};
 use std::path::{Path, PathBuf};
@@ -42,8 +42,12 @@ impl Trained {
 /// So many training samples, all where there are fewer, in the order of the first epoch, without
 /// augmentation.
 pub fn training_batch(trainer: &Trainer, samples: usize) -> Result<Batch, DataError> {
-    let splits = trainer.splits();
-    let order = epoch_order(splits.train.len(), trainer.config().seed, 0);
+    first_samples(trainer.splits(), samples, trainer.config().seed)
+}
+
+/// The same of a data set, in the order that a seed gives.
+pub fn first_samples(splits: &Splits, samples: usize, seed: u64) -> Result<Batch, DataError> {
+    let order = epoch_order(splits.train.len(), seed, 0);
     let samples = samples.min(order.len());
     batch(&splits.train, &order[..samples], &splits.normalisation, None)
 }

@@ -105,6 +105,10 @@ fn a_network_goes_from_its_file_through_flows_to_a_run_and_back() {
     let flows = json(at, &["evaluate", "flows.safetensors", "--data", "data"]);
     assert_eq!(converted["accuracy"][1], flows["accuracy"]);
     succeeds(at, &["diagnose", "flows.safetensors", "--data", "data", "--samples", "8"]);
+    for stage in converted["stages"].as_array().expect("stages") {
+        assert_eq!(stage["flow"], true);
+        assert!(stage["near"]["step_lipschitz"].as_f64().expect("h L") > 0.0);
+    }
 
     let start = ["train", "--init", "flows.safetensors", "--data", "data"];
     let quick =
@@ -140,6 +144,55 @@ fn a_network_goes_from_its_file_through_flows_to_a_run_and_back() {
     refused(at, &[&start[..], &quick, &wrong].concat(), &["\"haed\"", "head.linear.weight"]);
     let other = ["--set", "network.stage.0.scheme=heun"];
     refused(at, &[&start[..], &quick, &other].concat(), &["network.stage.0", "another transition"]);
+}
+
+#[test]
+fn stages_that_become_no_flows_stay_as_they_were_and_train_by_exact_methods() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    fs::write(at.join("net.pt"), network(10).to_bytes().expect("bytes")).expect("written");
+    images(at, "data_batch_1.bin", 160, 1);
+    images(at, "test_batch.bin", 40, 2);
+    let convert = |stages: &str, out: &str| {
+        json(at, &["convert", "net.pt", "--stages", stages, "--out", out])
+    };
+    convert("none", "none.safetensors");
+    succeeds(at, &["import", "net.pt", "--out", "net.safetensors"]);
+    let [original, none] = ["net.safetensors", "none.safetensors"]
+        .map(|file| json(at, &["evaluate", file, "--data", "data"]));
+    assert_eq!(none["accuracy"], original["accuracy"]);
+    assert_eq!(none["loss"], original["loss"]);
+    let mixed = convert("1,3", "mixed.safetensors");
+    let flows: Vec<&Value> =
+        mixed["stages"].as_array().expect("stages").iter().map(|stage| &stage["flow"]).collect();
+    assert_eq!(flows, [true, false, true]);
+    let (told, _) =
+        succeeds(at, &["diagnose", "mixed.safetensors", "--data", "data", "--samples", "8"]);
+    assert_eq!(told.matches("Relu follows every step").count(), 1, "{told}");
+
+    let train = |method: &str| -> Vec<String> {
+        let line = format!(
+            "train --init mixed.safetensors --data data --set gradient.method={method} --set \
+             train.epochs=1 --set train.batch=20 --set data.validation=0 --out {method}"
+        );
+        line.split(' ').map(str::to_owned).collect()
+    };
+    let arguments = train("checkpoint");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let run = json(at, &arguments);
+    let again = json(at, &["evaluate", "checkpoint", "--data", "data"]);
+    assert_eq!(again["loss"], run["test_loss"]);
+    let config = fs::read_to_string(at.join("checkpoint/config.toml")).expect("a configuration");
+    assert_eq!(config.matches("rectified = true").count(), 1, "{config}");
+
+    let arguments = train("adjoint-adaptive");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    refused(at, &arguments, &["network.stage.1.rectified = true", "checkpoint"]);
+    refused(at, &["evaluate", "checkpoint", "--depth", "4"], &["network.stage.1.rectified"]);
+    for stages in ["4", "0"] {
+        let arguments = ["convert", "net.pt", "--out", "x.safetensors", "--stages", stages];
+        refused(at, &arguments, &["stages 1 to 3", &format!("no stage {stages}")]);
+    }
 }
 
 #[test]

@@ -125,20 +125,23 @@ fn copies(network: &Network) -> usize {
 fn networks_keep_to_their_budget() {
     let _alone = ALONE.lock();
     let Ok(Method::Adjoint(adjoint)) = "adjoint-adaptive".parse() else { panic!("an adjoint") };
-    for (text, samples, frozen) in [
-        (DENSE, 300, false),
-        (CONVOLUTIONAL, 90, false),
-        (NORMALISED, 70, false),
-        (SPLINES, 300, false),
-        (RESIDUAL, 70, false),
-        (RESIDUAL, 70, true),
+    let rectified = RESIDUAL.replace("depth =", "rectified = true\n    depth =");
+    let adjoint = Wish::Any(adjoint.within(1e-2));
+    let checkpoint = Wish::Family(Method::Checkpoint(Checkpoint::default()));
+    for (text, samples, frozen, wish) in [
+        (DENSE, 300, false, adjoint),
+        (CONVOLUTIONAL, 90, false, adjoint),
+        (NORMALISED, 70, false, adjoint),
+        (SPLINES, 300, false, adjoint),
+        (RESIDUAL, 70, false, adjoint),
+        (RESIDUAL, 70, true, adjoint),
+        (&rectified, 70, false, checkpoint),
     ] {
         let (network, batch) = network(text, samples);
         let network = network.with_frozen_statistics(frozen);
         let weights = copies(&network);
         for threads in [1, 2] {
             let planner = network.planner(samples, threads);
-            let wish = Wish::Any(adjoint.within(1e-2));
             let least = planner.plan(wish, Budget(1)).expect_err("nothing fits a byte").least;
             planner.plan(wish, Budget(least.0 - 1)).expect_err("a byte less is not enough");
             for factor in [1.0, 1.2, 1.6, 2.4, 5.0, 20.0] {
@@ -166,6 +169,23 @@ fn by_hand(choice: Choice) -> String {
     };
     let tile = choice.tile.map_or(String::new(), |tile| format!("tile = {tile}"));
     format!("[gradient]\n{method}\n{DENSE}\n{tile}")
+}
+
+#[test]
+fn a_plan_for_relu_after_every_step_takes_checkpoints() {
+    let _alone = ALONE.lock();
+    let rectified = RESIDUAL.replace("depth =", "rectified = true\n    depth =");
+    let run = |gradient: &str| {
+        let text = format!("data.limit_train = 400\n[gradient]\n{gradient}\n");
+        let text = format!("{text}{}", rectified.replace("network.head =", "[network]\nhead ="));
+        Trainer::new(config(&text)).map(|trainer| trainer.plan().cloned())
+    };
+    let plan = run("memory_budget = '1 GiB'").expect("a trainer").expect("a plan");
+    assert!(plan.choices.iter().all(|choice| matches!(choice.method, Method::Checkpoint(_))));
+    for method in ["adjoint-adaptive", "reversible", "P1C2"] {
+        let error = run(&format!("method = '{method}'")).expect_err(method).to_string();
+        assert!(error.contains(method) && error.contains("rectified = true"), "{error}");
+    }
 }
 
 #[test]

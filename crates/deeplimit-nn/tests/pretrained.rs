@@ -6,7 +6,7 @@ mod counting;
 
 use deeplimit_nn::data::{Normalise, Options, Splits, batch, load};
 use deeplimit_nn::deeplimit::seed::uniform;
-use deeplimit_nn::pretrained::{NamedTensor, Numbers, Pretrained, ReadError, read};
+use deeplimit_nn::pretrained::{NamedTensor, Numbers, Pretrained, ReadError, Stages, read};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -207,15 +207,21 @@ fn logits_are_pytorchs() {
     for file in REAL {
         let path = real("pretrained_cifar10").expect("it was there").join(file);
         let network = Pretrained::read(&path).expect(file);
-        let flows = network.converted(splits.train.shape()).expect("flows");
-        let found = flows.evaluator().reach_rectified(&batch).outputs;
+        let converted = |flows: &Stages| {
+            let network = network.converted(splits.train.shape(), flows).expect("a network");
+            network.evaluator().reach(&batch).outputs
+        };
+        let found = converted(&Stages::none());
         for row in 0..16 {
             for (column, value) in found.row(row).iter().enumerate() {
                 let expected = golden[file][row][column].as_f64().expect("a number");
                 assert!((f64::from(*value) - expected).abs() < 1e-4, "{file}: {value} {expected}");
             }
         }
-        // Without relu after the sums it is another network.
-        assert_ne!(flows.evaluator().reach(&batch).outputs.row(0), found.row(0));
+        // Without relu after the sums of any stage it is another network.
+        for flows in ["all", "1", "2", "3"] {
+            let other = converted(&flows.parse().expect("stages"));
+            assert_ne!(other.row(0), found.row(0), "{flows}");
+        }
     }
 }

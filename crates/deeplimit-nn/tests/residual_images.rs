@@ -162,6 +162,54 @@ fn networks_of_stems_blocks_and_bottlenecks_have_pytorchs_gradients_and_statisti
     }
 }
 
+/// A description with relu after every step of some stages.
+fn rectified(text: &str, stages: &[usize]) -> String {
+    let mut parts = text.split("[[stage]]");
+    let first = parts.next().expect("the head").to_owned();
+    parts.enumerate().fold(first, |text, (stage, part)| {
+        let relu = if stages.contains(&stage) { "\n    rectified = true" } else { "" };
+        format!("{text}[[stage]]{relu}{part}")
+    })
+}
+
+#[test]
+fn stages_with_relu_after_every_step_have_pytorchs_gradients_and_statistics() {
+    for (name, text, stages, links) in [
+        ("small, the first stage rectified", SMALL, &[0][..], &[[1, 2], [2, 2]][..]),
+        ("large, rectified", LARGE, &[0, 1, 2], &[[1, 2], [3, 3], [2, 3]]),
+    ] {
+        let golden = golden(name);
+        let (network, batch) = built(&rectified(text, stages), &golden);
+        for method in ["backprop", "checkpoint"] {
+            let found = network.gradient(&batch, &method.parse().expect("a method"));
+            agrees(&network, &found, &golden);
+            met_as_golden(&found, &golden, links);
+        }
+    }
+}
+
+#[test]
+fn relu_after_every_step_is_refused_where_it_cannot_be() {
+    let check = |change: [&str; 2]| {
+        let text = rectified(SMALL, &[1]).replace(change[0], change[1]);
+        let config: NetworkConfig = toml::from_str(&text).expect("a configuration");
+        let error = config.check(Shape::image(3, 8, 8), Outputs::Classes(3));
+        error.expect_err("no such network").to_string()
+    };
+    for (change, part) in [
+        (["conv-bn-pre", "conv-bn"], "begins with it"),
+        (
+            ["activation = \"relu\"\n    hidden", "activation = \"gelu\"\n    hidden"],
+            "begins with it",
+        ),
+        (["depth = 3", "depth = 3\n    scheme = \"heun\""], "scheme = \"euler\""),
+        (["depth = 3", "depth = 3\n    scheme = \"leapfrog\""], "scheme = \"euler\""),
+    ] {
+        let error = check(change);
+        assert!(error.contains("network.stage.1") && error.contains(part), "{error}");
+    }
+}
+
 #[test]
 fn frozen_statistics_are_those_of_evaluation_and_do_not_move() {
     let (mut network, batch) = built(LARGE, &golden("large"));

@@ -2,7 +2,7 @@
 
 use crate::Field;
 use crate::scheme::reversible::{AnyReversible, Reversible, Slope};
-use crate::scheme::{AnyScheme, Stepper};
+use crate::scheme::{AnyScheme, Scheme, Stepper};
 
 /// Field + control + scheme: the map x_0 → x_N.
 #[derive(Clone, Debug)]
@@ -19,9 +19,15 @@ impl<F: Field> Flow<F> {
     /// scheme with an exact inverse.
     ///
     /// # Panics
-    /// If there are too few nodes for one step.
+    /// If there are too few nodes for one step, or a field with relu after every step meets another
+    /// scheme than Euler's.
     pub fn new(field: F, scheme: impl Into<AnyScheme>) -> Self {
         let scheme = scheme.into();
+        let euler = scheme == AnyScheme::from(Scheme::EULER);
+        assert!(
+            euler || !field.is_rectified(),
+            "relu follows Euler's steps, not those of {scheme}"
+        );
         let steps = scheme.steps_for(field.nodes());
         assert!(steps > 0, "{} nodes are too few for a step of {scheme}", field.nodes());
         Self { field, scheme, steps, h: 1.0 / steps as f64, tile: None }

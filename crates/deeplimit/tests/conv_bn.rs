@@ -77,11 +77,20 @@ fn rows(samples: usize, image: Image, seed: u64) -> Tiled<f64> {
 
 /// Checks the gradient of ⟨bar, x_N⟩ by backprop along every single parameter and entry of x_0 of
 /// the first and the last sample, and along random directions.
-fn check(scheme: &Scheme, layer: ConvBnLayer, samples: usize, at: &Statistics) {
+fn check(
+    scheme: &Scheme,
+    layer: ConvBnLayer,
+    samples: usize,
+    at: &Statistics,
+    change: impl Fn(ConvBn<f64>) -> ConvBn<f64>,
+) {
     let what = format!("{scheme}, {layer:?}, {samples} samples");
     let image = layer.image;
     let parameters = control(&layer, scheme.nodes_for(2), Family::Rough, 0.1);
-    let build = |parameters: Control<f64>| flow(layer, parameters, scheme, at.clone());
+    let build = |parameters: Control<f64>| {
+        let field = flow(layer, parameters, scheme, at.clone()).into_field();
+        Flow::new(change(field), scheme.clone())
+    };
     let (x0, bar) = (rows(samples, image, 71), rows(samples, image, 72));
     let found = run::run(&build(parameters.clone()), run::parse("backprop"), &x0, &bar);
     let norm = found.gradient.norm().hypot(found.x0_bar.norm_squared().sqrt());
@@ -142,7 +151,7 @@ fn layers() -> impl Iterator<Item = (Scheme, ConvBnLayer)> {
 fn gradients_with_batch_statistics_agree_with_finite_differences() {
     for (scheme, layer) in layers() {
         for samples in BATCHES {
-            check(&scheme, layer, samples, &Statistics::Batch);
+            check(&scheme, layer, samples, &Statistics::Batch, |field| field);
         }
     }
 }
@@ -151,9 +160,65 @@ fn gradients_with_batch_statistics_agree_with_finite_differences() {
 fn gradients_with_held_statistics_agree_with_finite_differences() {
     for (scheme, layer) in layers() {
         for samples in BATCHES {
-            check(&scheme, layer, samples, &held(&layer, scheme.nodes_for(2)));
+            check(&scheme, layer, samples, &held(&layer, scheme.nodes_for(2)), |field| field);
         }
     }
+}
+
+/// Fields that begin with relu, which can follow every step too.
+fn rectifiable() -> [ConvBnLayer; 2] {
+    [Order::Pre, Order::Bottleneck].map(|order| layer(order, IMAGES[1], Activation::Relu))
+}
+
+#[test]
+fn gradients_with_relu_after_every_step_agree_with_finite_differences() {
+    for layer in rectifiable() {
+        for (samples, at) in [(5, Statistics::Batch), (18, held(&layer, 2))] {
+            check(&Scheme::EULER, layer, samples, &at, ConvBn::rectified);
+        }
+    }
+}
+
+#[test]
+fn relu_after_every_step_is_the_block_of_he_and_others_and_checkpointing_is_backprop() {
+    let relu = |x: &mut Tiled<f64>| {
+        let entries = x.tiles_mut().iter_mut().flat_map(|tile| tile.columns_mut());
+        entries.for_each(|value| *value = value.max(0.0));
+    };
+    for layer in rectifiable() {
+        let parameters = control(&layer, 7, Family::Rough, 0.1);
+        let plain = flow(layer, parameters, &Scheme::EULER, Statistics::Batch);
+        let field = plain.field();
+        let (mut x, bar) = (rows(18, IMAGES[1], 1), rows(18, IMAGES[1], 2));
+        let x0 = x.clone();
+        relu(&mut x);
+        let (mut slope, mut tape) = (x.scratch(), field.tape(&x));
+        for node in 0..7 {
+            field.eval(deeplimit::control::Position::node(node), &x, &mut slope, &mut tape);
+            x.add_scaled(1.0 / 7.0, &slope);
+            relu(&mut x);
+        }
+        let blocks = Flow::new(field.clone().rectified(), Scheme::EULER);
+        let mut end = blocks.forward(&x0);
+        relu(&mut end);
+        assert!(run::distance(&end, &x) <= ROUNDING);
+        assert!(run::distance(&plain.forward(&x0), &x) > 0.01, "another function");
+        let exact = run::run(&blocks, run::parse("backprop"), &x0, &bar);
+        let found = run::run(&blocks, run::parse("checkpoint"), &x0, &bar);
+        assert!(found.gradient.relative_error(&exact.gradient) <= ROUNDING);
+        assert!(run::distance(&found.x0_bar, &exact.x0_bar) <= ROUNDING);
+    }
+}
+
+#[test]
+#[should_panic(expected = "only backprop and checkpoint walk back")]
+fn an_adjoint_refuses_steps_with_relu_behind_them() {
+    let layer = rectifiable()[0];
+    let field =
+        flow(layer, control(&layer, 3, Family::Rough, 0.1), &Scheme::EULER, Statistics::Batch);
+    let blocks = Flow::new(field.into_field().rectified(), Scheme::EULER);
+    let (x0, bar) = (rows(5, IMAGES[1], 1), rows(5, IMAGES[1], 2));
+    run::run(&blocks, run::parse("adjoint-corrected"), &x0, &bar);
 }
 
 /// A flow of seven steps with its x_0 and a cotangent.

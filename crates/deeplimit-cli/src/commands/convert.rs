@@ -1,11 +1,17 @@
 //! `deeplimit convert`: a pretrained residual network becomes flows.
 
 use super::import::write;
-use crate::{Outcome, imported};
-use anyhow::Result;
-use deeplimit_nn::network::Evaluator;
+use crate::trained::first_samples;
+use crate::{Outcome, diagnosis, imported};
+use anyhow::{Context, Result};
+use deeplimit::limit::Diagnosis;
+use deeplimit_nn::network::Probe;
+use deeplimit_nn::pretrained::Stages;
 use serde::Serialize;
 use std::path::PathBuf;
+
+/// Training samples that a diagnosis walks through the network.
+const SAMPLES: usize = 16;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -14,7 +20,12 @@ pub struct Arguments {
     /// The file to write; must not exist yet.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Folder of the data set, to tell what conversion alone does to the accuracy.
+    /// Stages that become flows, all, none, or numbers from 1 such as 1,3; the others stay as they are, with
+    /// relu after every sum.
+    #[arg(long, default_value = "all")]
+    stages: Stages,
+    /// Folder of the data set, to tell what conversion alone does to the accuracy, and how near each stage is
+    /// to an ODE.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Print one JSON object.
@@ -26,35 +37,81 @@ pub struct Arguments {
 struct Converted {
     architecture: String,
     out: PathBuf,
+    stages: Vec<Stage>,
     /// Steps of each stage's flow.
     depths: Vec<usize>,
-    /// In 0 … 1, of the network as it was and of its flows; null without data.
+    /// In 0 … 1, of the network as it was and as converted; null without data.
     accuracy: Option<[f64; 2]>,
     samples: Option<usize>,
     part: Option<&'static str>,
 }
 
+/// A stage of the converted network.
+#[derive(Serialize)]
+struct Stage {
+    /// Steps.
+    depth: usize,
+    /// Whether it became a flow; else relu follows every step.
+    flow: bool,
+    /// How near the flow is to an ODE, or would be; null without data.
+    near: Option<Near>,
+}
+
+#[derive(Serialize)]
+struct Near {
+    /// h L: a step can move two states by so much of their distance.
+    step_lipschitz: f64,
+    /// The distance to the ODE of the interpolated layers over the size of the states.
+    distance: f64,
+    /// The gradient method that a diagnosis recommends for the flow.
+    method: String,
+    #[serde(skip)]
+    told: String,
+}
+
+impl Near {
+    fn of(flow: &Diagnosis) -> Self {
+        Self {
+            step_lipschitz: flow.jacobians.step_lipschitz,
+            distance: flow.function_interpolant.relative,
+            method: flow.verdict.method.method.clone(),
+            told: diagnosis::line(flow),
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let original = imported::read(&arguments.weights)?;
-    let file = original.converted_file()?;
+    let flows = &arguments.stages;
+    let file = original.converted_file(flows)?;
+    let config = original.architecture().flows(flows)?;
+    let stage = |(depth, flow)| Stage { depth, flow, near: None };
+    let stages = config.stage.iter().map(|stage| (stage.depth, !stage.rectified));
     let mut converted = Converted {
         architecture: original.architecture().to_string(),
         out: arguments.out.clone(),
-        depths: original.architecture().flows()?.stage.iter().map(|stage| stage.depth).collect(),
+        depths: config.stage.iter().map(|stage| stage.depth).collect(),
+        stages: stages.map(stage).collect(),
         accuracy: None,
         samples: None,
         part: None,
     };
     if let Some(folder) = &arguments.data {
         let splits = imported::data(&original, folder)?;
-        let evaluator = original.converted(splits.train.shape())?.evaluator();
+        let network = |flows: &Stages| original.converted(splits.train.shape(), flows);
+        let network = |flows: &Stages| network(flows).with_context(|| folder.display().to_string());
+        let batch = first_samples(&splits, SAMPLES, 0)?;
+        let diagnoses = network(flows)?.diagnose(Probe::Batch(&batch))?;
+        for (stage, flow) in converted.stages.iter_mut().zip(&diagnoses) {
+            stage.near = Some(Near::of(flow));
+        }
         if let Some((part, samples)) = imported::part(&splits) {
-            let accuracy = |rectified: bool| -> Result<f64> {
-                let reach = if rectified { Evaluator::reach_rectified } else { Evaluator::reach };
-                let (score, _) = imported::outputs(&evaluator, &splits, samples, reach)?;
+            let accuracy = |flows: &Stages| -> Result<f64> {
+                let evaluator = network(flows)?.evaluator();
+                let (score, _) = imported::outputs(&evaluator, &splits, samples)?;
                 Ok(score.hits as f64 / score.samples as f64)
             };
-            converted.accuracy = Some([accuracy(true)?, accuracy(false)?]);
+            converted.accuracy = Some([accuracy(&Stages::none())?, accuracy(flows)?]);
             (converted.samples, converted.part) = (Some(samples.len()), Some(part));
         }
     }
@@ -68,12 +125,24 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 
 impl Converted {
     fn told(&self) -> String {
-        let (depths, out) = (super::listed(&self.depths, " + "), self.out.display());
-        let mut text = format!("{}: flows of {depths} steps\n", self.architecture);
+        let out = self.out.display();
+        let mut text = format!("{}\n", self.architecture);
+        for (index, Stage { depth, flow, near }) in self.stages.iter().enumerate() {
+            let what = match flow {
+                true => format!("a flow of {depth} steps"),
+                false => format!("{depth} blocks with relu behind them"),
+            };
+            let near = match (near, flow) {
+                (None, _) => String::new(),
+                (Some(near), true) => format!("; {}", near.told),
+                (Some(near), false) => format!("; as a flow {}", near.told),
+            };
+            text += &format!("  stage {}: {what}{near}\n", index + 1);
+        }
         if let (Some([before, after]), Some(samples)) = (self.accuracy, self.samples) {
             let part = self.part.unwrap_or_default();
             text += &format!(
-                "accuracy on {samples} {part} samples: {:.2} % as it was, {:.2} % as flows\n",
+                "accuracy on {samples} {part} samples: {:.2} % as it was, {:.2} % as converted\n",
                 100.0 * before,
                 100.0 * after
             );

@@ -92,5 +92,7 @@ fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
         Err(error) => return Err(error.into()),
     };
     let flows = flows.with_context(|| path.display().to_string())?;
-    Ok(Report { weights: path, step: position.step, inputs, flows })
+    let stages = config.network.stage.iter().enumerate();
+    let rectified = stages.filter(|(_, stage)| stage.rectified).map(|(index, _)| index).collect();
+    Ok(Report { weights: path, step: position.step, inputs, flows, rectified })
 }

@@ -5,7 +5,7 @@ mod page;
 mod text;
 
 pub use page::page;
-pub use text::text;
+pub use text::{line, text};
 
 use deeplimit::limit::Diagnosis;
 use serde::Serialize;
@@ -22,6 +22,18 @@ pub struct Report {
     pub inputs: Inputs,
     /// The flows, from the input on.
     pub flows: Vec<Diagnosis>,
+    /// Those of them whose steps have relu behind them, diagnosed as the flows that they are without it.
+    pub rectified: Vec<usize>,
+}
+
+impl Report {
+    /// What is to be said of a flow before all else, where there is something.
+    fn caveat(&self, flow: usize) -> Option<&'static str> {
+        self.rectified.contains(&flow).then_some(
+            "Relu follows every step: this is no flow, and its gradients need checkpoint or backprop. What \
+             is said here is said of the flow without relu behind its steps.",
+        )
+    }
 }
 
 /// What went through the network.

@@ -28,6 +28,9 @@ fn about(report: &Report) -> Section {
             1 => String::new(),
             _ => format!("Flow {stage}. "),
         };
+        if let Some(caveat) = report.caveat(stage) {
+            parts.push(Part::Warning(format!("{which}{caveat}").into()));
+        }
         let [first, second] = &flow.verdict.sentences;
         parts.push(Part::Text(format!("{which}{first} {second}").into()));
         parts.push(Part::Listing(settings(&flow.verdict.method).into()));

@@ -14,11 +14,24 @@ pub fn text(report: &Report) -> String {
             "\nflow {stage}: {} layers of {} numbers, {} steps, {} samples\n",
             flow.layers, flow.width, flow.scheme, flow.samples
         );
+        if let Some(caveat) = report.caveat(stage) {
+            text += &format!("  {caveat}\n");
+        }
         for line in lines(flow) {
             text += &format!("  {line}\n");
         }
     }
     text.trim_end().to_owned()
+}
+
+/// How near a flow is to an ODE, in one line.
+pub fn line(flow: &Diagnosis) -> String {
+    format!(
+        "h L = {}; {} of the states from the neural ODE; gradients by {}",
+        number(flow.jacobians.step_lipschitz),
+        percent(flow.function_interpolant.relative),
+        flow.verdict.method.method
+    )
 }
 
 fn lines(flow: &Diagnosis) -> Vec<String> {

@@ -39,6 +39,7 @@ impl Default for NetworkConfig {
 /// | `gain` | 1 | factor on the random weights | > 0 |
 /// | `tile` | by the caches | samples that walk through the flow together | ≥ 1 |
 /// | `dropout` | 0 | probability of a hidden unit to be left out in a training step, from all layers | 0 ≤ p < 1 |
+/// | `rectified` | false | relu after the transition and after every step, as He, Zhang, Ren, Sun (2015) have it: no flow | fields that begin with relu, `euler`, exact gradient methods |
 /// | `control` | one value a node | weights as a function of depth with few coefficients | see [`ControlConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -63,6 +64,10 @@ pub struct StageConfig {
     /// Probability that a hidden unit, or channel, is left out of a training step, from all layers.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropout: f64,
+    /// Whether relu follows the transition and every step, x ← relu(x + h f(x)), as He, Zhang, Ren, Sun
+    /// (2015) have it: not a flow, and exact gradient methods only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rectified: bool,
     /// The functions of depth that the weights are made of; a value of its own at every node where none
     /// are named.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +102,7 @@ impl Default for StageConfig {
             gain: 1.0,
             tile: None,
             dropout: 0.0,
+            rectified: false,
             control: None,
             transition: TransitionConfig::Linear { width: 64 },
         }
@@ -166,6 +172,8 @@ pub struct StagePlan {
     pub tile: Option<usize>,
     /// Probability of a hidden unit to be left out of a training step.
     pub dropout: f64,
+    /// Whether relu follows the transition and every step.
+    pub rectified: bool,
     /// The basis of the control; none where every node has its own value.
     pub control: Option<Expansion>,
 }
@@ -179,6 +187,7 @@ impl StagePlan {
             && self.transition == other.transition
             && self.formula == other.formula
             && self.scheme == other.scheme
+            && self.rectified == other.rectified
             && (other.control.is_none() || self.control == other.control)
     }
 
@@ -293,6 +302,7 @@ impl StageConfig {
         let control = self.expansion(stage, &scheme)?;
         let state = self.transition.shape_after(stage, input)?;
         let formula = self.formula(stage, state)?;
+        self.check_rectified(stage, &scheme, &formula)?;
         Ok(StagePlan {
             input,
             state,
@@ -304,8 +314,35 @@ impl StageConfig {
             gain: self.gain,
             tile: self.tile,
             dropout: self.dropout,
+            rectified: self.rectified,
             control,
         })
+    }
+
+    /// Checks that relu can follow every step.
+    fn check_rectified(
+        &self,
+        stage: usize,
+        scheme: &AnyScheme,
+        formula: &Formula,
+    ) -> Result<(), NetworkError> {
+        let refused = |reason| {
+            let reason = format!("rectified = true puts relu after every step: {reason}");
+            Err(NetworkError::Combination { stage, reason })
+        };
+        if !self.rectified {
+            return Ok(());
+        }
+        if !formula.begins_with_relu() {
+            return refused(
+                "it needs a field that begins with it, \"conv-bn-pre\" or \"conv-bn-bottleneck\" with \
+                 activation = \"relu\"",
+            );
+        }
+        if *scheme != AnyScheme::from(Scheme::EULER) {
+            return refused("it needs scheme = \"euler\"");
+        }
+        Ok(())
     }
 
     /// The basis of the control, where one is named.

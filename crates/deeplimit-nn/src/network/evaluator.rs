@@ -6,10 +6,7 @@ use super::head::Reader;
 use super::map::{self, cut};
 use super::{Network, Score, loss};
 use crate::data::Batch;
-use deeplimit::control::Position;
-use deeplimit::field::{ConvBn, Tiled};
-use deeplimit::{Field, Flow, Rows, State};
-use rayon::prelude::*;
+use deeplimit::Rows;
 use std::convert::Infallible;
 
 /// A network with its present weights, for evaluation.
@@ -68,21 +65,6 @@ impl Evaluator {
         self.enter(batch, |_, _| ())
     }
 
-    /// Walks a batch through the network as the residual network of He, Zhang, Ren, Sun (2015) that it was
-    /// converted from: with relu after every transition and every step.
-    ///
-    /// # Panics
-    /// If a flow does not normalise, or its steps are not Euler's.
-    pub fn reach_rectified(&self, batch: &Batch) -> Reached {
-        let Ok(reached) = self.around.walk(batch, |stage, x0| {
-            let AnyFlow::ConvBn(flow) = &self.flows[stage] else {
-                panic!("a flow of normalised convolutions")
-            };
-            Ok::<_, Infallible>(rectified(flow, x0))
-        });
-        reached
-    }
-
     /// [`reach`](Self::reach), showing the states that enter each flow.
     pub(super) fn enter(&self, batch: &Batch, mut show: impl FnMut(usize, &Rows<f32>)) -> Reached {
         let Ok(reached) = self.around.walk(batch, |stage, x0| {
@@ -91,24 +73,6 @@ impl Evaluator {
         });
         reached
     }
-}
-
-/// x ← relu(x + h f(x, θ_n)) at every node, from relu(x_0) on.
-fn rectified(flow: &Flow<ConvBn<f32>>, x0: Rows<f32>) -> Rows<f32> {
-    let relu = |x: &mut Tiled<f32>| {
-        let tiles = x.tiles_mut().par_iter_mut();
-        tiles.for_each(|tile| tile.columns_mut().iter_mut().for_each(|v| *v = v.max(0.0)));
-    };
-    let field = flow.field();
-    let mut x = Tiled::cut(&x0);
-    relu(&mut x);
-    let (mut next, mut tape) = (x.scratch(), field.tape(&x));
-    for node in 0..flow.steps() {
-        field.step(Position::node(node), &x, flow.h(), &mut next, &mut tape);
-        relu(&mut next);
-        std::mem::swap(&mut x, &mut next);
-    }
-    x.whole()
 }
 
 impl Network {

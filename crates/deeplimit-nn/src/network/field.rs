@@ -112,6 +112,16 @@ pub(super) fn shifts(kind: &str) -> bool {
 }
 
 impl Formula {
+    /// Whether it applies relu to its inputs first, so that relu of them changes nothing.
+    pub(super) fn begins_with_relu(&self) -> bool {
+        match self {
+            Self::Layer(_) => false,
+            Self::ConvBn(layer) => {
+                layer.activation == Activation::Relu && layer.order != Order::Post
+            }
+        }
+    }
+
     /// The kinds of its parameters.
     pub fn kinds(&self) -> Vec<Kind> {
         match self {

@@ -119,8 +119,25 @@ impl OnRows for ConvBn<f32> {
     }
 }
 
+/// The end as it is seen from behind: after relu, where relu follows every step.
+fn seen<F: OnRows>(flow: &Flow<F>, end: F::State) -> Rows<f32> {
+    let mut end = F::rows(end);
+    if flow.field().is_rectified() {
+        let negative = end.columns_mut().iter_mut().filter(|value| **value <= 0.0);
+        negative.for_each(|value| *value = 0.0);
+    }
+    end
+}
+
+/// Pulls a cotangent back through the last relu, whose values are given.
+fn before_relu(seen: &Rows<f32>, mut bar: Rows<f32>) -> Rows<f32> {
+    let entries = bar.columns_mut().iter_mut().zip(seen.columns());
+    entries.filter(|(_, seen)| **seen == 0.0).for_each(|(bar, _)| *bar = 0.0);
+    bar
+}
+
 fn forward<F: OnRows>(flow: &Flow<F>, x0: Rows<f32>) -> Rows<f32> {
-    F::rows(flow.forward(&F::state(x0)))
+    seen(flow, flow.forward(&F::state(x0)))
 }
 
 fn footprint<F: OnRows>(flow: &Flow<F>, x0: Rows<f32>) -> Footprint {
@@ -129,14 +146,20 @@ fn footprint<F: OnRows>(flow: &Flow<F>, x0: Rows<f32>) -> Footprint {
 
 fn record<F: OnRows>(flow: Flow<F>, method: Method, x0: Rows<f32>) -> (Rows<f32>, WayBack) {
     let (end, recording) = flow.record(&method, &F::state(x0));
+    let end = seen(&flow, end);
+    let kept = flow.field().is_rectified().then(|| end.clone());
     let back = move |bar: &Rows<f32>| {
-        let (tape_bytes, bar) = (recording.bytes(), F::state(bar.clone()));
+        let tape_bytes = recording.bytes() + kept.as_ref().map_or(0, Bytes::bytes);
+        let bar = F::state(match &kept {
+            Some(seen) => before_relu(seen, bar.clone()),
+            None => bar.clone(),
+        });
         let mut gradient = flow.field().zero_gradient();
         let (x0_bar, certificate) = flow.pull_back(&method, recording, &bar, &mut gradient);
         let statistics = flow.field().statistics();
         Found { x0_bar: F::rows(x0_bar), gradient, certificate, tape_bytes, statistics }
     };
-    (F::rows(end), Box::new(back))
+    (end, Box::new(back))
 }
 
 fn sweep<F: OnRows, L: Send>(
@@ -149,7 +172,10 @@ fn sweep<F: OnRows, L: Send>(
     let metered = Metered { method, largest: AtomicUsize::new(0) };
     let mut gradient = flow.field().zero_gradient();
     let loss = |end: F::State, samples: Range<usize>| {
-        let (loss, bar) = loss(&F::rows(end), samples);
+        let end = seen(flow, end);
+        let (loss, bar) = loss(&end, samples);
+        let bar = if flow.field().is_rectified() { before_relu(&end, bar) } else { bar };
+        drop(end);
         (loss, F::state(bar))
     };
     let sweep = flow.gradient(&metered, &F::state(x0), loss, &mut gradient, spare);

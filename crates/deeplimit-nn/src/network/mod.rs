@@ -354,7 +354,9 @@ impl Network {
         let scratch = |stage: &Stage| {
             threads * stage.entry(!self.frozen).scratch(stage.plan().input.elements())
         };
-        let around = |stage: &Stage| inputs(stage) + scratch(stage);
+        // The way back through the last relu needs its values.
+        let relu = |stage: &Stage| if stage.plan().rectified { states(stage) } else { 0 };
+        let around = |stage: &Stage| inputs(stage) + scratch(stage) + relu(stage);
         Planner {
             flows: self.stages.iter().enumerate().map(flow).collect(),
             sweeps: true,

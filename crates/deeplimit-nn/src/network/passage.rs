@@ -44,7 +44,8 @@ struct Passage {
 impl Network {
     /// Diagnoses every flow, from the input on, in double precision: the trained weights, and the
     /// states and cotangents at its two ends, are widened. A field that normalises does so by the
-    /// batch, as in training.
+    /// batch, as in training. One with relu after every step is walked through with it, and diagnosed as
+    /// the flow that it is without.
     ///
     /// # Errors
     /// If weights or states are not finite, or no gradient reaches a flow; the first such flow is

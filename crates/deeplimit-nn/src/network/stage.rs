@@ -299,12 +299,15 @@ impl Stage {
             AnyFlow::ConvBn(flow) => {
                 let statistics = if by_batch { Statistics::Batch } else { self.held() };
                 let scheme = flow.scheme().clone();
-                AnyFlow::ConvBn(Flow::new(flow.into_field().with_statistics(statistics), scheme))
+                let field = flow.into_field().with_statistics(statistics);
+                let field = if self.plan.rectified { field.rectified() } else { field };
+                AnyFlow::ConvBn(Flow::new(field, scheme))
             }
         }
     }
 
-    /// The flow on a control of its nodes, in any precision; a field that normalises does so by the batch.
+    /// The flow on a control of its nodes, in any precision; a field that normalises does so by the batch,
+    /// and relu follows no step.
     pub(super) fn flow_of<R: Real>(&self, control: Control<R>) -> AnyFlow<R> {
         let scheme = self.plan.scheme.clone();
         match &self.plan.formula {

@@ -3,9 +3,9 @@
 //! A block of He, Zhang, Ren, Sun (2015) has relu *after* the sum, x ← relu(x + F(x)), which loses what a
 //! reconstruction needs. The flow is x ← x + h f(relu(x)) with h f = F: the stream keeps its negative parts,
 //! and the weights are the same, but for the last normalisation's scale and shift, which are N times as
-//! large because h = 1/N. A network that has relu after every step of that flow is the original.
+//! large because h = 1/N. A stage that is `rectified` has relu after every step, and is that of the original.
 
-use super::{Architecture, Family, Pretrained};
+use super::{Architecture, Family, Pretrained, Stages};
 use crate::data::{Normalisation, Normalise, Options, Shape, Source};
 use crate::network::{
     FieldName, HeadConfig, Network, NetworkConfig, NetworkError, Outputs, Shortcut, StageConfig,
@@ -30,6 +30,14 @@ pub enum ConvertError {
         /// The network.
         architecture: Architecture,
     },
+    /// A stage is asked for that is not there.
+    #[error("{architecture} has stages 1 to {}, but no stage {stage}", architecture.blocks.len())]
+    NoStage {
+        /// Which one.
+        stage: usize,
+        /// The network.
+        architecture: Architecture,
+    },
     /// The images do not fit.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -43,11 +51,15 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 impl Architecture {
-    /// The network of flows: its steps are the blocks that keep the shape, its transitions all others.
+    /// The network of flows: its steps are the blocks that keep the shape, its transitions all others. In
+    /// stages that are not to become flows relu stays behind every step.
     ///
     /// # Errors
-    /// If a stage has no such block.
-    pub fn flows(&self) -> Result<NetworkConfig, ConvertError> {
+    /// If a stage has no such block, or one is named that is not there.
+    pub fn flows(&self, flows: &Stages) -> Result<NetworkConfig, ConvertError> {
+        if let Some(stage) = flows.beyond(self.blocks.len()) {
+            return Err(ConvertError::NoStage { stage, architecture: self.clone() });
+        }
         let order = if self.bottleneck { Order::Bottleneck } else { Order::Pre };
         let stage = |index: usize| {
             let (channels, hidden) = (self.widths()[index], self.hidden()[index]);
@@ -79,6 +91,7 @@ impl Architecture {
                 hidden: Some(hidden),
                 activation: Some(Activation::Relu),
                 depth,
+                rectified: !flows.has(index + 1),
                 transition: if index == 0 { stem } else { block },
                 ..StageConfig::default()
             })
@@ -112,14 +125,15 @@ enum Origin {
 }
 
 impl Pretrained {
-    /// The network of flows with these weights, for images of a shape.
+    /// The network of flows with these weights, for images of a shape; of no flows it is the original.
     ///
     /// # Errors
-    /// If a stage has no block that keeps the shape, or the images do not fit.
-    pub fn converted(&self, input: Shape) -> Result<Network, ConvertError> {
+    /// If a stage has no block that keeps the shape, one is named that is not there, or the images do not
+    /// fit.
+    pub fn converted(&self, input: Shape, flows: &Stages) -> Result<Network, ConvertError> {
         let architecture = self.architecture();
         let outputs = Outputs::Classes(architecture.classes);
-        let plan = architecture.flows()?.check(input, outputs)?;
+        let plan = architecture.flows(flows)?.check(input, outputs)?;
         let network = Network::new(&plan, 0);
         let file = WeightsFile::of(&network).filled(|name| self.converted_values(name));
         Ok(file.load_into(network)?)
@@ -129,12 +143,12 @@ impl Pretrained {
     ///
     /// # Errors
     /// As [`converted`](Self::converted).
-    pub fn converted_file(&self) -> Result<WeightsFile, ConvertError> {
+    pub fn converted_file(&self, flows: &Stages) -> Result<WeightsFile, ConvertError> {
         let architecture = self.architecture();
-        let network = self.converted(architecture.input())?;
+        let network = self.converted(architecture.input(), flows)?;
         let normalisation = architecture.normalisation();
         let config = Config {
-            network: architecture.flows()?,
+            network: architecture.flows(flows)?,
             data: Options {
                 source: Source::Cifar10,
                 normalise: Normalise::Given(normalisation.clone()),

@@ -4,11 +4,13 @@ mod architecture;
 mod convert;
 mod pickle;
 mod read;
+mod stages;
 mod torch;
 
 pub use architecture::{Architecture, Expected, Family, Unrecognised};
 pub use convert::ConvertError;
 pub use read::{NamedTensor, Numbers, ReadError, read};
+pub use stages::Stages;
 
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;

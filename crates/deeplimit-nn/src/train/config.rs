@@ -186,6 +186,17 @@ pub enum ConfigError {
         /// What to do.
         instead: String,
     },
+    /// The gradient method does not walk relu back.
+    #[error(
+        "gradient.method = {method:?} does not go with network.stage.{stage}.rectified = true: what relu \
+         cuts off cannot be recovered; use checkpoint or backprop"
+    )]
+    Rectified {
+        /// The method, as it was named.
+        method: String,
+        /// Index of the stage.
+        stage: usize,
+    },
     /// The gradient method is unknown.
     #[error("gradient.method: {0}")]
     Method(#[from] deeplimit::gradient::UnknownMethod),

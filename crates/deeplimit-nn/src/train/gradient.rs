@@ -159,11 +159,17 @@ impl GradientConfig {
     /// Checks that a method of this configuration walks all flows of a network back.
     ///
     /// # Errors
-    /// [`ConfigError::Misfit`], which names the method, and the stage with its scheme.
+    /// [`ConfigError::Misfit`], which names the method, and the stage with its scheme;
+    /// [`ConfigError::Rectified`], where relu follows the steps of a stage.
     pub fn check_flows(&self, method: &Method, plan: &NetworkPlan) -> Result<(), ConfigError> {
         if self.method == PLANNED {
-            // A plan walks a scheme with an exact inverse back by that.
+            // A plan walks a scheme with an exact inverse back by that, and relu by checkpoints.
             return Ok(());
+        }
+        let exact = matches!(method, Method::Backprop(_) | Method::Checkpoint(_));
+        let rectified = plan.stages.iter().position(|stage| stage.rectified);
+        if let Some(stage) = rectified.filter(|_| !exact) {
+            return Err(ConfigError::Rectified { method: self.method.clone(), stage });
         }
         for (stage, plan) in plan.stages.iter().enumerate() {
             method.fits(&plan.scheme).map_err(|Misfit { scheme, instead, .. }| {
@@ -188,7 +194,11 @@ impl GradientConfig {
         threads: usize,
     ) -> Result<Option<Plan>, ConfigError> {
         let Some(budget) = self.memory_budget else { return Ok(None) };
+        let rectified = network.plans().any(|stage| stage.rectified);
         let wish = match method {
+            Method::Adjoint(_) if rectified => {
+                Wish::Family(Method::Checkpoint(Checkpoint::default()))
+            }
             Method::Adjoint(adjoint) if self.method == PLANNED => Wish::Any(*adjoint),
             named => Wish::Family(*named),
         };

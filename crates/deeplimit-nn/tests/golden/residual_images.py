@@ -53,7 +53,8 @@ class Network:
         y = F.conv2d(x, w, stride=stride, padding=padding)
         return self.norm(f"{name}{suffix}", y, g, b)
 
-    def flow(self, stage, x, order, depth, hidden):
+    def flow(self, stage, x, order, depth, hidden, rectified=False):
+        x = F.relu(x) if rectified else x
         for node in range(depth):
             name, y, channels = f"stages.{stage}.", F.relu(x), x.shape[1]
             at = {"node": node, "nodes": depth}
@@ -65,6 +66,7 @@ class Network:
                 y = F.relu(self.link(name, y, 2, hidden, 3, **at))
                 y = self.link(name, y, 3, channels, 1, **at)
             x = x + y / depth
+            x = F.relu(x) if rectified else x
         return x
 
     def block(self, stage, x, channels, hidden, bottleneck, shortcut, stride=2):
@@ -87,26 +89,26 @@ class Network:
         return x @ w + self.parameter("head.linear.bias", [CLASSES], 0.1)
 
 
-def small(net):
-    """A stem and padded shortcuts, as on CIFAR-10."""
+def small(net, rectified=(False, False)):
+    """A stem and padded shortcuts, as on CIFAR-10; relu after every step of some stages."""
     x = numbers([SAMPLES, 3, *net.size], 0.0)
     x = net.link("stages.0.transition.", x, 1, 4, 3)
-    x = net.flow(0, x, "conv-bn-pre", 2, 4)
+    x = net.flow(0, x, "conv-bn-pre", 2, 4, rectified[0])
     x = net.block(1, x, 8, 8, False, "pad")
-    x = net.flow(1, x, "conv-bn-pre", 3, 6)
+    x = net.flow(1, x, "conv-bn-pre", 3, 6, rectified[1])
     return net.head(x)
 
 
-def large(net):
-    """A pooled stem, bottlenecks and projections, as on ImageNet."""
+def large(net, rectified=False):
+    """A pooled stem, bottlenecks and projections, as on ImageNet; relu after every step, or after none."""
     x = numbers([SAMPLES, 3, *net.size], 0.0)
     x = net.link("stages.0.transition.", x, 1, 4, 5, 2, 2)
     x = F.max_pool2d(F.relu(x), 3, 2, 1)
-    x = net.flow(0, x, "conv-bn-pre", 1, 4)
+    x = net.flow(0, x, "conv-bn-pre", 1, 4, rectified)
     x = net.block(1, x, 8, 3, True, "project", 1)
-    x = net.flow(1, x, "conv-bn-bottleneck", 2, 3)
+    x = net.flow(1, x, "conv-bn-bottleneck", 2, 3, rectified)
     x = net.block(2, x, 12, 12, False, "project")
-    x = net.flow(2, x, "conv-bn-bottleneck", 1, 4)
+    x = net.flow(2, x, "conv-bn-bottleneck", 1, 4, rectified)
     return net.head(x)
 
 
@@ -134,4 +136,10 @@ def case(build, size):
     }
 
 
-print(json.dumps({"small": case(small, [7, 6]), "large": case(large, [21, 18])}, indent=1))
+cases = {
+    "small": case(small, [7, 6]),
+    "large": case(large, [21, 18]),
+    "small, the first stage rectified": case(lambda net: small(net, (True, False)), [7, 6]),
+    "large, rectified": case(lambda net: large(net, True), [21, 18]),
+}
+print(json.dumps(cases, indent=1))

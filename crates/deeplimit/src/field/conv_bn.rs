@@ -5,12 +5,13 @@
 
 use super::chain::{Chain, ChainTape, Link};
 use super::parameters::with_theta;
+use super::rectify;
 use super::statistics::{LayerStatistics, Met, Statistics};
 use super::{Accountable, Field, Sink, Tiled};
 use crate::control::{Control, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::{Activation, Bend, Convolution, Image};
-use crate::{Heap, Real};
+use crate::{Heap, Real, State};
 use std::borrow::Cow;
 
 /// Where a block's nonlinearities stand, and how many convolutions it has.
@@ -85,6 +86,7 @@ pub struct ConvBn<R> {
     control: Control<R>,
     statistics: Statistics,
     met: Met,
+    rectified: bool,
 }
 
 impl<R: Real> ConvBn<R> {
@@ -96,7 +98,7 @@ impl<R: Real> ConvBn<R> {
         let chain = layer.chain();
         assert_eq!(chain.kinds(), control.kinds(), "the field's parameters");
         let met = Met::new(control.nodes());
-        Self { chain, met, control, statistics: Statistics::Batch }
+        Self { chain, met, control, statistics: Statistics::Batch, rectified: false }
     }
 
     /// The same field with another control, and nothing met yet.
@@ -116,7 +118,20 @@ impl<R: Real> ConvBn<R> {
             control: self.control.cast(),
             statistics: self.statistics.clone(),
             met: Met::new(self.control.nodes()),
+            rectified: self.rectified,
         }
+    }
+
+    /// The same field with relu after every step, x ← relu(x + h f(x)), from relu(x_0) on: the blocks of He,
+    /// Zhang, Ren, Sun (2015). States are those before relu, so that relu of the end is left to the caller.
+    /// These are steps of no flow: of Euler's scheme only, and gradients by `backprop` and `checkpoint` only.
+    ///
+    /// # Panics
+    /// If f does not begin with relu, as [`Order::Pre`] and [`Order::Bottleneck`] do.
+    pub fn rectified(self) -> Self {
+        let before = self.chain.links()[0].before;
+        assert_eq!(before, Activation::Relu, "f begins with relu");
+        Self { rectified: true, ..self }
     }
 
     /// The same field with other statistics.
@@ -201,6 +216,52 @@ impl<R: Real> Field for ConvBn<R> {
         if held.is_none() {
             self.met.meet(position, tape.moments());
         }
+    }
+
+    fn step(
+        &self,
+        position: Position,
+        x: &Tiled<R>,
+        h: f64,
+        next: &mut Tiled<R>,
+        tape: &mut ChainTape<R>,
+    ) {
+        self.linearize_step(position, x, h, next, tape);
+    }
+
+    fn linearize_step(
+        &self,
+        position: Position,
+        x: &Tiled<R>,
+        h: f64,
+        next: &mut Tiled<R>,
+        tape: &mut ChainTape<R>,
+    ) {
+        self.linearize(position, x, next, tape);
+        match self.rectified {
+            true => rectify::step(x, h, next),
+            false => next.add_to(h, x),
+        }
+    }
+
+    fn pull_back_step(
+        &self,
+        position: Position,
+        x: &Tiled<R>,
+        tape: &mut ChainTape<R>,
+        h: f64,
+        [a, scratch]: [&mut Tiled<R>; 2],
+        gradient: Option<Due<'_, Sink<'_, R>>>,
+    ) {
+        scratch.set_scaled(h, a);
+        if self.rectified {
+            rectify::pull_back(x, a);
+        }
+        self.pull_back(position, x, tape, scratch, a, gradient);
+    }
+
+    fn is_rectified(&self) -> bool {
+        self.rectified
     }
 
     fn pull_back(

@@ -13,6 +13,7 @@ mod dense;
 mod linear;
 mod mlp;
 mod parameters;
+mod rectify;
 mod stacked;
 mod statistics;
 mod tiled;
@@ -141,6 +142,12 @@ pub trait Field: Sync {
     ) {
         scratch.set_scaled(h, a);
         self.pull_back(position, x, tape, scratch, a, gradient);
+    }
+
+    /// Whether relu follows every step, so that steps are those of no flow (see
+    /// [`ConvBn::rectified`]).
+    fn is_rectified(&self) -> bool {
+        false
     }
 
     /// Zeros in the shape of the gradient.

@@ -69,6 +69,9 @@ impl<F: Accountable> Heap for StepTape<F> {
     }
 }
 
+/// Why a field with relu after every step has no increments.
+const NO_FLOW: &str = "relu follows every step, which only backprop and checkpoint walk back";
+
 /// Scratch space for the steps of one tile, and the count of its work.
 pub struct Stepper<'f, F: Field> {
     field: &'f F,
@@ -157,6 +160,7 @@ impl<'f, F: Field> Stepper<'f, F> {
     }
 
     fn explicit(&mut self, step: usize, backward: bool, x: &F::State, out: &mut F::State) {
+        assert!(!self.field.is_rectified(), "{NO_FLOW}");
         if self.scheme.is_one_slope() {
             let position = self.scheme.position_of(step, 0, backward);
             self.field.eval(position, x, out, &mut self.tape);

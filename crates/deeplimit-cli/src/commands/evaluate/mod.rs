@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::imported;
 use crate::trained::Trained;
 use anyhow::{Result, bail};
-use deeplimit_nn::network::Evaluator;
+use deeplimit_nn::pretrained::Stages;
 use deeplimit_nn::train::{Trainer, write_whole};
 use over_depth::{Depth, Sweep};
 use serde::Serialize;
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         None => trainer.evaluate(samples)?,
         Some(table) => {
             let evaluator = trainer.network().evaluator();
-            let found = imported::outputs(&evaluator, trainer.splits(), samples, Evaluator::reach);
+            let found = imported::outputs(&evaluator, trainer.splits(), samples);
             let (score, outputs) = found?;
             write_outputs(table, &outputs)?;
             score
@@ -108,9 +108,8 @@ fn of_imported(arguments: &Arguments) -> Result<Outcome> {
     let Some((part, samples)) = imported::part(&splits) else {
         bail!("{name}: the data set has nothing to evaluate on");
     };
-    let evaluator = network.converted(splits.train.shape())?.evaluator();
-    let (score, found) =
-        imported::outputs(&evaluator, &splits, samples, Evaluator::reach_rectified)?;
+    let evaluator = network.converted(splits.train.shape(), &Stages::none())?.evaluator();
+    let (score, found) = imported::outputs(&evaluator, &splits, samples)?;
     if let Some(table) = outputs {
         write_outputs(table, &found)?;
     }

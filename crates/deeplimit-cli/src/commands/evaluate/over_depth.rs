@@ -133,6 +133,12 @@ impl Sweep {
         samples: usize,
     ) -> Result<Self> {
         let network = trainer.network();
+        if let Some(stage) = network.plans().position(|plan| plan.rectified) {
+            bail!(
+                "network.stage.{stage}.rectified = true: blocks with relu behind them are no flow, and \
+                 have neither other depths nor a limit; leave out --depth"
+            );
+        }
         let scalings = network.scalings(&training_batch(trainer, SAMPLES)?);
         let trained = |(plan, scaling): (&StagePlan, Option<Finding<Scaling>>)| Trained {
             depth: plan.depth,

@@ -29,7 +29,7 @@ use anyhow::{Context, Result, ensure};
 use deeplimit::control::ProlongBy;
 use deeplimit_nn::data::{HeldOut, Normalise, Options, Shape, Source, Splits, load};
 use deeplimit_nn::network::WeightsFile;
-use deeplimit_nn::pretrained::Pretrained;
+use deeplimit_nn::pretrained::{Pretrained, Stages};
 use deeplimit_nn::train::{Config, Initial, Optimiser, Schedule, TrainConfig, Trainer};
 use entrants::Entrant;
 use rows::{Kind, Row};
@@ -150,7 +150,8 @@ impl Finetune {
             architecture.input(),
             architecture.classes
         );
-        let flows = original.converted_file().with_context(|| weights.display().to_string())?;
+        let flows =
+            original.converted_file(&Stages::All).with_context(|| weights.display().to_string())?;
         let options = Options {
             source: Source::Cifar10,
             path: Some(PathBuf::from(data)),
@@ -170,7 +171,7 @@ impl Finetune {
 
     /// Steps of each flow: so many, or their own.
     fn depths(&self, steps: Option<usize>) -> Result<Vec<usize>> {
-        let network = self.original.architecture().flows()?;
+        let network = self.original.architecture().flows(&Stages::All)?;
         Ok(network.stage.iter().map(|stage| steps.unwrap_or(stage.depth)).collect())
     }
 
@@ -190,7 +191,7 @@ impl Finetune {
                 statistics: entrant.statistics,
                 ..TrainConfig::default()
             },
-            network: self.original.architecture().flows()?,
+            network: self.original.architecture().flows(&Stages::All)?,
             ..Config::default()
         })
     }

@@ -7,7 +7,8 @@ use crate::imported;
 use anyhow::{Context, Result};
 use deeplimit::control::ProlongBy;
 use deeplimit::gradient::larger;
-use deeplimit_nn::network::{Evaluator, Score};
+use deeplimit_nn::network::Score;
+use deeplimit_nn::pretrained::Stages;
 use deeplimit_nn::train::{Schedule, StepReport, TrainError, Trainer};
 use std::time::Instant;
 
@@ -106,16 +107,14 @@ impl Course {
 impl Finetune {
     /// Accuracy as it was, with relu after every sum, and as flows.
     pub(super) fn conversion(&self) -> Result<Vec<Row>> {
-        let network = self.original.converted(self.splits.train.shape())?;
-        let evaluator = network.evaluator();
         let (_, samples) = imported::part(&self.splits).context("there are held-out images")?;
-        let accuracy = |rectified: bool| -> Result<Option<f64>> {
-            let reach = if rectified { Evaluator::reach_rectified } else { Evaluator::reach };
-            Ok(percent(&imported::outputs(&evaluator, &self.splits, samples, reach)?.0))
+        let accuracy = |flows: &Stages| -> Result<Option<f64>> {
+            let network = self.original.converted(self.splits.train.shape(), flows)?;
+            Ok(percent(&imported::outputs(&network.evaluator(), &self.splits, samples)?.0))
         };
         Ok(vec![
-            Row { accuracy: accuracy(true)?, ..self.row(Kind::Original, None)? },
-            Row { accuracy: accuracy(false)?, ..self.row(Kind::Converted, None)? },
+            Row { accuracy: accuracy(&Stages::none())?, ..self.row(Kind::Original, None)? },
+            Row { accuracy: accuracy(&Stages::All)?, ..self.row(Kind::Converted, None)? },
         ])
     }
 
