@@ -10,6 +10,9 @@ use anyhow::Result;
 
 pub const MEGABYTE: f64 = 1e6;
 
+/// A number of a row, where it has one.
+type Value = fn(&Row) -> Option<f64>;
+
 /// Points of a curve of losses: each is the mean over as many steps.
 const LOSSES: usize = 16;
 
@@ -145,7 +148,7 @@ impl Shown<'_> {
     fn errors(&self) -> Result<Figure> {
         let mut curves = Vec::new();
         for (entrant, ink) in [Entrant::PREDICTED, Entrant::ADAPTIVE].into_iter().zip(CURVES) {
-            let values: [(&str, Stroke, fn(&Row) -> Option<f64>); 2] = [
+            let values: [(&str, Stroke, Value); 2] = [
                 ("state error", Stroke::Bold, |row| row.state_error),
                 ("estimate", Stroke::Thin, |row| row.estimate),
             ];
