@@ -7,8 +7,12 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use deeplimit::field::LayerName;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 
 /// A weights file in memory.
 pub struct WeightsFile {
@@ -172,16 +176,24 @@ impl WeightsFile {
     /// # Errors
     /// If the library refuses to write it.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WeightsError> {
-        let bytes: Vec<Vec<u8>> = self
-            .tensors
-            .iter()
-            .map(|(.., values)| values.iter().flat_map(|v| v.to_le_bytes()).collect())
-            .collect();
-        let mut views = Vec::new();
-        for ((name, shape, _), bytes) in self.tensors.iter().zip(&bytes) {
-            views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes)?));
-        }
-        Ok(safetensors::serialize(views, Some(self.metadata.clone()))?)
+        Ok(safetensors::serialize(self.stored(), Some(self.metadata.clone()))?)
+    }
+
+    /// Writes a safetensors file, one tensor after the other.
+    ///
+    /// # Errors
+    /// If the library refuses to, or the file cannot be written.
+    pub fn write_to(&self, path: &Path) -> io::Result<()> {
+        let written =
+            safetensors::serialize_to_file(self.stored(), Some(self.metadata.clone()), path);
+        written.map_err(|error| match error {
+            SafeTensorError::IoError(source) => source,
+            other => io::Error::other(other),
+        })
+    }
+
+    fn stored(&self) -> impl Iterator<Item = (&str, Stored<'_>)> {
+        self.tensors().map(|(name, shape, values)| (name, Stored { shape, values }))
     }
 
     /// Reads a safetensors file.
@@ -332,5 +344,28 @@ impl ModuleMapper for Loader {
             let data = TensorData::new(values, old.shape());
             Tensor::from_data(data, &old.device()).require_grad()
         })
+    }
+}
+/// A tensor on its way into a file.
+struct Stored<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
     }
 }

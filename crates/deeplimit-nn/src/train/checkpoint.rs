@@ -10,7 +10,7 @@ use burn::tensor::Bytes;
 use deeplimit::control::ProlongBy;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where training stands.
@@ -63,14 +63,18 @@ pub enum CheckpointError {
 /// # Errors
 /// If the folder cannot be written to or the disk is full; the temporary file is removed then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    whole(path, |temporary| fs::write(temporary, bytes))
+}
+
+/// Writes a file by `write`, to be there whole or not at all.
+fn whole(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), CheckpointError> {
     let temporary = path.with_extension("partial");
-    let write = || {
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+    let written = || {
+        write(&temporary)?;
+        fs::File::options().write(true).open(&temporary)?.sync_all()?;
         fs::rename(&temporary, path)
     };
-    write().map_err(|source| {
+    written().map_err(|source| {
         // The disk may be full: what was begun is of no use to anyone.
         let _ = fs::remove_file(&temporary);
         CheckpointError::Io { path: path.to_owned(), source }
@@ -113,8 +117,8 @@ fn optimiser_path(folder: &Path, step: usize) -> PathBuf {
 }
 
 impl Trainer {
-    /// The bytes of a weights file of the network as it stands.
-    fn weights(&self) -> Result<Vec<u8>, WeightsError> {
+    /// The weights file of the network as it stands.
+    fn weights(&self) -> WeightsFile {
         let mut file = WeightsFile::of(&self.network);
         let config = toml::to_string(&self.config).expect("a configuration is plain data");
         let position = serde_json::to_string(&self.position).expect("a position is plain data");
@@ -123,7 +127,7 @@ impl Trainer {
         let normalisation = serde_json::to_string(&self.splits.normalisation);
         let normalisation = normalisation.expect("a normalisation is plain data");
         file.metadata.insert("normalisation".to_owned(), normalisation);
-        file.to_bytes()
+        file
     }
 
     /// Writes the weights alone, as `best.safetensors`.
@@ -135,10 +139,8 @@ impl Trainer {
     }
 
     fn save_weights(&self, path: &Path) -> Result<(), TrainError> {
-        let bytes = self
-            .weights()
-            .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
-        Ok(write_whole(path, &bytes)?)
+        let file = self.weights();
+        Ok(whole(path, |temporary| file.write_to(temporary))?)
     }
 
     /// Writes a checkpoint to resume from: `last.safetensors` and the optimiser's state.
@@ -147,11 +149,7 @@ impl Trainer {
     /// If the folder cannot be written to; the checkpoint before is then still whole.
     pub fn save(&self, folder: &Path) -> Result<(), TrainError> {
         let path = optimiser_path(folder, self.position.step);
-        let state = self.optimiser.into_bytes().map_err(|error| CheckpointError::Garbled {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        write_whole(&path, &state)?;
+        whole(&path, |temporary| self.optimiser.save(temporary).map_err(io::Error::other))?;
         self.save_weights(&folder.join("last.safetensors"))?;
         self.remove_older(folder, &path);
         Ok(())

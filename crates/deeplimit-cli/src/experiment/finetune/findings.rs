@@ -27,6 +27,9 @@ const MARGIN: f64 = 2.0;
 /// Loss after a few steps of training deep flows over that before.
 const LEARNT: f64 = 0.8;
 
+/// Memory of a gradient of deep flows over that at the network's own depth.
+const KEPT: f64 = 1.1;
+
 /// Points of accuracy between two ways to carry weights.
 const CARRIED: f64 = 10.0;
 
@@ -194,7 +197,25 @@ impl Shown<'_> {
                 range,
             )
         };
-        grows.into_iter().map(claim).collect()
+        let mut claims: Vec<Claim> = grows.into_iter().map(claim).collect();
+        claims.extend([Entrant::PREDICTED, Entrant::ADAPTIVE].map(|entrant| self.keeps(&entrant)));
+        claims
+    }
+
+    /// That a gradient of the deepest flows takes the memory of one of their own depth.
+    fn keeps(&self, entrant: &Entrant) -> Claim {
+        let peaks = self.over_depth(entrant, |row| Some(row.peak_bytes? as f64));
+        let ends = peaks.first().zip(peaks.last());
+        let ratio = ends.map_or(f64::NAN, |((_, few), (_, many))| many / few);
+        let blocks = peaks.last().map_or(f64::NAN, |(blocks, _)| *blocks);
+        within(
+            format!(
+                "{}: a gradient with {blocks} blocks takes the memory of one with the network's own, beyond                  parameters and gradient; ratio",
+                entrant.name()
+            ),
+            ratio,
+            0.0..=KEPT,
+        )
     }
 
     /// That the state error of an adjoint falls with depth.

@@ -137,8 +137,7 @@ impl Shown<'_> {
         let frame = Frame { x: "blocks", y: "peak memory (MB)", ..Frame::RATES };
         let count = self.of_kind(Kind::Gradient).find_map(|row| row.images).unwrap_or(0);
         let whole = format!("Peak memory of a gradient on {count} images");
-        let note = "Beyond parameters and gradient. Flows walk on a copy of their weights: that is what \
-                    grows with the adjoints.";
+        let note = "Beyond parameters and gradient; grey: the parameters.";
         Ok(vec![
             Figure::new("Peak memory of an image more", &frame, &images)?,
             Figure { note: note.into(), ..Figure::new(whole, &frame, &all)? },

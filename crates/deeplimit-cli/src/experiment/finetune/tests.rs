@@ -98,6 +98,8 @@ fn claims_hold_on_what_is_expected_and_each_fails_on_what_it_forbids() {
     // Nothing grows like a power above 1, none of four methods.
     let steep = |row: &mut Row| row.image_bytes = Some(row.blocks.pow(2));
     assert_failed(broken(gradients, steep), 4, "the memory of an image");
+    let larger = |row: &mut Row| row.peak_bytes = Some(1_000_000 + 1_000 * row.blocks);
+    assert_failed(broken(gradients, larger), 2, "takes the memory of one");
     let flat = |row: &mut Row| row.image_bytes = Some(1000);
     assert_failed(broken(gradients, flat), 1, "like the number of blocks");
     assert_failed(broken(gradients, |row| row.state_error = Some(0.1)), 2, "nearer");
