@@ -12,7 +12,7 @@ use deeplimit::control::ProlongBy;
 use deeplimit::gradient::Plan;
 use deeplimit_nn::network::{Score, StagePlan};
 use deeplimit_nn::train::{
-    Config, Initial, Initialised, StepReport, Trainer, read_weights, write_whole,
+    Config, Initial, Initialised, Mistrust, StepReport, Trainer, read_weights, write_whole,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -220,6 +220,14 @@ impl Session {
                 depths.clone_from(&step.depths);
                 self.folder.plan(self.trainer.plan())?;
                 progress.say(&format!("epoch {}/{epochs}: depth {}", step.epoch + 1, depths[0]));
+            }
+            for Mistrust { stage, again } in &step.mistrusted {
+                progress.say(&format!(
+                    "step {}: {:.0} % of stage {stage} had to be walked again to keep to the tolerance; \
+                     from now on its gradients are by checkpoint",
+                    step.step,
+                    100.0 * again
+                ));
             }
             let line = self.step_line(&step);
             epoch.add(&step.score);

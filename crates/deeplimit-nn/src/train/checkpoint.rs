@@ -26,6 +26,9 @@ pub struct Position {
     /// Whether weights that began in a basis have values of their own at the nodes (`train.untie`).
     #[serde(default)]
     pub untied: bool,
+    /// With `gradient.method = "auto"`: which flows are walked back by checkpoints, once that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<bool>,
 }
 
 /// Why a checkpoint cannot be written or read.
@@ -178,7 +181,6 @@ impl Trainer {
             return Err(CheckpointError::Garbled { path, reason: reason.to_owned() }.into());
         }
         self.load_weights(&path, &file, &position)?;
-        self.plan_gradient()?;
         let path = optimiser_path(folder, position.step);
         let bytes =
             fs::read(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
@@ -187,7 +189,7 @@ impl Trainer {
             CheckpointError::Garbled { path: path.clone(), reason: error.to_string() }
         })?;
         self.go_to(position);
-        Ok(())
+        self.plan_gradient()
     }
 
     /// Sets where training stands, and the schedule of learning rates there.

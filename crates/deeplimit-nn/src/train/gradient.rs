@@ -1,5 +1,6 @@
 //! `[gradient]`: the method and its settings, or the budget that decides them.
 
+use super::auto::{AUTO, TOLERANCE};
 use super::config::{ConfigError, out_of_range};
 use crate::network::{Network, NetworkPlan};
 use deeplimit::Method;
@@ -11,16 +12,16 @@ use std::num::NonZeroUsize;
 ///
 /// | name | default | meaning | range |
 /// |---|---|---|---|
-/// | `method` | `adjoint-adaptive`, with a `memory_budget` `planned` | gradient method, or a formula such as `P1C2`; `planned` is whichever the budget allows | see `deeplimit gradcheck` |
+/// | `method` | `adjoint-adaptive`, with a `memory_budget` `planned` | gradient method, or a formula such as `P1C2`; `planned` is whichever the budget allows, `auto` a certified adjoint or `checkpoint`, as each flow turns out | see `deeplimit gradcheck` |
 /// | `memory_budget` | none | most bytes that the gradient of the flows may take beyond weights and their gradient | such as `"256 MiB"`, or a number of bytes |
-/// | `tolerance` | none | certificate above which a segment is walked again with stored steps | 1e-6 ≤ tolerance < 1 |
+/// | `tolerance` | none, with `auto` 0.01 | certificate above which a segment is walked again with stored steps | 1e-6 ≤ tolerance < 1 |
 /// | `anchors` | √depth with a tolerance, else 1 | states kept to check and reset the reconstruction | 1 to the depth |
 /// | `segments` | √depth | segments of `checkpoint` | 1 to the depth |
 /// | `slots` | none | most states that `checkpoint` keeps, instead of segments | 1 to the depth |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct GradientConfig {
-    /// Name of the method, or [`PLANNED`].
+    /// Name of the method, or [`PLANNED`] or [`AUTO`].
     pub method: String,
     /// What the method's slots, anchors and tiles are fitted to; with [`PLANNED`] the method too.
     pub memory_budget: Option<Budget>,
@@ -69,7 +70,7 @@ impl From<Written> for GradientConfig {
 
 impl GradientConfig {
     /// The method with its settings, for flows of so many steps at least. Where there is a budget, it is
-    /// what [`plan`](Self::plan) fits to it; of [`PLANNED`] the adjoint that may be chosen.
+    /// what [`plan`](Self::plan) fits to it; of [`PLANNED`] and [`AUTO`] the adjoint that may be chosen.
     ///
     /// # Errors
     /// If the method is unknown, or a setting does not belong to it.
@@ -114,7 +115,14 @@ impl GradientConfig {
                 }
             }
         }
-        let name = if planned { USUAL } else { self.method.as_str() };
+        let auto = self.method == AUTO;
+        if auto && self.memory_budget.is_some() {
+            return unused(
+                "gradient.memory_budget",
+                "leave out the method: the budget chooses one",
+            );
+        }
+        let name = if planned || auto { USUAL } else { self.method.as_str() };
         let method: Method = name.parse()?;
         if !matches!(method, Method::Checkpoint(_)) {
             for (key, count) in
@@ -146,7 +154,7 @@ impl GradientConfig {
             }
             Method::Adjoint(mut adjoint) => {
                 adjoint.anchors = self.anchors.map(NonZeroUsize::get);
-                Method::Adjoint(match self.tolerance {
+                Method::Adjoint(match self.tolerance.or(auto.then_some(TOLERANCE)) {
                     Some(tolerance) => adjoint.within(tolerance),
                     None => adjoint,
                 })
@@ -162,8 +170,8 @@ impl GradientConfig {
     /// [`ConfigError::Misfit`], which names the method, and the stage with its scheme;
     /// [`ConfigError::Rectified`], where relu follows the steps of a stage.
     pub fn check_flows(&self, method: &Method, plan: &NetworkPlan) -> Result<(), ConfigError> {
-        if self.method == PLANNED {
-            // A plan walks a scheme with an exact inverse back by that, and relu by checkpoints.
+        if [PLANNED, AUTO].contains(&self.method.as_str()) {
+            // Both walk a scheme with an exact inverse back by that, and relu by checkpoints.
             return Ok(());
         }
         let exact = matches!(method, Method::Backprop(_) | Method::Checkpoint(_));
@@ -240,6 +248,20 @@ mod tests {
             let error = config(&format!("memory_budget = {bad}")).expect_err(bad);
             assert!(error.to_string().contains("is no memory budget"), "{error}");
         }
+    }
+
+    #[test]
+    fn auto_is_an_adjoint_within_a_tolerance_until_it_turns_out_otherwise() {
+        let tolerance = |text: &str| match check(text) {
+            Ok(Method::Adjoint(adjoint)) => adjoint.tolerance,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(tolerance("method = 'auto'"), Some(TOLERANCE));
+        assert_eq!(tolerance("method = 'auto'\ntolerance = 0.2"), Some(0.2));
+        let error = check("method = 'auto'\nmemory_budget = '1 MiB'").expect_err("two choices");
+        assert!(error.contains("gradient.memory_budget means nothing"), "{error}");
+        let error = check("method = 'auto'\nslots = 3").expect_err("no checkpoint yet");
+        assert!(error.contains("gradient.slots"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The training loop: one step at a time, resumable to the bit.
 
+mod auto;
 mod checkpoint;
 mod config;
 mod finetune;
@@ -7,6 +8,7 @@ mod gradient;
 mod objective;
 mod refine;
 
+pub use auto::{AUTO, Mistrust};
 pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
 pub use config::{Config, ConfigError, Optimiser, Schedule, TrainConfig};
 pub use finetune::{Initial, Initialised, NormStatistics, RateGroup};
@@ -107,6 +109,8 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// How good the gradient of each flow is.
     pub certificates: Vec<Certificate>,
+    /// With `gradient.method = "auto"`: flows that are walked back by checkpoints from now on.
+    pub mistrusted: Vec<Mistrust>,
     /// Bytes that the gradient method kept.
     pub tape_bytes: usize,
     /// Whether the epoch ended with this step.
@@ -160,6 +164,9 @@ impl Trainer {
         self.plan = self.planned(&self.network)?;
         if let Some(plan) = &self.plan {
             self.choices.clone_from(&plan.choices);
+        }
+        if self.is_auto() {
+            self.choices = self.auto_choices(self.config.method()?);
         }
         Ok(())
     }
@@ -292,6 +299,10 @@ impl Trainer {
         }
         self.network.remember(&gradient.statistics);
         self.position.step += 1;
+        let mistrusted = match self.is_auto() {
+            true => self.learn_trust(&gradient.certificates),
+            false => Vec::new(),
+        };
         Ok(StepReport {
             epoch,
             step: self.position.step,
@@ -301,6 +312,7 @@ impl Trainer {
             rate: rate.base(),
             gradient_norm: gradient.norm,
             certificates: gradient.certificates,
+            mistrusted,
             tape_bytes: gradient.tape_bytes,
             epoch_ended: self.position.step.is_multiple_of(self.steps_per_epoch()),
         })

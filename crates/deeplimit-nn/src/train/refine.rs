@@ -104,6 +104,7 @@ impl Trainer {
         self.memory = Memory::default();
         self.position.depths = depths.to_vec();
         self.position.best_validation = None;
+        self.position.stored.clear();
         Ok(())
     }
 

@@ -1,0 +1,61 @@
+//! `gradient.method = "auto"`: certified adjoints where they hold, checkpoints where they do not.
+
+use deeplimit_nn::train::{Config, StepReport, Trainer};
+
+/// Two flows: a smooth deep one, and one whose steps are far from small.
+fn config(method: &str, more: &str) -> Config {
+    let text = format!(
+        "seed = 5\ndata = {{ limit_train = 96, limit_test = 32 }}\ntrain.epochs = 2\ntrain.batch = 32\n\
+         train.rate = 1e-3\ngradient.method = '{method}'\nnetwork.stage = [\n\
+         {{ depth = 64, transition = {{ kind = 'linear', width = 12 }} }},\n\
+         {{ depth = 3, gain = 20.0, transition = {{ kind = 'linear', width = 10 }} {more} }}]"
+    );
+    toml::from_str(&text).expect("a valid configuration")
+}
+
+fn steps(trainer: &mut Trainer, count: usize) -> Vec<StepReport> {
+    (0..count).map(|_| trainer.step().expect("a step")).collect()
+}
+
+#[test]
+fn a_flow_that_is_walked_again_goes_back_by_checkpoints_and_the_others_by_adjoints() {
+    let mut auto = Trainer::new(config("auto", "")).expect("a trainer");
+    let all = steps(&mut auto, 6);
+    let stages: Vec<usize> = all[0].mistrusted.iter().map(|mistrust| mistrust.stage).collect();
+    assert_eq!(stages, [1], "the flow with large steps, after the first of the run");
+    assert!(all[0].mistrusted[0].again > 0.5);
+    assert!(all[1..].iter().all(|step| step.mistrusted.is_empty()));
+    for step in &all[1..] {
+        let [smooth, steep] = &step.certificates[..] else { panic!("two flows") };
+        assert!(smooth.error_estimate() > 0.0 && smooth.again < 0.5, "by an adjoint");
+        assert_eq!((steep.error_estimate(), steep.again), (0.0, 0.0), "by checkpoints");
+    }
+    assert_eq!(auto.position().stored, [false, true]);
+    // What was walked again is near to what is exact; later weights are not the same.
+    let mut exact = Trainer::new(config("backprop", "")).expect("a trainer");
+    let gap = (all[0].gradient_norm / steps(&mut exact, 1)[0].gradient_norm - 1.0).abs();
+    assert!(gap < 0.01, "{gap}");
+}
+
+#[test]
+fn what_has_turned_out_is_kept_by_a_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut whole = Trainer::new(config("auto", "")).expect("a trainer");
+    steps(&mut whole, 2);
+    whole.save(folder.path()).expect("a folder to write to");
+    let losses = |all: Vec<StepReport>| all.iter().map(|step| step.score.loss).collect::<Vec<_>>();
+    let rest = losses(steps(&mut whole, 4));
+    let mut resumed = Trainer::new(config("auto", "")).expect("a trainer");
+    resumed.resume(folder.path()).expect("what was saved");
+    assert_eq!(resumed.position().stored, [false, true]);
+    let again = steps(&mut resumed, 4);
+    assert!(again.iter().all(|step| step.certificates[1].again == 0.0), "by checkpoints at once");
+    assert_eq!(losses(again), rest);
+}
+
+#[test]
+fn schemes_with_an_inverse_are_walked_back_by_it() {
+    let mut trainer = Trainer::new(config("auto", ", scheme = 'leapfrog'")).expect("a trainer");
+    let all = steps(&mut trainer, 2);
+    assert!(all.iter().all(|step| step.mistrusted.is_empty() && step.certificates[1].again == 0.0));
+}
