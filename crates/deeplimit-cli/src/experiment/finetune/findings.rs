@@ -210,7 +210,8 @@ impl Shown<'_> {
         let blocks = peaks.last().map_or(f64::NAN, |(blocks, _)| *blocks);
         within(
             format!(
-                "{}: a gradient with {blocks} blocks takes the memory of one with the network's own, beyond                  parameters and gradient; ratio",
+                "{}: a gradient with {blocks} blocks takes the memory of one with the network's own, beyond \
+                 parameters and gradient; ratio",
                 entrant.name()
             ),
             ratio,
