@@ -3,7 +3,20 @@
 //! JSON has no NaN and no infinity; serde_json writes both as `null`. Reading turns `null` back
 //! into NaN, so that the record of a run that blew up can still be read.
 
+use deeplimit::Certificate;
+use deeplimit::gradient::larger;
 use serde::{Deserialize, Deserializer, Serialize};
+
+/// The worst of the certificates of a step's flows in one of their numbers.
+pub fn worst(certificates: &[Certificate], value: fn(&Certificate) -> f64) -> f64 {
+    certificates.iter().map(value).fold(0.0, larger)
+}
+
+/// The share of a flow's layers that were walked again, mean over the flows.
+pub fn again(certificates: &[Certificate]) -> f64 {
+    certificates.iter().map(|certificate| certificate.again).sum::<f64>()
+        / certificates.len() as f64
+}
 
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! `deeplimit train`.
 
 use crate::memory::peak_mb;
-use crate::metrics::{EpochLine, Line, StepLine};
+use crate::metrics::{self, EpochLine, Line, StepLine};
 use crate::progress::Progress;
 use crate::run_folder::{self, RunFolder};
 use crate::trained::Trained;
@@ -264,9 +264,8 @@ impl Session {
     }
 
     fn step_line(&self, step: &StepReport) -> StepLine {
-        let worst = |value: fn(&deeplimit::Certificate) -> f64| {
-            step.certificates.iter().map(value).fold(0.0, deeplimit::gradient::larger)
-        };
+        let worst =
+            |value: fn(&deeplimit::Certificate) -> f64| metrics::worst(&step.certificates, value);
         let units = step.certificates.iter().map(|c| c.cost_units).sum::<f64>();
         let kinks = step.certificates.iter().filter_map(|c| c.exposure());
         StepLine {
@@ -282,8 +281,7 @@ impl Session {
             defect: worst(|c| c.defect),
             kink: kinks.reduce(deeplimit::gradient::larger),
             stalled: step.certificates.iter().map(|c| c.stalled).sum(),
-            again: step.certificates.iter().map(|c| c.again).sum::<f64>()
-                / step.certificates.len() as f64,
+            again: metrics::again(&step.certificates),
             cost_units: units / step.certificates.len() as f64,
             tape_bytes: step.tape_bytes,
             seconds: self.seconds(),

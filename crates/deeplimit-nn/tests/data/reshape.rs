@@ -4,7 +4,7 @@ use super::*;
 
 /// `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` of PyTorch 2 on images whose
 /// byte i, row after row, is (7 i² + 13 i) mod 251, over 255: height, width, side, and what it becomes.
-#[allow(clippy::excessive_precision)]
+#[expect(clippy::excessive_precision, reason = "the numbers are as PyTorch prints them")]
 const PYTORCH: [(usize, usize, usize, &[f32]); 2] = [
     (
         3,

@@ -3,8 +3,9 @@
 use super::Finetune;
 use super::entrants::{Entrant, told};
 use super::rows::{Kind, Row};
-use super::tuned::{Course, again, finite, percent, worst};
+use super::tuned::{Course, finite, percent};
 use crate::memory::peak_on_one_thread;
+use crate::metrics::{again, worst};
 use anyhow::{Context, Result};
 use deeplimit::control::ProlongBy;
 use deeplimit_nn::data::batch;

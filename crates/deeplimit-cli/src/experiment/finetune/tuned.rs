@@ -4,9 +4,9 @@ use super::Finetune;
 use super::entrants::{Entrant, told};
 use super::rows::{Kind, Row};
 use crate::imported;
+use crate::metrics::{again, worst};
 use anyhow::{Context, Result};
 use deeplimit::control::ProlongBy;
-use deeplimit::gradient::larger;
 use deeplimit_nn::network::Score;
 use deeplimit_nn::pretrained::Stages;
 use deeplimit_nn::train::{Schedule, StepReport, TrainError, Trainer};
@@ -17,19 +17,6 @@ pub struct Course {
     steps: Vec<StepReport>,
     seconds: f64,
     diverged_at: Option<usize>,
-}
-
-/// The worst of some certificates in one of their numbers.
-pub fn worst(
-    certificates: &[deeplimit::Certificate],
-    value: fn(&deeplimit::Certificate) -> f64,
-) -> f64 {
-    certificates.iter().map(value).fold(0.0, larger)
-}
-
-/// The share of a flow's layers that were walked again, mean over the flows.
-pub fn again(certificates: &[deeplimit::Certificate]) -> f64 {
-    certificates.iter().map(|c| c.again).sum::<f64>() / certificates.len() as f64
 }
 
 /// A number, none where it is not finite.
