@@ -38,7 +38,9 @@ fn main() {
             println!("{name:42} {:9.1} us {:7.1} GFLOP/s", 1e6 * time, 1e-9 * flops / time);
         }
     };
-    for (rows, inner, samples) in [(64, 64, 64), (64, 64, 16), (16, 16, 64), (512, 512, 128)] {
+    for (rows, inner, samples) in
+        [(64, 64, 64), (64, 64, 16), (16, 16, 64), (128, 128, 64), (128, 128, 128), (512, 512, 128)]
+    {
         let (left, right) = (numbers(rows * inner), numbers(inner * samples));
         let (mut out, mut weight) = (numbers(rows * samples), numbers(rows * inner));
         let flops = (2 * rows * inner * samples) as f64;

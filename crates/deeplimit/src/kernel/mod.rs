@@ -14,6 +14,8 @@
 )]
 
 pub(crate) mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod buffer;
 mod cache;
 mod contract;

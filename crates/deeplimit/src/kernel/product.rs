@@ -1,5 +1,7 @@
 //! Matrix products whose columns are samples.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::cache::fetch;
 use super::contract::{Place, Start, Sums, contract};
 use super::simd::dispatch;
@@ -10,11 +12,11 @@ use pulp::{Simd, WithSimd};
 /// A read-only view `[rows, columns]` of a slice, row-major or transposed.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a, R> {
-    data: &'a [R],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
+    pub(super) data: &'a [R],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) row_stride: usize,
+    pub(super) column_stride: usize,
 }
 
 impl<'a, R> Matrix<'a, R> {
@@ -81,7 +83,7 @@ pub fn multiply<R: Real>(
     if let Start::Bias(bias) = start {
         assert_eq!(bias.len(), left.rows, "one bias a row");
     }
-    dispatch(Multiply { out, out_stride: columns, start, left, right, columns });
+    Multiply { out, out_stride: columns, start, left, right, columns }.run();
 }
 
 /// `out = start + p qᵀ`, with `p` `[rows, samples]`, `q` `[columns, samples]` and `out`
@@ -93,14 +95,14 @@ pub fn outer<R: Real>(out: &mut [R], start: Start<'_, R>, p: &[R], q: &[R], samp
     let (rows, columns) = (p.len() / samples, q.len() / samples);
     assert_eq!((rows * samples, columns * samples), (p.len(), q.len()), "whole rows of samples");
     assert_eq!(out.len(), rows * columns, "the gradient of a weight");
-    // q is transposed in parts that stay in the fastest cache.
-    const SIDE: usize = 64;
-    R::with_scratch(SIDE * DEPTH, |square| {
+    // q is transposed in parts that stay in the fastest cache, or in the core's own for tiles.
+    let side = if on_tiles::<R>() { 256 } else { 64 };
+    R::with_scratch(side * DEPTH, |square| {
         for first in (0..samples).step_by(DEPTH) {
             let depth = DEPTH.min(samples - first);
             let start = if first == 0 { start } else { Start::Add };
-            for column in (0..columns).step_by(SIDE) {
-                let width = SIDE.min(columns - column);
+            for column in (0..columns).step_by(side) {
+                let width = side.min(columns - column);
                 let square = &mut square[..depth * width];
                 transpose(&q[column * samples + first..], samples, square, width, depth);
                 let left = Matrix {
@@ -110,27 +112,48 @@ pub fn outer<R: Real>(out: &mut [R], start: Start<'_, R>, p: &[R], q: &[R], samp
                     row_stride: samples,
                     column_stride: 1,
                 };
-                dispatch(Multiply {
-                    out: &mut out[column..],
+                let out = &mut out[column..];
+                let product = Multiply {
+                    out,
                     out_stride: columns,
                     start,
                     left,
                     right: square,
                     columns: width,
-                });
+                };
+                product.run();
             }
         }
     });
 }
 
 /// A product whose result is a part of a wider matrix.
-struct Multiply<'a, R> {
-    out: &'a mut [R],
-    out_stride: usize,
-    start: Start<'a, R>,
-    left: Matrix<'a, R>,
-    right: &'a [R],
-    columns: usize,
+pub(super) struct Multiply<'a, R> {
+    pub out: &'a mut [R],
+    pub out_stride: usize,
+    pub start: Start<'a, R>,
+    pub left: Matrix<'a, R>,
+    pub right: &'a [R],
+    pub columns: usize,
+}
+
+impl<R: Real> Multiply<'_, R> {
+    /// Makes it, in the way that is fastest here.
+    fn run(self) {
+        #[cfg(target_arch = "x86_64")]
+        let Some(product) = amx::multiply(self) else { return };
+        #[cfg(not(target_arch = "x86_64"))]
+        let product = self;
+        dispatch(product);
+    }
+}
+
+/// Whether products may be made on tiles.
+fn on_tiles<R: Real>() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return amx::in_use::<R>();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Longest sum that is taken in one go: so many rows of 64 numbers of `right` stay in the fastest

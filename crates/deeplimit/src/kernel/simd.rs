@@ -4,6 +4,8 @@
 //! FMA, and portably (four lanes that the compiler maps to what the target always has: SSE2 on
 //! x86-64, NEON on 64-bit ARM).
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::buffer::Buffer;
 use crate::Heap;
 use pulp::{Scalar128b, Simd, WithSimd};
@@ -11,12 +13,15 @@ use std::any::TypeId;
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
-/// The environment variable that forces an instruction set: `avx512`, `avx2` or `portable`.
+/// The environment variable that forces an instruction set: `amx`, `avx512`, `avx2` or `portable`.
 pub const VARIABLE: &str = "DEEPLIMIT_SIMD";
 
 /// An instruction set that the kernels are compiled for, and that this machine has.
 #[derive(Clone, Copy, Debug)]
 pub enum InstructionSet {
+    /// The same with tiles that products in single precision are made on.
+    #[cfg(target_arch = "x86_64")]
+    Amx(pulp::x86::V4),
     /// 16 single-precision lanes.
     #[cfg(target_arch = "x86_64")]
     Avx512(pulp::x86::V4),
@@ -33,7 +38,7 @@ impl InstructionSet {
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(simd) = pulp::x86::V4::try_new() {
-                return Self::Avx512(simd);
+                return if amx::granted() { Self::Amx(simd) } else { Self::Avx512(simd) };
             }
             if let Some(simd) = pulp::x86::V3::try_new() {
                 return Self::Avx2(simd);
@@ -45,6 +50,8 @@ impl InstructionSet {
     /// The one of that name, where this machine has it.
     fn named(name: &str) -> Option<Self> {
         match name {
+            #[cfg(target_arch = "x86_64")]
+            "amx" => pulp::x86::V4::try_new().filter(|_| amx::granted()).map(Self::Amx),
             #[cfg(target_arch = "x86_64")]
             "avx512" => pulp::x86::V4::try_new().map(Self::Avx512),
             #[cfg(target_arch = "x86_64")]
@@ -63,7 +70,7 @@ impl InstructionSet {
         static CURRENT: OnceLock<InstructionSet> = OnceLock::new();
         *CURRENT.get_or_init(|| match std::env::var(VARIABLE) {
             Ok(name) => Self::named(&name).unwrap_or_else(|| {
-                panic!("{VARIABLE}={name}: avx512, avx2 or portable, where the machine has it")
+                panic!("{VARIABLE}={name}: amx, avx512, avx2 or portable, where the machine has it")
             }),
             Err(_) => Self::best(),
         })
@@ -72,6 +79,8 @@ impl InstructionSet {
     /// The name that `DEEPLIMIT_SIMD` takes.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(_) => "amx",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "avx512",
             #[cfg(target_arch = "x86_64")]
@@ -86,7 +95,7 @@ impl InstructionSet {
 pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     match InstructionSet::current() {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512(simd) => Simd::vectorize(simd, kernel),
+        InstructionSet::Amx(simd) | InstructionSet::Avx512(simd) => Simd::vectorize(simd, kernel),
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2(simd) => Simd::vectorize(simd, kernel),
         InstructionSet::Portable(simd) => Simd::vectorize(simd, kernel),

@@ -59,11 +59,13 @@ mod x86 {
         };
         let is_wide = rows.is_multiple_of(16) && columns.is_multiple_of(16);
         match InstructionSet::current() {
-            InstructionSet::Avx512(simd) if is_wide => {
+            InstructionSet::Amx(simd) | InstructionSet::Avx512(simd) if is_wide => {
                 simd.vectorize(Wide { simd, from, stride, out, rows, columns });
                 (rows, columns)
             }
-            InstructionSet::Avx512(simd) => eights(*simd, from, stride, out, [rows, columns]),
+            InstructionSet::Amx(simd) | InstructionSet::Avx512(simd) => {
+                eights(*simd, from, stride, out, [rows, columns])
+            }
             InstructionSet::Avx2(simd) => eights(simd, from, stride, out, [rows, columns]),
             InstructionSet::Portable(_) => (0, 0),
         }
@@ -144,22 +146,26 @@ mod x86 {
     fn wide_square(simd: V4, from: &[f32], stride: usize, out: &mut [f32], out_stride: usize) {
         assert!(from.len() >= 15 * stride + 16 && out.len() >= 15 * out_stride + 16, "a square");
         let wide = simd.avx512f;
-        // SAFETY: rows are below 16: the assertion covers all that is read.
-        let rows: [__m512; 16] = std::array::from_fn(|row| unsafe {
-            from.as_ptr().add(row * stride).cast::<__m512>().read_unaligned()
-        });
+        // Loops, not closures, which would not be compiled for the instruction set.
+        let mut rows = [wide._mm512_setzero_ps(); 16];
+        for row in 0..16 {
+            // SAFETY: the assertion covers all that is read.
+            rows[row] =
+                unsafe { from.as_ptr().add(row * stride).cast::<__m512>().read_unaligned() };
+        }
         // Within each quarter of a register, 4 × 4 squares: [rows 4i …][column j of each quarter].
-        let fours: [[__m512; 4]; 4] = std::array::from_fn(|i| {
+        let mut fours = [[wide._mm512_setzero_ps(); 4]; 4];
+        for i in 0..4 {
             let [a, b, c, d] = [rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]];
             let low = [wide._mm512_unpacklo_ps(a, b), wide._mm512_unpacklo_ps(c, d)];
             let high = [wide._mm512_unpackhi_ps(a, b), wide._mm512_unpackhi_ps(c, d)];
-            [
+            fours[i] = [
                 wide._mm512_shuffle_ps::<0b01_00_01_00>(low[0], low[1]),
                 wide._mm512_shuffle_ps::<0b11_10_11_10>(low[0], low[1]),
                 wide._mm512_shuffle_ps::<0b01_00_01_00>(high[0], high[1]),
                 wide._mm512_shuffle_ps::<0b11_10_11_10>(high[0], high[1]),
-            ]
-        });
+            ];
+        }
         // Then quarters: column 4k + j has quarter k of all four.
         for j in 0..4 {
             let [a, b, c, d] = [fours[0][j], fours[1][j], fours[2][j], fours[3][j]];
@@ -177,10 +183,10 @@ mod x86 {
                 wide._mm512_shuffle_f32x4::<0b10_00_10_00>(last[0], last[1]),
                 wide._mm512_shuffle_f32x4::<0b11_01_11_01>(last[0], last[1]),
             ];
-            for (k, vector) in columns.into_iter().enumerate() {
+            for k in 0..4 {
                 let to = out.as_mut_ptr().wrapping_add((4 * k + j) * out_stride);
                 // SAFETY: columns are below 16: the assertion covers all that is written.
-                unsafe { to.cast::<__m512>().write_unaligned(vector) };
+                unsafe { to.cast::<__m512>().write_unaligned(columns[k]) };
             }
         }
     }
