@@ -251,8 +251,9 @@ mod tests {
         (0..count).map(|i| R::of(uniform(seed, i as u64))).collect()
     }
 
-    /// Every shape class: below, at and over the blocks' sizes, and copied strips.
-    const SHAPES: [(usize, usize, usize); 8] = [
+    /// Every shape class: below, at and over the blocks' sizes, and copied strips; the last four are large
+    /// enough for tiles, with ragged ends, long sums and many columns.
+    const SHAPES: [(usize, usize, usize); 12] = [
         (1, 1, 1),
         (3, 5, 2),
         (17, 9, 33),
@@ -261,6 +262,10 @@ mod tests {
         (130, 70, 16),
         (200, 150, 5),
         (2, 0, 3),
+        (160, 128, 64),
+        (150, 125, 90),
+        (64, 600, 64),
+        (61, 70, 310),
     ];
 
     fn check<R: Real>(tolerance: f64) {
@@ -298,16 +303,31 @@ mod tests {
 
     #[test]
     fn outer_products_equal_their_definition() {
-        for (m, n, samples) in [(1, 1, 1), (5, 3, 7), (64, 64, 64), (70, 130, 65), (16, 33, 129)] {
-            let (p, q) = (numbers::<f64>(1, m * samples), numbers::<f64>(2, n * samples));
+        check_outer::<f64>(1e-12);
+        check_outer::<f32>(5e-5);
+    }
+
+    fn check_outer<R: Real>(tolerance: f64) {
+        for (m, n, samples) in [
+            (1, 1, 1),
+            (5, 3, 7),
+            (64, 64, 64),
+            (70, 130, 65),
+            (16, 33, 129),
+            (120, 125, 200),
+            (90, 300, 60),
+        ] {
+            let (p, q) = (numbers::<R>(1, m * samples), numbers::<R>(2, n * samples));
             for (start, begin) in [(Start::Add, 0.5), (Start::Zero, 0.0)] {
-                let mut out = vec![0.5; m * n];
+                let mut out = vec![R::of(0.5); m * n];
                 outer(&mut out, start, &p, &q, samples);
                 for (at, value) in out.iter().enumerate() {
                     let (i, j) = (at / n, at % n);
-                    let sum: f64 =
-                        (0..samples).map(|s| p[i * samples + s] * q[j * samples + s]).sum();
-                    assert!((value - begin - sum).abs() < 1e-12, "{m} {n} {samples}");
+                    let sum: f64 = (0..samples)
+                        .map(|s| p[i * samples + s].wide() * q[j * samples + s].wide())
+                        .sum();
+                    let error = (value.wide() - begin - sum).abs();
+                    assert!(error < tolerance, "{} {m} {n} {samples}: {error}", R::NAME);
                 }
             }
         }

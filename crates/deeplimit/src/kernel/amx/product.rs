@@ -187,3 +187,71 @@ impl NullaryFnOnce for Squares<'_> {
 /// What tiles write.
 #[repr(align(64))]
 struct Sums([f32; SQUARE * SQUARE]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Matrix, multiply, outer};
+    use crate::seed::uniform;
+
+    /// Numbers of every size between 2⁻²⁰ and 2²⁰.
+    fn numbers(seed: u64, count: usize) -> Vec<f32> {
+        let size = |i: u64| (20.0 * uniform(seed, i)).round().exp2();
+        (0..count as u64).map(|i| (uniform(seed + 1, i) * size(i)) as f32).collect()
+    }
+
+    fn skipped() -> bool {
+        let skipped = !super::super::in_use::<f32>();
+        if skipped {
+            eprintln!("skipped: no AMX tiles are in use here");
+        }
+        skipped
+    }
+
+    #[test]
+    fn errors_are_those_of_single_precision() {
+        if skipped() {
+            return;
+        }
+        let (m, k, n) = (64, 256, 96);
+        assert!(pays([m, k, n]));
+        let (a, b) = (numbers(1, m * k), numbers(3, k * n));
+        let mut out = vec![0.0; m * n];
+        multiply(&mut out, Start::Zero, Matrix::new(&a, m, k), &b, n);
+        for (at, value) in out.iter().enumerate() {
+            let terms = (0..k).map(|l| f64::from(a[at / n * k + l]) * f64::from(b[l * n + at % n]));
+            let (sum, size) =
+                terms.fold((0.0, 0.0), |(sum, size): (f64, f64), t| (sum + t, size + t.abs()));
+            // 2⁻²³ of each product, and as much for every rounding of a sum of 8 times 6 blocks.
+            let bound = 50.0 * 2f64.powi(-24) * size;
+            assert!((f64::from(*value) - sum).abs() <= bound, "{value} for {sum}");
+        }
+        // A single product is right to its last bit or the one before.
+        let mut single = vec![0.0; k * n];
+        single[..n].copy_from_slice(&b[..n]);
+        multiply(&mut out, Start::Zero, Matrix::new(&a, m, k), &single, n);
+        for (at, value) in out.iter().enumerate() {
+            let exact = f64::from(a[at / n * k]) * f64::from(b[at % n]);
+            let error = (f64::from(*value) - exact).abs();
+            assert!(error <= 2f64.powi(-22) * exact.abs(), "{value} for {exact}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_hidden() {
+        if skipped() {
+            return;
+        }
+        let (m, n, samples) = (96, 128, 128);
+        let q = vec![1.0f32; n * samples];
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut p = vec![1.0f32; m * samples];
+            p[5 * samples + 7] = bad;
+            let mut out = vec![0.0; m * n];
+            outer(&mut out, Start::Zero, &p, &q, samples);
+            for (at, value) in out.iter().enumerate() {
+                assert_eq!(value.is_finite(), at / n != 5, "{value} in row {}", at / n);
+            }
+        }
+    }
+}
