@@ -1,9 +1,9 @@
 //! Reading parameters at a position of depth, and adding to their gradients there.
 
 use crate::control::{Control, Kind, Position};
+use crate::kernel::pieces::Pieces;
 use crate::kernel::vector;
 use crate::{Heap, Real};
-use std::sync::{Mutex, PoisonError};
 
 /// The gradient of one control node: one slice a parameter kind.
 pub type NodeGradient<'a, R> = [&'a mut [R]];
@@ -44,31 +44,15 @@ pub(super) fn with_theta<R: Real, T>(
     })
 }
 
-/// The gradient of a node, and whether what it holds is still to be forgotten.
-struct Node<'g, R> {
-    slices: [&'g mut [R]; MOST_KINDS],
-    stale: bool,
-}
-
-impl<R: Real> Node<'_, R> {
-    fn refresh(&mut self) {
-        if std::mem::take(&mut self.stale) {
-            clear(&mut self.slices);
-        }
-    }
-}
-
 fn clear<R: Real>(gradient: &mut NodeGradient<'_, R>) {
     gradient.iter_mut().for_each(|slice| slice.fill(R::zero()));
 }
 
-/// A gradient opened for adding: each node behind its own lock.
+/// A gradient opened for adding, node by node.
 pub struct Sink<'g, R: Real> {
-    nodes: Vec<Mutex<Node<'g, R>>>,
+    nodes: Pieces<'g, R>,
     /// The first node.
     first: usize,
-    /// Numbers of each kind at a node.
-    lengths: Vec<usize>,
 }
 
 impl<'g, R: Real> Sink<'g, R> {
@@ -76,15 +60,8 @@ impl<'g, R: Real> Sink<'g, R> {
     /// cache once, not twice.
     pub(super) fn open(gradient: &'g mut Control<R>, anew: bool) -> Self {
         let count = gradient.nodes();
-        let lengths: Vec<usize> = gradient.kinds().iter().map(Kind::len).collect();
-        let node = |_| Node { slices: std::array::from_fn(|_| Default::default()), stale: anew };
-        let mut nodes: Vec<Mutex<Node<'g, R>>> = (0..count).map(node).map(Mutex::new).collect();
-        for (kind, (values, length)) in gradient.values_mut().iter_mut().zip(&lengths).enumerate() {
-            for (node, slice) in nodes.iter_mut().zip(values.chunks_exact_mut(*length)) {
-                node.get_mut().unwrap_or_else(PoisonError::into_inner).slices[kind] = slice;
-            }
-        }
-        Self { nodes, first: 0, lengths }
+        let kinds = gradient.values_mut().iter_mut().map(|values| &mut values[..]);
+        Self { nodes: Pieces::new(kinds, count, anew), first: 0 }
     }
 
     /// With the gradients of the nodes from `first` on.
@@ -96,7 +73,7 @@ impl<'g, R: Real> Sink<'g, R> {
     /// Adds a part's gradients of a node.
     pub(super) fn add_part(&self, part: &Control<R>, first: usize, node: usize) {
         self.with(node, |gradient, fresh| {
-            for (kind, total) in gradient.iter_mut().take(self.lengths.len()).enumerate() {
+            for (kind, total) in gradient.iter_mut().take(part.kinds().len()).enumerate() {
                 let part = part.at(kind, node - first);
                 if fresh {
                     total.copy_from_slice(part);
@@ -128,10 +105,10 @@ impl<'g, R: Real> Sink<'g, R> {
         if fraction == 0.0 {
             return self.with(node, |gradient, fresh| add(gradient, fresh));
         }
-        R::with_scratch(self.lengths.iter().sum(), |mut blend| {
+        R::with_scratch(self.nodes.lengths().sum(), |mut blend| {
             let mut slots: [&mut [R]; MOST_KINDS] = std::array::from_fn(|_| Default::default());
-            for (slot, length) in slots.iter_mut().zip(&self.lengths) {
-                (*slot, blend) = blend.split_at_mut(*length);
+            for (slot, length) in slots.iter_mut().zip(self.nodes.lengths()) {
+                (*slot, blend) = blend.split_at_mut(length);
             }
             add(&mut slots, true);
             for (node, share) in [(node, 1.0 - fraction), (node + 1, fraction)] {
@@ -145,27 +122,27 @@ impl<'g, R: Real> Sink<'g, R> {
         });
     }
 
-    fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'g, R>, bool)) {
-        // Tiles take turns, so that nobody waits here. A poisoned lock means that another tile
-        // panicked; that panic is what the user sees.
-        let mut node = self.nodes[node - self.first].lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = std::mem::take(&mut node.stale);
-        add(&mut node.slices, fresh);
+    /// Tiles take turns, so that nobody waits here.
+    fn with(&self, node: usize, add: impl FnOnce(&mut NodeGradient<'_, R>, bool)) {
+        self.nodes.with::<MOST_KINDS, _>(node - self.first, |gradient, fresh| add(gradient, fresh));
     }
 }
 
 impl<R: Real> Heap for Sink<'_, R> {
     fn heap(&self) -> usize {
-        self.nodes.capacity() * size_of::<Mutex<Node<'_, R>>>()
-            + self.lengths.capacity() * size_of::<usize>()
+        self.nodes.heap()
     }
 }
 
 impl<R: Real> Drop for Sink<'_, R> {
     /// Nodes that nothing was added to are zero.
     fn drop(&mut self) {
-        for node in &mut self.nodes {
-            node.get_mut().unwrap_or_else(PoisonError::into_inner).refresh();
+        for node in self.first..self.first + self.nodes.count() {
+            self.with(node, |gradient, fresh| {
+                if fresh {
+                    clear(gradient);
+                }
+            });
         }
     }
 }

@@ -22,6 +22,7 @@ mod contract;
 mod convolution;
 mod correlate;
 pub(crate) mod normalise;
+pub(crate) mod pieces;
 mod product;
 mod simd;
 pub(crate) mod single;
