@@ -5,7 +5,7 @@ use super::{Accountable, Field};
 use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
 use crate::gradient::Due;
-use crate::kernel::{Bend, fetch, own_cache_bytes};
+use crate::kernel::{Bend, bring_rest, fetch_later, own_cache_bytes};
 use crate::{Heap, Real, Rows, State};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
@@ -143,13 +143,13 @@ impl<R: Real, L: Layer<R>> Stacked<R, L> {
     }
 
     /// Asks for the parameters of a node to be brought near, if the core's cache has room for them:
-    /// while one layer is worked on, those of the next come from memory.
+    /// while one layer is worked on, those of the next come from memory, bit by bit.
     fn fetch(&self, node: usize) {
         let weights: usize = self.control.kinds().iter().map(Kind::len).sum();
         if node < self.control.nodes() && weights * size_of::<R>() <= own_cache_bytes() / 2 {
+            bring_rest();
             for kind in 0..self.control.kinds().len() {
-                let values = self.control.at(kind, node);
-                fetch(values.as_ptr(), values.len());
+                fetch_later(self.control.at(kind, node));
             }
         }
     }

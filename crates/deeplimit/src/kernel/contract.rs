@@ -10,7 +10,7 @@
 //! where k runs through three nested loops (input channel, window row, window column; a matrix
 //! product uses the innermost alone). A block of sums stays in registers while k runs.
 
-use super::cache::fetch;
+use super::cache::{bring_some, fetch, is_some_left};
 use crate::Real;
 use pulp::{Simd, WithSimd};
 
@@ -172,7 +172,11 @@ impl<R: Real, const ROWS: usize, const COLUMNS: usize, const MASKED: bool> WithS
         let Blocks { sums, count, first, times, place } = self.0;
         let mask = R::mask(simd, count);
         let Sums { turns, a_row, a_turn, b_column, b_turn, out_row, out_column, .. } = *sums;
+        let waited_for = is_some_left();
         for block in 0..times[0] * times[1] * (sums.more + 1) {
+            if waited_for {
+                bring_some();
+            }
             let (block, row) = (block / times[0], first[0] + block % times[0] * ROWS);
             let column = (first[1] + block % times[1] * COLUMNS) as isize;
             let [a_family, b_family, out_family] =
