@@ -53,7 +53,7 @@ pub use numbers::{Numbers, SharedNumbers};
 pub use penalty::DepthPenalty;
 pub use prolong::{ProlongBy, Prolongation};
 
-use crate::kernel::sums;
+use crate::kernel::{large_pages, sums};
 use crate::{Bytes, Heap, Real, seed};
 
 /// One kind of parameter of a layer, such as the first weight matrix.
@@ -90,8 +90,12 @@ pub struct Control<R> {
 impl<R: Real> Control<R> {
     /// All zeros.
     pub fn zeros(kinds: Vec<Kind>, nodes: usize) -> Self {
-        let values = kinds.iter().map(|kind| vec![R::zero(); nodes * kind.len()].into()).collect();
-        Self { nodes, kinds, values }
+        let zeros = |kind: &Kind| {
+            let mut zeros = vec![R::zero(); nodes * kind.len()];
+            large_pages(&mut zeros, false);
+            Numbers::Own(zeros)
+        };
+        Self { nodes, values: kinds.iter().map(zeros).collect(), kinds }
     }
 
     /// Takes one array `[nodes, shape…]` a kind.
@@ -106,10 +110,15 @@ impl<R: Real> Control<R> {
     ///
     /// # Panics
     /// If there is not one array a kind, or one has the wrong length.
-    pub fn of(kinds: Vec<Kind>, nodes: usize, values: Vec<Numbers<R>>) -> Self {
+    pub fn of(kinds: Vec<Kind>, nodes: usize, mut values: Vec<Numbers<R>>) -> Self {
         assert_eq!(kinds.len(), values.len(), "one array a parameter kind");
         for (kind, values) in kinds.iter().zip(&values) {
             assert_eq!(values.len(), nodes * kind.len(), "{} at {nodes} nodes", kind.name);
+        }
+        for values in &mut values {
+            if let Numbers::Own(values) = values {
+                large_pages(values, true);
+            }
         }
         Self { nodes, kinds, values }
     }
