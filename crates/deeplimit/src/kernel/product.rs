@@ -97,7 +97,7 @@ pub fn outer<R: Real>(out: &mut [R], start: Start<'_, R>, p: &[R], q: &[R], samp
     assert_eq!(out.len(), rows * columns, "the gradient of a weight");
     // q is transposed in parts that stay in the fastest cache, or in the core's own for tiles.
     let side = if on_tiles::<R>() { 256 } else { 64 };
-    R::with_scratch(side * DEPTH, |square| {
+    R::with_scratch(side.min(columns) * DEPTH.min(samples), |square| {
         for first in (0..samples).step_by(DEPTH) {
             let depth = DEPTH.min(samples - first);
             let start = if first == 0 { start } else { Start::Add };
