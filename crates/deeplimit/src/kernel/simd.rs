@@ -115,6 +115,30 @@ pub(crate) fn second_wins<S: Simd>() -> bool {
     TypeId::of::<S>() != TypeId::of::<Scalar128b>()
 }
 
+/// Numbers as what they are.
+///
+/// # Panics
+/// Unless R is `f32`.
+#[expect(unsafe_code, reason = "one element type seen as itself")]
+#[cfg(target_arch = "x86_64")]
+pub(super) fn single<R: 'static>(numbers: &[R]) -> &[f32] {
+    assert!(TypeId::of::<R>() == TypeId::of::<f32>(), "single precision");
+    // SAFETY: R is f32.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) }
+}
+
+/// Numbers as what they are.
+///
+/// # Panics
+/// Unless R is `f32`.
+#[expect(unsafe_code, reason = "one element type seen as itself")]
+#[cfg(target_arch = "x86_64")]
+pub(super) fn single_mut<R: 'static>(numbers: &mut [R]) -> &mut [f32] {
+    assert!(TypeId::of::<R>() == TypeId::of::<f32>(), "single precision");
+    // SAFETY: R is f32.
+    unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), numbers.len()) }
+}
+
 /// Vectors of an element type, in whatever registers an instruction set has.
 pub trait Lanes: Copy {
     /// A register full of numbers.

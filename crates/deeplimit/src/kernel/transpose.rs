@@ -32,14 +32,13 @@ use x86::squares;
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use crate::Real;
-    use crate::kernel::simd::InstructionSet;
+    use crate::kernel::simd::{InstructionSet, single, single_mut};
     use pulp::NullaryFnOnce;
     use pulp::x86::{V3, V4};
     use std::any::TypeId;
     use std::arch::x86_64::{__m128, __m256, __m512};
 
     /// Transposes whole squares of 8 × 8, or of 16 × 16 where nothing else is left; returns how many rows and columns they cover.
-    #[expect(unsafe_code, reason = "one element type seen as itself")]
     pub fn squares<R: Real>(
         from: &[R],
         stride: usize,
@@ -50,13 +49,7 @@ mod x86 {
         if TypeId::of::<R>() != TypeId::of::<f32>() {
             return (0, 0);
         }
-        // SAFETY: R is f32.
-        let (from, out) = unsafe {
-            (
-                std::slice::from_raw_parts(from.as_ptr().cast::<f32>(), from.len()),
-                std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<f32>(), out.len()),
-            )
-        };
+        let (from, out) = (single(from), single_mut(out));
         let is_wide = rows.is_multiple_of(16) && columns.is_multiple_of(16);
         match InstructionSet::current() {
             InstructionSet::Amx(simd) | InstructionSet::Avx512(simd) if is_wide => {

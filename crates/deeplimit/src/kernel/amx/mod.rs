@@ -21,6 +21,7 @@ use super::simd::InstructionSet;
 use crate::Real;
 use std::any::TypeId;
 use std::arch::asm;
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 /// Rows of a tile, and columns of a result.
@@ -62,31 +63,9 @@ pub(super) fn in_use<R: Real>() -> bool {
         && matches!(InstructionSet::current(), InstructionSet::Amx(_))
 }
 
-/// Numbers as what they are.
-///
-/// # Panics
-/// Unless R is `f32`.
-#[expect(unsafe_code, reason = "one element type seen as itself")]
-pub(super) fn single<R: Real>(numbers: &[R]) -> &[f32] {
-    assert!(TypeId::of::<R>() == TypeId::of::<f32>(), "single precision");
-    // SAFETY: R is f32.
-    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) }
-}
-
-/// Numbers as what they are.
-///
-/// # Panics
-/// Unless R is `f32`.
-#[expect(unsafe_code, reason = "one element type seen as itself")]
-pub(super) fn single_mut<R: Real>(numbers: &mut [R]) -> &mut [f32] {
-    assert!(TypeId::of::<R>() == TypeId::of::<f32>(), "single precision");
-    // SAFETY: R is f32.
-    unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), numbers.len()) }
-}
-
-/// The tiles of a thread, set up as eight of 16 rows of 64 bytes as long as this lives. The compiler
-/// never touches them by itself.
-pub(super) struct Tiles(());
+/// The tiles of a thread, set up as eight of 16 rows of 64 bytes as long as this lives, which
+/// stays on the thread. The compiler never touches them by itself.
+pub(super) struct Tiles(PhantomData<*const ()>);
 
 /// What `ldtilecfg` reads.
 #[repr(C, align(64))]
@@ -116,7 +95,7 @@ impl Tiles {
         assert!(granted(), "tiles that the system lets us use");
         // SAFETY: the machine has the instruction, and the configuration is one of palette 1.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const EIGHT, options(nostack, readonly)) };
-        Self(())
+        Self(PhantomData)
     }
 
     /// `out = left right`, for two by two tiles of the result, 32 rows of 32 numbers: `left` are two

@@ -1,12 +1,12 @@
 //! Matrix products on tiles.
 
-use super::{DEPTH, SIDE, Tiles, pack, single, single_mut};
+use super::{DEPTH, SIDE, Tiles, pack};
 use crate::Real;
 use crate::kernel::Lanes;
 use crate::kernel::cache::fetch;
 use crate::kernel::contract::Start;
 use crate::kernel::product::{Matrix, Multiply};
-use crate::kernel::simd::InstructionSet;
+use crate::kernel::simd::{InstructionSet, single, single_mut};
 use crate::kernel::transpose::transpose;
 use pulp::NullaryFnOnce;
 use pulp::x86::V4;
