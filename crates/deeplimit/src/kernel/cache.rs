@@ -27,20 +27,35 @@ fn told() -> Option<usize> {
     None
 }
 
-/// Asks for `count` numbers to be brought near; nothing more happens.
+/// Asks for `count` numbers to be brought into the core's own cache; nothing more happens.
 #[inline(always)]
 pub(crate) fn fetch<R>(from: *const R, count: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in (0..count).step_by(64 / size_of::<R>()) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    prefetch::<R, { std::arch::x86_64::_MM_HINT_T1 }>(from, count);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, count);
+}
+
+/// As [`fetch`], into the fastest cache.
+#[inline(always)]
+pub(crate) fn fetch_near<R>(from: *const R, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    prefetch::<R, { std::arch::x86_64::_MM_HINT_T0 }>(from, count);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, count);
+}
+
+/// One instruction a line.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch<R, const HINT: i32>(from: *const R, count: usize) {
+    for line in (0..count).step_by(LINE / size_of::<R>()) {
         #[expect(unsafe_code, reason = "a prefetch takes a pointer, and reads nothing")]
         // SAFETY: any address may be asked for.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast::<i8>());
+            std::arch::x86_64::_mm_prefetch::<HINT>(from.wrapping_add(line).cast::<i8>());
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, count);
 }
 
 /// Stretches of memory that are asked for ahead, bit by bit.

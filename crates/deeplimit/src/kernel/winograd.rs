@@ -31,7 +31,7 @@ mod columns;
 pub(super) mod gradient;
 mod side;
 
-use super::cache::fetch;
+use super::cache::{fetch, fetch_near};
 use super::contract::{Place, Start, Sums, contract};
 use super::convolution::{Image, Input};
 use super::simd::dispatch;
@@ -320,6 +320,8 @@ impl<R: Real, V: Side, H: Side> WithSimd for Enter<'_, '_, R, V, H> {
                 } else {
                     c
                 };
+                // Where the next square goes: it would be waited for when it is written.
+                fetch_near(to.wrapping_add(square), square);
                 macro_rules! row {
                     ($row:literal) => {
                         if $row < V::SEEN {

@@ -8,6 +8,7 @@
 //! For each place the sum is a matrix product. Its right factor has input channels in vector lanes,
 //! so a pixel's channels and samples are transposed once, before `B`.
 
+use super::super::cache::fetch_near;
 use super::super::contract::{Place, Start, Sums, contract};
 use super::super::convolution::{Convolution, Image, Input};
 use super::super::simd::dispatch;
@@ -229,6 +230,10 @@ impl<R: Real, V: Side, H: Side> WithSimd for See<'_, '_, '_, R, V, H> {
                     let at = ((vector * SQUARES + step) * lanes + sample) * lanes;
                     let last = (V::SEEN * H::SEEN - 1) * apart;
                     let to = part.seen[at..][..last + lanes].as_mut_ptr();
+                    // Where the next sample goes: it would be waited for when it is written.
+                    for place in 0..V::SEEN * H::SEEN {
+                        fetch_near(to.wrapping_add(place * apart + lanes), lanes);
+                    }
                     macro_rules! row {
                         ($row:literal) => {
                             if $row < V::SEEN {
@@ -330,6 +335,10 @@ impl<R: Real, V: Side, H: Side> WithSimd for EnterBar<'_, '_, '_, R, V, H> {
                 let at = (output * SQUARES + step) * lanes;
                 let last = (V::SEEN * H::SEEN - 1) * apart;
                 let to = part.bars[at..][..last + lanes].as_mut_ptr();
+                // Where the next square goes.
+                for place in 0..V::SEEN * H::SEEN {
+                    fetch_near(to.wrapping_add(place * apart + lanes), lanes);
+                }
                 macro_rules! row {
                     ($row:literal) => {
                         if $row < V::SEEN {
