@@ -252,14 +252,39 @@ macro_rules! sums {
                 for start in (0..self.length).step_by(LINKS * CHAINS * lanes) {
                     let end = self.length.min(start + LINKS * CHAINS * lanes);
                     let mut chains = [[R::splat(simd, R::zero()); CHAINS]; $count];
-                    for (link, at) in (start..end).step_by(lanes).enumerate() {
-                        let left = end - at;
-                        let mask = if left < lanes { Some(R::mask(simd, left)) } else { None };
-                        let terms = self.of.at(simd, Part { at, mask });
-                        for which in 0..$count {
-                            let sum = &mut chains[which][link % CHAINS];
-                            *sum = R::plus(simd, *sum, terms[which]);
-                        }
+                    // Chains are numbered by constants, so that they stay in registers.
+                    macro_rules! link {
+                        ($chain:literal, $at:expr, $mask:expr) => {
+                            let terms = self.of.at(simd, Part { at: $at, mask: $mask });
+                            for which in 0..$count {
+                                let sum = &mut chains[which][$chain];
+                                *sum = R::plus(simd, *sum, terms[which]);
+                            }
+                        };
+                    }
+                    macro_rules! last {
+                        ($chain:literal, $at:expr) => {
+                            let at = $at + $chain * lanes;
+                            if at + lanes <= end {
+                                link!($chain, at, None);
+                            } else if at < end {
+                                link!($chain, at, Some(R::mask(simd, end - at)));
+                            }
+                        };
+                    }
+                    let mut at = start;
+                    while at + CHAINS * lanes <= end {
+                        link!(0, at, None);
+                        link!(1, at + lanes, None);
+                        link!(2, at + 2 * lanes, None);
+                        link!(3, at + 3 * lanes, None);
+                        at += CHAINS * lanes;
+                    }
+                    if at < end {
+                        last!(0, at);
+                        last!(1, at);
+                        last!(2, at);
+                        last!(3, at);
                     }
                     for which in 0..$count {
                         let [a, b, c, d] = chains[which];
