@@ -123,6 +123,9 @@ pub fn add_column_squared_differences<R: Real>(sums: &mut [R], x: &[R], y: &[R])
     });
 }
 
+/// Sums that are made together: they stay in the fastest cache.
+const BLOCK: usize = 1024;
+
 /// `sums[j] = f(sums[j], x[i, j], y[i, j])` for all rows i, one after the other.
 fn add_columns<R: Real>(sums: &mut [R], x: &[R], y: &[R], f: impl Fn(R, R, R) -> R) {
     struct Columns<'a, R, F>(&'a mut [R], &'a [R], &'a [R], F);
@@ -133,9 +136,12 @@ fn add_columns<R: Real>(sums: &mut [R], x: &[R], y: &[R], f: impl Fn(R, R, R) ->
         fn with_simd<S: Simd>(self, _simd: S) {
             let Self(sums, x, y, f) = self;
             let columns = sums.len().max(1);
-            for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact(columns)) {
-                for i in 0..sums.len() {
-                    sums[i] = f(sums[i], x[i], y[i]);
+            for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
+                for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact(columns)) {
+                    let (x, y) = (&x[block * BLOCK..][..sums.len()], &y[block * BLOCK..][..sums.len()]);
+                    for i in 0..sums.len() {
+                        sums[i] = f(sums[i], x[i], y[i]);
+                    }
                 }
             }
         }
