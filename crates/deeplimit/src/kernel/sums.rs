@@ -385,6 +385,10 @@ mod tests {
             let expected: f64 = (1..=length).map(|i| (i * i) as f64).sum();
             assert_eq!(dot(&x, &x), expected);
             assert_eq!(distance_squared(&x, &vec![0.0; length]), expected);
+            let mut y = vec![1.0; length];
+            let measured = step_and_measure(&mut y, 2.0, &x, &x);
+            assert!(y.iter().zip(&x).all(|(y, x)| *y == 1.0 + 2.0 * x));
+            assert_eq!(measured, [dot(&y, &y), distance_squared(&y, &x)]);
             let mut sums = [0.5, 0.5];
             add_row_sums(&mut sums, &[&x[..], &x[..]].concat(), length);
             assert_eq!(sums, [0.5 + (length * (length + 1) / 2) as f64; 2]);

@@ -138,7 +138,8 @@ fn add_columns<R: Real>(sums: &mut [R], x: &[R], y: &[R], f: impl Fn(R, R, R) ->
             let columns = sums.len().max(1);
             for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
                 for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact(columns)) {
-                    let (x, y) = (&x[block * BLOCK..][..sums.len()], &y[block * BLOCK..][..sums.len()]);
+                    let (x, y) =
+                        (&x[block * BLOCK..][..sums.len()], &y[block * BLOCK..][..sums.len()]);
                     for i in 0..sums.len() {
                         sums[i] = f(sums[i], x[i], y[i]);
                     }
@@ -153,4 +154,25 @@ fn add_columns<R: Real>(sums: &mut [R], x: &[R], y: &[R], f: impl Fn(R, R, R) ->
 /// `y = √y`.
 pub fn root<R: Real>(y: &mut [R]) {
     map(y, |y| y.sqrt());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_over_columns_cover_blocks_and_remainders() {
+        for columns in [1, 17, BLOCK, BLOCK + 1, 2 * BLOCK + 5] {
+            let x: Vec<f32> = (0..3 * columns).map(|i| (i % 13) as f32).collect();
+            let y: Vec<f32> = (0..3 * columns).map(|i| (i % 7) as f32).collect();
+            let (mut squares, mut apart) = (vec![1.0; columns], vec![2.0; columns]);
+            add_column_squares(&mut squares, &x);
+            add_column_squared_differences(&mut apart, &x, &y);
+            for j in 0..columns {
+                let at = [j, columns + j, 2 * columns + j];
+                assert_eq!(squares[j], 1.0 + at.map(|i| x[i].powi(2)).iter().sum::<f32>());
+                assert_eq!(apart[j], 2.0 + at.map(|i| (x[i] - y[i]).powi(2)).iter().sum::<f32>());
+            }
+        }
+    }
 }
