@@ -30,32 +30,30 @@ fn told() -> Option<usize> {
 /// Asks for `count` numbers to be brought into the core's own cache; nothing more happens.
 #[inline(always)]
 pub(crate) fn fetch<R>(from: *const R, count: usize) {
-    #[cfg(target_arch = "x86_64")]
-    prefetch::<R, { std::arch::x86_64::_MM_HINT_T1 }>(from, count);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, count);
+    prefetch::<R, false>(from, count);
 }
 
 /// As [`fetch`], into the fastest cache.
 #[inline(always)]
 pub(crate) fn fetch_near<R>(from: *const R, count: usize) {
-    #[cfg(target_arch = "x86_64")]
-    prefetch::<R, { std::arch::x86_64::_MM_HINT_T0 }>(from, count);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, count);
+    prefetch::<R, true>(from, count);
 }
 
-/// One instruction a line.
-#[cfg(target_arch = "x86_64")]
+/// One instruction a line, where the processor has one.
 #[inline(always)]
-fn prefetch<R, const HINT: i32>(from: *const R, count: usize) {
+fn prefetch<R, const NEAR: bool>(from: *const R, count: usize) {
+    #[cfg(target_arch = "x86_64")]
     for line in (0..count).step_by(LINE / size_of::<R>()) {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        let line = from.wrapping_add(line).cast::<i8>();
         #[expect(unsafe_code, reason = "a prefetch takes a pointer, and reads nothing")]
         // SAFETY: any address may be asked for.
         unsafe {
-            std::arch::x86_64::_mm_prefetch::<HINT>(from.wrapping_add(line).cast::<i8>());
+            if NEAR { _mm_prefetch::<_MM_HINT_T0>(line) } else { _mm_prefetch::<_MM_HINT_T1>(line) }
         }
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, count);
 }
 
 /// Stretches of memory that are asked for ahead, bit by bit.
