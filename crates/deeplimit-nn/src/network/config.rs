@@ -37,7 +37,7 @@ impl Default for NetworkConfig {
 /// | `scheme` | `euler` | step in depth | `euler`, `heun`, `midpoint`, `rk4`, or one with an exact inverse: see [`AnyReversible`](deeplimit::scheme::reversible::AnyReversible) |
 /// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
 /// | `gain` | 1 | factor on the random weights | > 0 |
-/// | `tile` | by the caches | samples that walk through the flow together | ≥ 1 |
+/// | `tile` | by the caches and cores | samples that walk through the flow together | ≥ 1 |
 /// | `dropout` | 0 | probability of a hidden unit to be left out in a training step, from all layers | 0 ≤ p < 1 |
 /// | `rectified` | false | relu after the transition and after every step, as He, Zhang, Ren, Sun (2015) have it: no flow | fields that begin with relu, `euler`, exact gradient methods |
 /// | `control` | one value a node | weights as a function of depth with few coefficients | see [`ControlConfig`] |
@@ -58,7 +58,7 @@ pub struct StageConfig {
     pub init: Family,
     /// Factor on the initial weights.
     pub gain: f64,
-    /// Samples of a tile of the batch; chosen from the caches and the field where none are given.
+    /// Samples of a tile of the batch; chosen from the caches, the cores and the field where none are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tile: Option<usize>,
     /// Probability that a hidden unit, or channel, is left out of a training step, from all layers.

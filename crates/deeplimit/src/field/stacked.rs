@@ -5,7 +5,7 @@ use super::{Accountable, Field};
 use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
 use crate::gradient::Due;
-use crate::kernel::{Bend, bring_rest, fetch_later, own_cache_bytes};
+use crate::kernel::{Bend, bring_rest, cores, fetch_later, own_cache_bytes};
 use crate::{Heap, Real, Rows, State};
 
 /// The formula of one layer on the CPU: f(x, θ) for given parameters, knowing nothing of depth.
@@ -23,8 +23,7 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
 
     /// Samples of a tile of a batch.
     fn tile_samples(&self, batch: usize) -> usize {
-        let weights: usize = self.kinds().iter().map(Kind::len).sum();
-        tile(batch, self.width() * size_of::<R>(), weights * size_of::<R>(), own_cache_bytes())
+        tile(batch, self.width() * size_of::<R>(), own_cache_bytes(), cores())
     }
 
     /// Buffers for `rows` samples.
@@ -328,16 +327,16 @@ impl<R: Real, L: Layer<R, Tape: Heap>> Accountable for Stacked<R, L> {
     }
 }
 
-/// Samples of a tile, for a core's own cache of so many bytes. Weights that stay in that cache serve
-/// 64 samples; those that come from farther serve 128, so that each one fetched does more; but no more
-/// than whose states, of which a step has a few in its hands, take a quarter of the cache; and half
-/// of a small batch, so that two cores have work.
-fn tile(batch: usize, sample_bytes: usize, weight_bytes: usize, cache: usize) -> usize {
+/// Samples of a tile, for so many cores with caches of their own of so many bytes. A weight that is
+/// fetched, and a gradient that is, serve all samples of a tile, so that it holds up to 128; but no more
+/// than whose states, of which a step has a few in its hands, take a quarter of the cache; and no more
+/// than leave work for every core.
+fn tile(batch: usize, sample_bytes: usize, cache: usize, cores: usize) -> usize {
     /// The widest vectors hold as many single-precision numbers.
     const LEAST: usize = 16;
-    let most = if weight_bytes <= cache / 2 { 64 } else { 128 };
+    const MOST: usize = 128;
     let fitting = cache / 4 / sample_bytes.max(1);
-    fitting.min(batch.div_ceil(2)).clamp(LEAST, most).next_multiple_of(LEAST)
+    fitting.min(batch.div_ceil(cores)).clamp(LEAST, MOST).next_multiple_of(LEAST)
 }
 
 #[cfg(test)]
@@ -345,14 +344,16 @@ mod tests {
     use super::tile;
 
     #[test]
-    fn tiles_suit_the_cache_the_weights_and_the_batch() {
-        let cache = 1 << 20;
-        let layer = |width: usize, batch: usize| tile(batch, 4 * width, 8 * width * width, cache);
-        assert_eq!(layer(64, 256), 64);
-        assert_eq!(layer(64, 32), 16);
-        assert_eq!(layer(64, 1), 16);
-        assert_eq!(layer(512, 256), 128); // Weights of 2 MiB.
-        assert_eq!(layer(4096, 256), 16);
-        assert_eq!(tile(256, 2048, 2 << 20, 256 * 1024), 32);
+    fn tiles_suit_the_cache_the_batch_and_the_cores() {
+        let on = |cores: usize, width: usize, batch: usize| tile(batch, 4 * width, 1 << 20, cores);
+        assert_eq!(on(2, 64, 256), 128);
+        assert_eq!(on(4, 64, 256), 64);
+        assert_eq!(on(64, 64, 256), 16);
+        assert_eq!(on(64, 64, 100_000), 128);
+        assert_eq!(on(2, 64, 32), 16);
+        assert_eq!(on(2, 64, 1), 16);
+        assert_eq!(on(1, 64, 70), 80);
+        assert_eq!(on(2, 4096, 256), 16);
+        assert_eq!(tile(256, 2048, 256 * 1024, 2), 32);
     }
 }

@@ -1,4 +1,4 @@
-//! A core's own cache: its size, and asking for numbers ahead of time.
+//! Cores and their own caches: how many, how large, and asking for numbers ahead of time.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -8,6 +8,12 @@ use std::sync::OnceLock;
 pub(crate) fn own_cache_bytes() -> usize {
     static BYTES: OnceLock<usize> = OnceLock::new();
     *BYTES.get_or_init(|| told().filter(|bytes| *bytes >= 1 << 17).unwrap_or(1 << 20))
+}
+
+/// Cores that the process may use; one where the system does not tell.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 #[cfg(target_arch = "x86_64")]

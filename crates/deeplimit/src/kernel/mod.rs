@@ -34,7 +34,7 @@ mod winograd;
 
 pub use activation::{Activation, Bend};
 pub use buffer::Buffer;
-pub(crate) use cache::{bring_rest, fetch_later, own_cache_bytes};
+pub(crate) use cache::{bring_rest, cores, fetch_later, own_cache_bytes};
 pub use contract::Start;
 pub use convolution::{Convolution, Image, Input, Ready};
 pub(crate) use pages::large_pages;
