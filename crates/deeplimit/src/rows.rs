@@ -152,6 +152,35 @@ impl<R: Real> State for Rows<R> {
         sums::step_and_measure(&mut self.columns, R::of(factor), &x.columns, &other.columns)
     }
 
+    /// Stretch by stretch: what is read twice stays in the fastest cache.
+    fn step_measure_and_combine(
+        &mut self,
+        factor: f64,
+        x: &Self,
+        other: &Self,
+        out: &mut Self,
+        terms: &[(f64, &Self)],
+    ) -> [f64; 2] {
+        const STRETCH: usize = 2048;
+        let &[(first, y), (second, z)] = terms else {
+            let norms = self.step_and_measure(factor, x, other);
+            out.set_combination(self, factor, terms);
+            return norms;
+        };
+        let (mut norms, length) = ([0.0; 2], self.columns.len());
+        let [first, second] = [first, second].map(|weight| R::of(factor * weight));
+        for start in (0..length).step_by(STRETCH) {
+            let part = start..(start + STRETCH).min(length);
+            let here = &mut self.columns[part.clone()];
+            let (x, other) = (&x.columns[part.clone()], &other.columns[part.clone()]);
+            let [size, distance] = sums::step_and_measure(here, R::of(factor), x, other);
+            norms = [norms[0] + size, norms[1] + distance];
+            let terms = [(first, &y.columns[part.clone()]), (second, &z.columns[part.clone()])];
+            vector::set_sum_of_two(&mut out.columns[part], here, terms);
+        }
+        norms
+    }
+
     fn defect_squared(&self, factor: f64, x: &Self, other: &Self) -> f64 {
         sums::defect_squared(&self.columns, R::of(factor), &x.columns, &other.columns)
     }
@@ -200,6 +229,26 @@ mod tests {
         let x = Rows::from_fn(7, 3, |row, column| (row * 3 + column) as f64);
         let tiles = vec![x.slice(0, 3), x.slice(3, 3), x.slice(6, 1)];
         assert_eq!(Rows::join(tiles), x);
+    }
+
+    #[test]
+    fn what_is_done_in_one_pass_is_what_two_passes_do() {
+        for (rows, width) in [(3, 5), (16, 128), (37, 111)] {
+            let state = |seed: usize| {
+                Rows::from_fn(rows, width, |i, j| ((i * width + j + seed) as f64 * 0.7).sin())
+            };
+            let (x, other, deeper) = (state(1), state(2), state(3));
+            for terms in [&[][..], &[(2.0, &x)], &[(2.0, &x), (-1.0, &deeper)]] {
+                let (mut one, mut two) = (state(4), state(4));
+                let (mut found, mut expected) = (x.scratch(), x.scratch());
+                let norms = one.step_measure_and_combine(-0.1, &x, &other, &mut found, terms);
+                let [size, distance] = two.step_and_measure(-0.1, &x, &other);
+                expected.set_combination(&two, -0.1, terms);
+                assert_eq!((one, found), (two, expected));
+                assert!((norms[0] - size).abs() < 1e-12 * size);
+                assert!((norms[1] - distance).abs() < 1e-12 * distance);
+            }
+        }
     }
 
     #[test]

@@ -71,6 +71,20 @@ pub trait State: Clone + Send + Sync + Bytes {
         [self.norm_squared(), self.distance_squared(other)]
     }
 
+    /// As [`step_and_measure`](State::step_and_measure), and then `out = self + factor Σ weight · term`.
+    fn step_measure_and_combine(
+        &mut self,
+        factor: f64,
+        x: &Self,
+        other: &Self,
+        out: &mut Self,
+        terms: &[(f64, &Self)],
+    ) -> [f64; 2] {
+        let norms = self.step_and_measure(factor, x, other);
+        out.set_combination(self, factor, terms);
+        norms
+    }
+
     /// Squared norm of `self + factor · x − other`.
     fn defect_squared(&self, factor: f64, x: &Self, other: &Self) -> f64 {
         let mut sum = self.scratch();

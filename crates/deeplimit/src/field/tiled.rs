@@ -118,6 +118,25 @@ impl<R: Real> State for Tiled<R> {
         norms.iter().fold([0.0; 2], |sum, norms| [sum[0] + norms[0], sum[1] + norms[1]])
     }
 
+    fn step_measure_and_combine(
+        &mut self,
+        factor: f64,
+        x: &Self,
+        other: &Self,
+        out: &mut Self,
+        terms: &[(f64, &Self)],
+    ) -> [f64; 2] {
+        let tiles = self.tiles.par_iter_mut().zip(&mut out.tiles).enumerate();
+        let norms = tiles.map(|(index, (tile, out))| {
+            let terms = terms.iter().map(|(weight, term)| (*weight, &term.tiles[index]));
+            let terms = terms.collect::<Vec<_>>();
+            let (x, other) = (&x.tiles[index], &other.tiles[index]);
+            tile.step_measure_and_combine(factor, x, other, out, &terms)
+        });
+        let norms: Vec<[f64; 2]> = norms.collect();
+        norms.iter().fold([0.0; 2], |sum, norms| [sum[0] + norms[0], sum[1] + norms[1]])
+    }
+
     fn defect_squared(&self, factor: f64, x: &Self, other: &Self) -> f64 {
         self.sum(|index, tile| tile.defect_squared(factor, &x.tiles[index], &other.tiles[index]))
     }

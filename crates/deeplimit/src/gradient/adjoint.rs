@@ -218,8 +218,9 @@ pub(super) struct Walk<'f, F: Field> {
     /// The reconstruction of x_{n+1}, after a layer that of x_n, and its squared norm.
     y: F::State,
     squared: f64,
-    /// The linearisation point, y − h ĝ.
+    /// The linearisation point, y − h ĝ; whether it is that of the next layer already.
     p: F::State,
+    guessed: bool,
     /// o
     increment: F::State,
     /// Layers since the predictor knew nothing.
@@ -244,6 +245,7 @@ impl<'f, F: Field> Walk<'f, F> {
             stepper,
             tail,
             p: end.scratch(),
+            guessed: false,
             increment: end.scratch(),
             squared: end.norm_squared(),
             y: end,
@@ -271,7 +273,7 @@ impl<'f, F: Field> Walk<'f, F> {
         }
         self.processed += 1;
         // From here `y` is y − h o: the refined reconstruction of x_n.
-        let [refined, defect] = self.y.step_and_measure(-h, &self.increment, self.tape.state());
+        let [refined, defect] = self.step_back(step, h);
         self.squared = refined;
         evidence.defect = larger(evidence.defect, relative(defect.sqrt(), size));
         self.prediction.learn(&mut self.increment);
@@ -303,6 +305,19 @@ impl<'f, F: Field> Walk<'f, F> {
         }
     }
 
+    /// y − h o in place of y; its squared norm, and that of its difference from p. Where the next layer's
+    /// guess is known by then, it is made on the way.
+    fn step_back(&mut self, step: usize, h: f64) -> [f64; 2] {
+        let (y, o, p) = (&mut self.y, &self.increment, self.tape.state());
+        let goes_on = step > 0 && self.adjoint.refine && self.tail.is_empty();
+        let terms = self.prediction.next_terms(o).filter(|_| goes_on);
+        self.guessed = terms.is_some();
+        match terms {
+            Some(terms) => y.step_measure_and_combine(-h, o, p, &mut self.p, &terms),
+            None => y.step_and_measure(-h, o, p),
+        }
+    }
+
     /// Linearises the step at a point near the state before it; whether the fixed-point iteration
     /// did not contract.
     fn guess_and_linearize(&mut self, step: usize, size: f64) -> bool {
@@ -312,7 +327,7 @@ impl<'f, F: Field> Walk<'f, F> {
             self.stepper.increment_backward(step, &self.y, &mut self.increment);
             self.p.set_sum(&self.y, -h, &self.increment);
             left -= 1;
-        } else {
+        } else if !std::mem::take(&mut self.guessed) {
             self.prediction.guess(&mut self.p, &self.y, -h);
         }
         while left > 1 {
@@ -347,6 +362,7 @@ impl<'f, F: Field> Walk<'f, F> {
     pub(super) fn reset(&mut self, exact: F::State) -> f64 {
         let error = self.y.distance_squared(&exact);
         self.squared = exact.norm_squared();
+        self.guessed = false;
         self.y = exact;
         error
     }

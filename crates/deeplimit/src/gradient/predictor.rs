@@ -54,12 +54,7 @@ impl<S: State> Prediction<S> {
         match self.kind {
             Predictor::Extrapolation(order) => {
                 let order = order.min(self.history.len());
-                let mut weight = -1.0;
-                let terms = (1..=order).zip(&self.history).map(|(j, deeper)| {
-                    weight *= -((order + 1 - j) as f64) / j as f64;
-                    (weight, deeper)
-                });
-                combine(&terms.collect::<Vec<_>>());
+                combine(&extrapolation(order, self.history.iter()));
             }
             Predictor::Learned(_) if self.fitted => {
                 let weights = ridge_solution(&self.gram, &self.moments, self.ridge);
@@ -71,6 +66,14 @@ impl<S: State> Prediction<S> {
             },
             Predictor::None => combine(&[]),
         }
+    }
+
+    /// The terms of the guess for the next layer, as they will be when `increment` is learnt; none where
+    /// only learning tells them.
+    pub fn next_terms<'s>(&'s self, increment: &'s S) -> Option<Vec<(f64, &'s S)>> {
+        let Predictor::Extrapolation(order) = self.kind else { return None };
+        let order = order.min(self.history.len() + 1);
+        Some(extrapolation(order, std::iter::once(increment).chain(&self.history)))
     }
 
     /// Takes the increment of the layer just guessed, and may leave any state in its place.
@@ -125,6 +128,16 @@ impl<S: State> Prediction<S> {
             }
         }
     }
+}
+
+/// The increments of the deeper layers, nearest first, with the weights (−1)^{j+1} C(order, j).
+fn extrapolation<'s, S>(order: usize, deeper: impl Iterator<Item = &'s S>) -> Vec<(f64, &'s S)> {
+    let mut weight = -1.0;
+    let terms = (1..=order).zip(deeper).map(|(j, deeper)| {
+        weight *= -((order + 1 - j) as f64) / j as f64;
+        (weight, deeper)
+    });
+    terms.collect()
 }
 
 /// c = (A + ρ diag A)⁻¹ b by elimination; an unknown whose pivot vanishes is set to 0.
