@@ -218,8 +218,9 @@ pub(super) struct Walk<'f, F: Field> {
     /// The reconstruction of x_{n+1}, after a layer that of x_n, and its squared norm.
     y: F::State,
     squared: f64,
-    /// The linearisation point, y − h ĝ; whether it is that of the next layer already.
+    /// The linearisation point, y − h ĝ.
     p: F::State,
+    /// Whether p is the next layer's already.
     guessed: bool,
     /// o
     increment: F::State,
