@@ -2,6 +2,7 @@
 
 use crate::kernel::{Buffer, sums, transpose, vector};
 use crate::{Bytes, Heap, Real, State};
+use std::ops::Range;
 
 /// A matrix `[rows, width]`; a row is one sample.
 ///
@@ -98,6 +99,25 @@ impl<R> Heap for Rows<R> {
     }
 }
 
+impl<R: Real> Rows<R> {
+    /// Some of the numbers of [`State::set_combination`].
+    fn combine_part(&mut self, part: Range<usize>, x: &Self, factor: f64, terms: &[(f64, &Self)]) {
+        let weight = |term: f64| R::of(factor * term);
+        let (out, x) = (&mut self.columns[part.clone()], &x.columns[part.clone()]);
+        match terms {
+            [] => out.copy_from_slice(x),
+            [(first, y)] => vector::set_sum(out, x, weight(*first), &y.columns[part]),
+            [(first, y), (second, z), rest @ ..] => {
+                let [y, z] = [y, z].map(|term| &term.columns[part.clone()]);
+                vector::set_sum_of_two(out, x, [(weight(*first), y), (weight(*second), z)]);
+                for (term, y) in rest {
+                    vector::add_scaled(out, weight(*term), &y.columns[part.clone()]);
+                }
+            }
+        }
+    }
+}
+
 impl<R: Real> State for Rows<R> {
     fn scratch(&self) -> Self {
         Self::zeros(self.rows, self.width)
@@ -136,16 +156,7 @@ impl<R: Real> State for Rows<R> {
     }
 
     fn set_combination(&mut self, x: &Self, factor: f64, terms: &[(f64, &Self)]) {
-        let weight = |term: f64| R::of(factor * term);
-        match terms {
-            [] => self.copy_from(x),
-            [(weight, y)] => self.set_sum(x, factor * weight, y),
-            [(first, y), (second, z), rest @ ..] => {
-                let terms = [(weight(*first), &y.columns[..]), (weight(*second), &z.columns)];
-                vector::set_sum_of_two(&mut self.columns, &x.columns, terms);
-                rest.iter().for_each(|(weight, term)| self.add_scaled(factor * weight, term));
-            }
-        }
+        self.combine_part(0..self.columns.len(), x, factor, terms);
     }
 
     fn step_and_measure(&mut self, factor: f64, x: &Self, other: &Self) -> [f64; 2] {
@@ -162,21 +173,14 @@ impl<R: Real> State for Rows<R> {
         terms: &[(f64, &Self)],
     ) -> [f64; 2] {
         const STRETCH: usize = 2048;
-        let &[(first, y), (second, z)] = terms else {
-            let norms = self.step_and_measure(factor, x, other);
-            out.set_combination(self, factor, terms);
-            return norms;
-        };
         let (mut norms, length) = ([0.0; 2], self.columns.len());
-        let [first, second] = [first, second].map(|weight| R::of(factor * weight));
         for start in (0..length).step_by(STRETCH) {
             let part = start..(start + STRETCH).min(length);
             let here = &mut self.columns[part.clone()];
             let (x, other) = (&x.columns[part.clone()], &other.columns[part.clone()]);
             let [size, distance] = sums::step_and_measure(here, R::of(factor), x, other);
             norms = [norms[0] + size, norms[1] + distance];
-            let terms = [(first, &y.columns[part.clone()]), (second, &z.columns[part.clone()])];
-            vector::set_sum_of_two(&mut out.columns[part], here, terms);
+            out.combine_part(part, self, factor, terms);
         }
         norms
     }
@@ -238,7 +242,8 @@ mod tests {
                 Rows::from_fn(rows, width, |i, j| ((i * width + j + seed) as f64 * 0.7).sin())
             };
             let (x, other, deeper) = (state(1), state(2), state(3));
-            for terms in [&[][..], &[(2.0, &x)], &[(2.0, &x), (-1.0, &deeper)]] {
+            let three = [(3.0, &x), (-3.0, &deeper), (1.0, &other)];
+            for terms in [&three[..0], &three[..1], &three[..2], &three] {
                 let (mut one, mut two) = (state(4), state(4));
                 let (mut found, mut expected) = (x.scratch(), x.scratch());
                 let norms = one.step_measure_and_combine(-0.1, &x, &other, &mut found, terms);

@@ -113,9 +113,7 @@ impl<R: Real> State for Tiled<R> {
 
     fn step_and_measure(&mut self, factor: f64, x: &Self, other: &Self) -> [f64; 2] {
         let tiles = self.tiles.par_iter_mut().zip(&x.tiles).zip(&other.tiles);
-        let norms = tiles.map(|((tile, x), other)| tile.step_and_measure(factor, x, other));
-        let norms: Vec<[f64; 2]> = norms.collect();
-        norms.iter().fold([0.0; 2], |sum, norms| [sum[0] + norms[0], sum[1] + norms[1]])
+        in_order(tiles.map(|((tile, x), other)| tile.step_and_measure(factor, x, other)))
     }
 
     fn step_measure_and_combine(
@@ -127,14 +125,12 @@ impl<R: Real> State for Tiled<R> {
         terms: &[(f64, &Self)],
     ) -> [f64; 2] {
         let tiles = self.tiles.par_iter_mut().zip(&mut out.tiles).enumerate();
-        let norms = tiles.map(|(index, (tile, out))| {
+        in_order(tiles.map(|(index, (tile, out))| {
             let terms = terms.iter().map(|(weight, term)| (*weight, &term.tiles[index]));
             let terms = terms.collect::<Vec<_>>();
             let (x, other) = (&x.tiles[index], &other.tiles[index]);
             tile.step_measure_and_combine(factor, x, other, out, &terms)
-        });
-        let norms: Vec<[f64; 2]> = norms.collect();
-        norms.iter().fold([0.0; 2], |sum, norms| [sum[0] + norms[0], sum[1] + norms[1]])
+        }))
     }
 
     fn defect_squared(&self, factor: f64, x: &Self, other: &Self) -> f64 {
@@ -160,6 +156,12 @@ impl<R: Real> State for Tiled<R> {
         let whole: Vec<Rows<R>> = parts.into_iter().map(Self::whole).collect();
         Self::cut(&Rows::join(whole))
     }
+}
+
+/// Sums of the tiles' norms, in their order.
+fn in_order(norms: impl IndexedParallelIterator<Item = [f64; 2]>) -> [f64; 2] {
+    let norms: Vec<[f64; 2]> = norms.collect();
+    norms.iter().fold([0.0; 2], |sum, norms| [sum[0] + norms[0], sum[1] + norms[1]])
 }
 
 #[cfg(test)]

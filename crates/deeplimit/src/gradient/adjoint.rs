@@ -311,7 +311,7 @@ impl<'f, F: Field> Walk<'f, F> {
     fn step_back(&mut self, step: usize, h: f64) -> [f64; 2] {
         let (y, o, p) = (&mut self.y, &self.increment, self.tape.state());
         let goes_on = step > 0 && self.adjoint.refine && self.tail.is_empty();
-        let terms = self.prediction.next_terms(o).filter(|_| goes_on);
+        let terms = if goes_on { self.prediction.next_terms(o) } else { None };
         self.guessed = terms.is_some();
         match terms {
             Some(terms) => y.step_measure_and_combine(-h, o, p, &mut self.p, &terms),

@@ -195,6 +195,24 @@ mod tests {
     }
 
     #[test]
+    fn the_next_guess_is_known_before_its_increment_is_learnt() {
+        for order in 0..=3 {
+            let mut prediction =
+                Prediction::new(Predictor::Extrapolation(order), &sample(|_| 0.0, 0.0), false);
+            let y = sample(f64::cos, 0.3);
+            for n in (0..6).rev() {
+                let mut increment = sample(f64::sin, f64::from(n));
+                let (mut before, mut after) = (y.scratch(), y.scratch());
+                let terms = prediction.next_terms(&increment).expect("an extrapolation's");
+                before.set_combination(&y, 0.5, &terms);
+                prediction.learn(&mut increment);
+                prediction.guess(&mut after, &y, 0.5);
+                assert_eq!(before, after, "order {order}, layer {n}");
+            }
+        }
+    }
+
+    #[test]
     fn the_learned_predictor_finds_alternation_and_straight_lines() {
         let cases: [fn(f64) -> f64; 2] = [|s| if s % 2.0 == 0.0 { 1.0 } else { -1.0 }, |s| 3.0 * s];
         for f in cases {
