@@ -60,7 +60,7 @@ pub fn outputs(
     for indices in chunks(&order, size, false) {
         let batch = batch(samples, indices, &splits.normalisation, None)?;
         let reached = evaluator.reach(&batch);
-        total.add(&reached.score(&batch));
+        total.add(&reached.score(&batch)?);
         all.extend((0..reached.outputs.rows()).map(|row| reached.outputs.row(row)));
     }
     Ok((total, all))

@@ -57,6 +57,31 @@ fn network(classes: usize) -> Pretrained {
         .expect("a network of these tensors")
 }
 
+/// A safetensors file of single-precision tensors, whatever their numbers are.
+fn safetensors(tensors: &[NamedTensor]) -> Vec<u8> {
+    let (mut entries, mut data) = (Vec::new(), Vec::new());
+    for NamedTensor { name, shape, numbers } in tensors {
+        let Numbers::Single(values) = numbers else { panic!("{name} is of single precision") };
+        let begin = data.len();
+        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let end = data.len();
+        let about =
+            format!(r#"{{"dtype":"F32","shape":{shape:?},"data_offsets":[{begin},{end}]}}"#);
+        entries.push(format!("{name:?}:{about}"));
+    }
+    let header = format!("{{{}}}", entries.join(","));
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+/// The tensors of a network, of which one has another number at a place.
+fn with_number(of: &Pretrained, name: &str, place: usize, number: f32) -> Vec<NamedTensor> {
+    let mut tensors = of.tensors().to_vec();
+    let tensor = tensors.iter_mut().find(|tensor| tensor.name == name).expect(name);
+    let Numbers::Single(values) = &mut tensor.numbers else { panic!("single precision") };
+    values[place] = number;
+    tensors
+}
+
 /// So many images in CIFAR-10's layout.
 fn images(folder: &Path, name: &str, count: usize, seed: u64) {
     let mut bytes = Vec::new();
@@ -252,4 +277,124 @@ fn the_experiment_on_fine_tuning_names_what_it_cannot_use() {
     refused(at, &run("net.pt", "data", &["--transfer", "empty"]), &["empty"]);
     refused(at, &run("net.pt", "data", &["--transfer", "table.csv"]), &["resize", "table"]);
     assert!(!at.join("experiments").exists(), "nothing was begun");
+}
+
+#[test]
+fn numbers_that_are_no_weights_are_refused_wherever_weights_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    images(at, "data_batch_1.bin", 160, 1);
+    images(at, "test_batch.bin", 20, 2);
+    let original = network(10);
+    for (name, place, number, says) in [
+        ("layer2.1.conv1.weight", 300, f32::NAN, "NaN at [1, 1, 1, 0]"),
+        ("layer3.0.bn2.running_var", 7, f32::INFINITY, "inf at [7]"),
+        ("bn1.running_var", 3, -0.5, "-0.5 at [3]"),
+    ] {
+        fs::write(at.join("bad.pt"), safetensors(&with_number(&original, name, place, number)))
+            .expect("written");
+        for command in ["import", "export", "convert"] {
+            let arguments = [command, "bad.pt", "--out", "out.safetensors"];
+            refused(at, &arguments, &["bad.pt", name, says]);
+            assert!(!at.join("out.safetensors").exists(), "nothing is written");
+        }
+    }
+
+    fs::write(at.join("net.pt"), original.to_bytes().expect("bytes")).expect("written");
+    succeeds(at, &["convert", "net.pt", "--out", "flows.safetensors"]);
+    let run = ["train", "--init", "flows.safetensors", "--data", "data", "--out", "run"];
+    let quick = ["--set", "train.epochs=1", "--set", "train.batch=40"];
+    let exact = ["--set", "gradient.method=checkpoint"];
+    succeeds(at, &[&run[..], &quick, &exact].concat());
+    for file in ["flows.safetensors", "run/weights/last.safetensors"] {
+        let path = at.join(file);
+        let bytes = fs::read(&path).expect("weights");
+        let whole = deeplimit_nn::network::WeightsFile::from_bytes(&bytes).expect("weights");
+        let name = "stages.1.running_variance";
+        let (.., values) = whole.tensors().find(|(found, ..)| *found == name).expect(name);
+        let mut values = values.to_vec();
+        values[5] = f32::NAN;
+        fs::write(&path, whole.replaced(name, values).to_bytes().expect("bytes")).expect("written");
+        // What it holds is shown as it is.
+        succeeds(at, &["info", file]);
+    }
+    let says = ["stages.1.running_variance", "NaN at [0, 5]"];
+    let again = ["train", "--init", "flows.safetensors", "--data", "data", "--out", "run2"];
+    for arguments in [
+        &again[..],
+        &["evaluate", "flows.safetensors", "--data", "data"],
+        &["diagnose", "flows.safetensors", "--data", "data"],
+        &["diagnose", "flows.safetensors"],
+        &["export", "flows.safetensors", "--out", "out.safetensors"],
+        &["export", "run/weights/last.safetensors", "--out", "out.safetensors"],
+        &["evaluate", "run", "--weights", "last"],
+        &["diagnose", "run", "--weights", "last"],
+        &["refine", "run", "--depth", "4", "--out", "deep"],
+        &["train", "--resume", "run"],
+    ] {
+        refused(at, arguments, &says);
+    }
+    for made in ["out.safetensors", "deep", "run2"] {
+        assert!(!at.join(made).exists(), "{made}: nothing is written");
+    }
+}
+
+#[test]
+fn outputs_that_are_not_finite_have_no_accuracy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    images(at, "data_batch_1.bin", 160, 1);
+    images(at, "test_batch.bin", 20, 2);
+    // Each of these weights is a number, and their product with the states is none.
+    let mut tensors = network(10).tensors().to_vec();
+    for tensor in tensors.iter_mut().filter(|tensor| tensor.name == "linear.weight") {
+        let Numbers::Single(values) = &mut tensor.numbers else { panic!("single precision") };
+        values.iter_mut().for_each(|value| *value *= 1e38);
+    }
+    let large = Pretrained::of(tensors).expect("numbers");
+    fs::write(at.join("large.pt"), large.to_bytes().expect("bytes")).expect("written");
+    succeeds(at, &["convert", "large.pt", "--out", "flows.safetensors"]);
+    let says = ["an output is", "no accuracy"];
+    let outputs = ["evaluate", "large.pt", "--data", "data", "--outputs", "outputs.csv"];
+    refused(at, &outputs, &says);
+    assert!(!at.join("outputs.csv").exists(), "nothing is written");
+    refused(at, &["evaluate", "flows.safetensors", "--data", "data"], &says);
+    let depths = ["evaluate", "flows.safetensors", "--data", "data", "--depth", "2,limit"];
+    let output = deeplimit(at, &depths);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains(says[0]) && text.contains(says[1]), "{text}");
+    assert!(output.stdout.is_empty(), "no table");
+    let convert = ["convert", "large.pt", "--data", "data", "--out", "out.safetensors"];
+    refused(at, &convert, &[]);
+    assert!(!at.join("out.safetensors").exists(), "nothing is written");
+
+    // In regression, where the loss alone would tell.
+    let table: String =
+        (0..60).map(|i| format!("{},{}\n", i as f32 / 60.0, (i * 7 % 60) as f32)).collect();
+    fs::write(at.join("table.csv"), format!("x,y\n{table}")).expect("written");
+    succeeds(
+        at,
+        &[
+            "train",
+            "--data",
+            "table.csv",
+            "--out",
+            "run",
+            "--set",
+            "data.task=regression",
+            "--set",
+            "train.epochs=1",
+            "--set",
+            "train.batch=16",
+            "--set",
+            "network.stage.0.transition={kind=\"linear\",width=4}",
+        ],
+    );
+    let path = at.join("run/weights/last.safetensors");
+    let whole = deeplimit_nn::network::WeightsFile::from_bytes(&fs::read(&path).expect("weights"))
+        .expect("weights");
+    let large = whole.replaced("head.linear.weight", vec![3e38; 4]);
+    fs::write(&path, large.to_bytes().expect("bytes")).expect("written");
+    refused(at, &["evaluate", "run", "--weights", "last"], &says);
 }

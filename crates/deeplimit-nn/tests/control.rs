@@ -246,7 +246,10 @@ fn a_network_tends_to_its_limit_as_its_depth_grows() {
                 let slope = Slope::fit(&points).value;
                 assert!((slope + 1.0).abs() < 0.15, "{per_node}: {slope:.2}, {points:?}");
             }
-            let losses = [limit.score(&batch).loss, reached[3].score(&batch).loss];
+            let losses = [
+                limit.score(&batch).expect("finite").loss,
+                reached[3].score(&batch).expect("finite").loss,
+            ];
             assert!((losses[0] / losses[1] - 1.0).abs() < 0.02, "{losses:?}");
         }
     }

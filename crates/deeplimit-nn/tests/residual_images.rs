@@ -218,7 +218,7 @@ fn frozen_statistics_are_those_of_evaluation_and_do_not_move() {
         let met = network.gradient(&batch, &exact).statistics;
         network.remember(&met);
     }
-    let evaluated = network.score(&batch).loss;
+    let evaluated = network.score(&batch).expect("finite").loss;
     let by_batch = network.gradient(&batch, &exact).score.loss;
     let network = network.with_frozen_statistics(true);
     let frozen = network.gradient(&batch, &exact);
@@ -236,7 +236,7 @@ fn frozen_statistics_are_those_of_evaluation_and_do_not_move() {
             let values = values.iter().zip(&slope).map(|(v, g)| v + by * g).collect();
             moved = moved.replaced(&name, values);
         }
-        moved.load_into(network.clone()).expect("it fits").score(&batch).loss
+        moved.load_into(network.clone()).expect("it fits").score(&batch).expect("finite").loss
     };
     let difference = (loss(1.0) - loss(-1.0)) / (2.0 * step);
     assert!((difference - frozen.norm).abs() < 0.05 * frozen.norm, "{difference} {}", frozen.norm);

@@ -70,7 +70,7 @@ fn gradients_of_whole_networks_agree_with_finite_differences() {
                     values.iter().zip(slope).map(|(v, g)| v + (sign * step / norm) as f32 * g);
                 let moved: Vec<f32> = moved.collect();
                 let moved = weights.replaced(name, moved).load_into(network.clone());
-                moved.expect("the same network").score(&batch).loss
+                moved.expect("the same network").score(&batch).expect("finite").loss
             };
             let difference = (loss(1.0) - loss(-1.0)) / (2.0 * step);
             // Single precision: each loss carries a few 1e-7.
@@ -171,9 +171,9 @@ fn a_network_that_remembers_the_batch_evaluates_it_as_in_training() {
         network.remember(&training.statistics);
     }
     // Unbiased variances, and at the second stage of Heun's steps interpolated ones: not the same.
-    let (evaluated, trained) = (network.score(&batch).loss, training.score.loss);
+    let (evaluated, trained) = (network.score(&batch).expect("finite").loss, training.score.loss);
     assert!((evaluated - trained).abs() < 0.05 * trained, "{evaluated} {trained}");
-    let fresh = self::network(NORMALISED).0.score(&batch).loss;
+    let fresh = self::network(NORMALISED).0.score(&batch).expect("finite").loss;
     assert_ne!(fresh, evaluated, "statistics take part");
 }
 
@@ -285,7 +285,7 @@ fn training_with_every_reversible_scheme_lowers_the_loss_and_resumes_to_the_bit(
         let order: Vec<u32> = (0..samples as u32).collect();
         let normalisation = whole.splits().normalisation.clone();
         let all = batch(&whole.splits().train, &order, &normalisation, None).expect("a batch");
-        let loss = |trainer: &Trainer| trainer.network().score(&all).loss;
+        let loss = |trainer: &Trainer| trainer.network().score(&all).expect("finite").loss;
         let before = loss(&whole);
         for _ in 0..4 {
             let step = whole.step().expect("a step");

@@ -41,18 +41,25 @@ enum Found {
 impl Found {
     fn read(path: &Path) -> Result<Self> {
         if path.is_dir() {
-            let (file, ..) = read_weights(&super::train::weights_of(path, None)?)?;
-            return Ok(Self::OwnRun(file));
+            let path = super::train::weights_of(path, None)?;
+            let (file, ..) = read_weights(&path)?;
+            return Self::own(file, &path);
         }
         match Pretrained::read(path) {
             Ok(network) => Ok(Self::Pretrained(Box::new(network))),
             // Tensors of no residual network: perhaps they are those of a run. If not, the first error explains.
             Err(error @ PretrainedError::Unrecognised(_)) => match read_weights(path) {
-                Ok((file, ..)) => Ok(Self::OwnRun(file)),
+                Ok((file, ..)) => Self::own(file, path),
                 Err(_) => Err(error).with_context(|| path.display().to_string()),
             },
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
+    }
+
+    /// Weights of a run, which must be some.
+    fn own(file: WeightsFile, path: &Path) -> Result<Self> {
+        file.check().with_context(|| path.display().to_string())?;
+        Ok(Self::OwnRun(file))
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {

@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::flow::AnyFlow;
 use super::head::Reader;
 use super::map::{self, cut};
-use super::{Network, Score, loss};
+use super::{BadOutput, Network, Score, loss};
 use crate::data::Batch;
 use deeplimit::Rows;
 use std::convert::Infallible;
@@ -25,8 +25,12 @@ pub struct Reached {
 
 impl Reached {
     /// Loss and hits of the outputs of a batch.
-    pub fn score(&self, batch: &Batch) -> Score {
-        loss::loss(&self.outputs, &batch.targets, 0..batch.len()).0
+    ///
+    /// # Errors
+    /// If an output is not finite: the largest of them would be a class, but none that was found.
+    pub fn score(&self, batch: &Batch) -> Result<Score, BadOutput> {
+        BadOutput::check(&self.outputs)?;
+        Ok(loss::loss(&self.outputs, &batch.targets, 0..batch.len()).0)
     }
 }
 

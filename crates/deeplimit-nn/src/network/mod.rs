@@ -7,6 +7,7 @@ mod dropout;
 mod entry;
 mod evaluator;
 mod field;
+mod finite;
 mod flow;
 mod head;
 mod loss;
@@ -26,6 +27,7 @@ pub use config::{
 pub use depth::{Limit, LimitFault};
 pub use evaluator::{Evaluator, Reached};
 pub use field::{FieldName, Formula};
+pub use finite::{BadOutput, BadWeight};
 pub use flow::Memory;
 pub use passage::{Probe, StageFault};
 pub use penalty::{DepthObjective, PenaltyStep};
@@ -216,7 +218,10 @@ impl Network {
     }
 
     /// Loss and hits of a batch.
-    pub fn score(&self, batch: &Batch) -> Score {
+    ///
+    /// # Errors
+    /// If an output is not finite.
+    pub fn score(&self, batch: &Batch) -> Result<Score, BadOutput> {
         self.evaluator().reach(batch).score(batch)
     }
 

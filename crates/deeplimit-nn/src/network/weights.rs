@@ -1,7 +1,7 @@
 //! Weights as safetensors, with the configuration they belong to inside.
 
 use super::normalised::Blueprint;
-use super::{FieldName, Network, NetworkConfig, Outputs, StagePlan, TransitionConfig};
+use super::{BadWeight, FieldName, Network, NetworkConfig, Outputs, StagePlan, TransitionConfig};
 use crate::data::Shape;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -50,6 +50,9 @@ pub enum WeightsError {
         /// Type and shape in the network.
         expected: String,
     },
+    /// A number is no weight.
+    #[error(transparent)]
+    Number(#[from] BadWeight),
 }
 
 impl WeightsFile {
@@ -67,11 +70,21 @@ impl WeightsFile {
         Self { metadata: HashMap::new(), tensors }
     }
 
+    /// Checks that all numbers are weights that a network can have.
+    ///
+    /// # Errors
+    /// If one is not finite, or a running variance negative; the first is named.
+    pub fn check(&self) -> Result<(), BadWeight> {
+        let mut tensors = self.tensors();
+        tensors.try_for_each(|(name, shape, values)| BadWeight::check(name, shape, values))
+    }
+
     /// The network with these weights.
     ///
     /// # Errors
-    /// If a tensor is missing or does not fit.
+    /// If a tensor is missing, does not fit, or holds numbers that are no weights.
     pub fn load_into(&self, network: Network) -> Result<Network, WeightsError> {
+        self.check()?;
         let shapes = control_shapes(&network);
         let mut ordered = Vec::new();
         let mut fault = None;
@@ -274,6 +287,9 @@ fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
 
 /// Names of a stage's running statistics.
 const RUNNING: [&str; 2] = ["running_mean", "running_variance"];
+
+/// Names of running variances here, and in PyTorch.
+pub(super) const RUNNING_VARIANCE: [&str; 2] = [RUNNING[1], "running_var"];
 
 /// Calls `visit(name, shape, values)` for every parameter.
 fn walk(network: &Network, visit: impl FnMut(String, Vec<usize>, Vec<f32>)) {

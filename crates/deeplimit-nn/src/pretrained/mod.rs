@@ -12,6 +12,7 @@ pub use convert::ConvertError;
 pub use read::{NamedTensor, Numbers, ReadError, read};
 pub use stages::Stages;
 
+use crate::network::BadWeight;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;
 use std::fs::File;
@@ -41,6 +42,9 @@ pub enum PretrainedError {
         /// Its name.
         name: String,
     },
+    /// A number is no weight.
+    #[error(transparent)]
+    Number(#[from] BadWeight),
     /// The library refuses to write it.
     #[error("cannot be written as safetensors: {0}")]
     Write(safetensors::SafeTensorError),
@@ -64,7 +68,7 @@ impl Pretrained {
     /// Recognises a network by its tensors.
     ///
     /// # Errors
-    /// If they are of no residual network known here.
+    /// If they are of no residual network known here, or hold numbers that are no weights.
     pub fn of(mut tensors: Vec<NamedTensor>) -> Result<Self, PretrainedError> {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let shapes = tensors.iter().map(|tensor| (&tensor.name[..], &tensor.shape[..]));
@@ -75,7 +79,12 @@ impl Pretrained {
                 return Err(PretrainedError::Kind { name: tensor.name.clone() });
             }
         }
-        Ok(Self { architecture, tensors })
+        let network = Self { architecture, tensors };
+        // In the order of the network, so that the first is where things began to go wrong.
+        for Expected { name, shape } in network.architecture.tensors() {
+            BadWeight::check(&name, &shape, network.values(&name))?;
+        }
+        Ok(network)
     }
 
     /// Which network it is.

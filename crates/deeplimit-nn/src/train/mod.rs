@@ -17,8 +17,8 @@ pub use objective::ObjectiveConfig;
 
 use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
 use crate::network::{
-    DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Regularisation, Score,
-    WeightsError,
+    BadOutput, DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Regularisation,
+    Score, WeightsError,
 };
 use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -67,6 +67,9 @@ pub enum TrainError {
     /// Weights to begin with do not fit.
     #[error("the weights to begin with: {0}")]
     Initial(WeightsError),
+    /// Outputs of the network are not finite.
+    #[error(transparent)]
+    Outputs(#[from] BadOutput),
     /// The optimiser's memory cannot be carried to another depth.
     #[error("the optimiser's state cannot be carried to another depth: {reason}")]
     Carry {
@@ -323,28 +326,36 @@ impl Trainer {
         if value.is_finite() {
             return Ok(());
         }
+        Err(self.diverged(what, value))
+    }
+
+    fn diverged(&self, what: &'static str, value: f64) -> TrainError {
         let step = self.position.step;
-        Err(TrainError::Diverged { step, epoch: step / self.steps_per_epoch(), what, value })
+        TrainError::Diverged { step, epoch: step / self.steps_per_epoch(), what, value }
     }
 
     /// Loss and hits on the validation samples; `None` where there are none.
     ///
     /// # Errors
-    /// If the samples cannot be batched, or the loss is not finite.
+    /// If the samples cannot be batched, or an output is not finite.
     pub fn validate(&self) -> Result<Option<Score>, TrainError> {
         let samples = &self.splits.validation;
         if samples.is_empty() {
             return Ok(None);
         }
-        let score = self.evaluate(samples)?;
-        self.finite("the validation loss", score.loss)?;
-        Ok(Some(score))
+        match self.evaluate(samples) {
+            Ok(score) => Ok(Some(score)),
+            Err(TrainError::Outputs(BadOutput { found, .. })) => {
+                Err(self.diverged("an output in validation", f64::from(found)))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Loss and hits on the test samples; `None` where there are none.
     ///
     /// # Errors
-    /// If the samples cannot be batched.
+    /// If the samples cannot be batched, or an output is not finite.
     pub fn test(&self) -> Result<Option<Score>, TrainError> {
         self.splits.test.as_ref().map(|samples| self.evaluate(samples)).transpose()
     }
@@ -352,12 +363,12 @@ impl Trainer {
     /// Loss and hits on some samples.
     ///
     /// # Errors
-    /// If the samples cannot be batched.
+    /// If the samples cannot be batched, or an output is not finite.
     pub fn evaluate(&self, samples: &Samples) -> Result<Score, TrainError> {
         let (evaluator, mut total) = (self.network.evaluator(), Score::default());
         for batch in self.batches(samples) {
             let batch = batch?;
-            total.add(&evaluator.reach(&batch).score(&batch));
+            total.add(&evaluator.reach(&batch).score(&batch)?);
         }
         Ok(total)
     }

@@ -193,7 +193,7 @@ fn limit(
         let batch = batch?;
         let began = Instant::now();
         let (reached, taken) = limit.reach(&batch)?;
-        total.add(reached.score(&batch), began);
+        total.add(reached.score(&batch)?, began);
         evaluations.resize(taken.len(), 0);
         evaluations.iter_mut().zip(taken).for_each(|(most, taken)| *most = taken.max(*most));
         ends.push(reached);
@@ -216,7 +216,7 @@ fn at(
         let batch = batch?;
         let began = Instant::now();
         let reached = evaluator.reach(&batch);
-        total.add(reached.score(&batch), began);
+        total.add(reached.score(&batch)?, began);
         if let Some(limit) = limit.map(|limit| &limit[index]) {
             let limits = limit.ends.iter().chain([&limit.outputs]);
             let pairs = reached.ends.iter().chain([&reached.outputs]).zip(limits);

@@ -79,24 +79,25 @@ impl Finetune {
             let score = self.held_out(&trainer)?;
             rows.push(Row {
                 by: by.name().to_owned(),
-                accuracy: percent(&score),
-                loss: finite(score.loss),
-                images: Some(score.samples),
+                accuracy: score.and_then(|score| percent(&score)),
+                loss: score.map(|score| score.loss),
+                images: score.map(|score| score.samples),
                 ..self.row(Kind::Carried, Some(depth))?
             });
         }
         Ok(rows)
     }
 
-    /// Score on the first held-out images.
-    fn held_out(&self, trainer: &Trainer) -> Result<Score> {
+    /// Score on the first held-out images; none where an output is not finite.
+    fn held_out(&self, trainer: &Trainer) -> Result<Option<Score>> {
         let test = self.splits.test.as_ref().context("CIFAR-10 has held-out images")?;
         let (evaluator, mut score) = (trainer.network().evaluator(), Score::default());
         for batch in trainer.batches(test).take(self.sizes.evaluated_batches) {
             let batch = batch?;
-            score.add(&evaluator.reach(&batch).score(&batch));
+            let Ok(part) = evaluator.reach(&batch).score(&batch) else { return Ok(None) };
+            score.add(&part);
         }
-        Ok(score)
+        Ok(Some(score))
     }
 
     /// A few steps of training with deep flows, and their score afterwards.
@@ -113,9 +114,9 @@ impl Finetune {
         };
         let mut rows = course.rows(Kind::DeepStep, row);
         if let Some(whole) = rows.last_mut() {
-            whole.accuracy = percent(&score);
-            whole.loss = finite(score.loss);
-            whole.images = Some(score.samples);
+            whole.accuracy = score.and_then(|score| percent(&score));
+            whole.loss = score.and_then(|score| finite(score.loss));
+            whole.images = score.map(|score| score.samples);
         }
         Ok(rows)
     }
