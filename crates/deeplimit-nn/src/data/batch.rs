@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use super::random::{Purpose, permutation};
 use super::reshape::Reshape;
@@ -68,6 +69,21 @@ pub fn chunks(order: &[u32], size: NonZeroUsize, drop_last: bool) -> std::slice:
     order[..if drop_last { whole } else { order.len() }].chunks(size.get())
 }
 
+/// Samples at a time where networks are evaluated.
+const AT_ONCE: usize = 256;
+
+/// All of some samples in their order, some at a time: normalised, without augmentation.
+pub fn in_order<'s>(
+    samples: &'s Samples,
+    normalisation: &'s Normalisation,
+) -> impl Iterator<Item = Result<Batch, DataError>> + 's {
+    (0..samples.len()).step_by(AT_ONCE).map(move |first| {
+        let end = samples.len().min(first + AT_ONCE);
+        let indices: Vec<u32> = (first as u32..end as u32).collect();
+        batch(samples, &indices, normalisation, None)
+    })
+}
+
 /// Gathers, normalises and, with a draw, augments the samples of one batch.
 ///
 /// # Errors
@@ -105,7 +121,7 @@ pub fn batch(
 
     let size = shape.elements();
     let mut inputs = vec![0.0; indices.len() * size]; // [batch, channels, height, width]
-    let values = Values::new(samples, normalisation);
+    let values = Values::new(samples.inputs(), samples.reshape(), normalisation);
     let black = normalisation.mean.iter().zip(&normalisation.std).map(|(mean, std)| -mean / std);
     let padding: Vec<f32> = black.collect();
     let pairs = indices.par_iter().zip(inputs.par_chunks_exact_mut(size));
@@ -121,6 +137,24 @@ pub fn batch(
         },
     );
     Ok(Batch { shape, inputs, targets: targets(samples.targets(), indices, normalisation) })
+}
+
+/// Gathers and normalises inputs of a shape as they are kept, without targets.
+pub(super) fn inputs(
+    inputs: &Inputs,
+    shape: Shape,
+    reshape: Option<&Reshape>,
+    indices: Range<usize>,
+    normalisation: &Normalisation,
+) -> Result<Vec<f32>, DataError> {
+    let shape = reshape.map_or(shape, Reshape::to);
+    normalisation.check_shape(shape)?;
+    let size = shape.elements();
+    let mut out = vec![0.0; indices.len() * size]; // [indices, channels, height, width]
+    let values = Values::new(inputs, reshape, normalisation);
+    let pairs = indices.into_par_iter().zip(out.par_chunks_exact_mut(size));
+    pairs.for_each(|(index, out)| values.write(index, shape, out));
+    Ok(out)
 }
 
 fn targets(targets: &Targets, indices: &[u32], normalisation: &Normalisation) -> BatchTargets {
@@ -158,9 +192,12 @@ enum Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn new(samples: &'a Samples, normalisation: &'a Normalisation) -> Self {
-        let inputs = samples.inputs();
-        if let Some(reshape) = samples.reshape() {
+    fn new(
+        inputs: &'a Inputs,
+        reshape: Option<&'a Reshape>,
+        normalisation: &'a Normalisation,
+    ) -> Self {
+        if let Some(reshape) = reshape {
             return Values::Reshaped { reshape, inputs, normalisation };
         }
         match inputs {

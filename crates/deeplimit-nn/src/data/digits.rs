@@ -44,12 +44,8 @@ fn part(reader: &mut Reader<'_>, first: u64, count: u64) -> Result<Samples, Data
         let label = u32::from(record[PIXELS]);
         if label >= CLASSES {
             let file = reader.file();
-            return Err(DataError::BadLabel {
-                file,
-                record: index,
-                found: label,
-                classes: CLASSES,
-            });
+            let expected = [0, CLASSES - 1];
+            return Err(DataError::BadLabel { file, record: index, found: label, expected });
         }
         pixels.extend_from_slice(&record[..PIXELS]);
         labels.push(label);

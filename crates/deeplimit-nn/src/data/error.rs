@@ -81,8 +81,8 @@ pub enum DataError {
         records: u64,
     },
     /// A label is not one of the classes.
-    #[error("{}: record {record}: label {found}, expected 0 to {}", file.display(),
-        classes.saturating_sub(1))]
+    #[error("{}: record {record}: label {found}, expected {} to {}", file.display(), expected[0],
+        expected[1])]
     BadLabel {
         /// The file.
         file: PathBuf,
@@ -90,8 +90,8 @@ pub enum DataError {
         record: u64,
         /// The label found.
         found: u32,
-        /// The number of classes.
-        classes: u32,
+        /// The first and the last label that there can be.
+        expected: [u32; 2],
     },
     /// A file does not start as its format does.
     #[error("{}: magic number {found:#010x}, expected {expected:#010x} ({meaning})", file.display())]
@@ -132,6 +132,42 @@ pub enum DataError {
     NoSamples {
         /// The file.
         file: PathBuf,
+    },
+    /// An image has another shape than a network takes.
+    #[error(
+        "{}: an image of {found}, but the network takes {expected}, and its run has no data.resize and \
+         data.channels that would bring it there",
+        file.display()
+    )]
+    OtherShape {
+        /// The file.
+        file: PathBuf,
+        /// The image's shape.
+        found: Shape,
+        /// What the network takes.
+        expected: Shape,
+    },
+    /// A PNG or JPEG file cannot be read.
+    #[error("{}: {reason}", file.display())]
+    BadPicture {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A path holds no images to ask a network about.
+    #[error(
+        "{}: {}", path.display(),
+        hint.as_deref().unwrap_or(
+            "holds no images; expected a PNG or JPEG file or a folder of them, IDX images, or .bin files of \
+             CIFAR"
+        )
+    )]
+    NoImages {
+        /// The path.
+        path: PathBuf,
+        /// What was found, and what to do.
+        hint: Option<String>,
     },
     /// There are more samples than 32-bit indices can count.
     #[error("{found} samples, expected at most {}", u32::MAX)]
@@ -192,6 +228,30 @@ pub enum DataError {
         /// The files that would have been recognised.
         expected: String,
     },
+    /// A path holds something that is known, but cannot be read as it is.
+    #[error("{}: {hint}", path.display())]
+    NotAsItIs {
+        /// The path.
+        path: PathBuf,
+        /// What was found, and what to do.
+        hint: String,
+    },
+    /// A folder holds several sets of one format.
+    #[error("{}: holds several sets; name a file of the one you mean: {}", path.display(),
+        listed(files))]
+    SeveralSets {
+        /// The folder.
+        path: PathBuf,
+        /// A file of each set.
+        files: Vec<PathBuf>,
+    },
+    /// No samples are held out of training.
+    #[error("{}: no samples are held out of training, for testing or validation, so that there is \
+        nothing to score a network on; set data.test or data.validation", path.display())]
+    NothingHeldOut {
+        /// The folder or file; empty for the built-in digits.
+        path: PathBuf,
+    },
     /// A folder holds files of two formats.
     #[error("{}: holds both {} and {} files; name the source", path.display(), formats[0], formats[1])]
     Ambiguous {
@@ -201,7 +261,7 @@ pub enum DataError {
         formats: [Source; 2],
     },
     /// A name stands for no source.
-    #[error("no data source {name:?}; the sources are digits, cifar10, idx, csv")]
+    #[error("no data source {name:?}; the sources are {}", Source::names())]
     UnknownSource {
         /// The name.
         name: String,
@@ -294,4 +354,8 @@ pub enum DataError {
         /// The number of samples.
         len: usize,
     },
+}
+
+fn listed(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -4,8 +4,9 @@
 //! path ── Source ──> Samples (raw) ── split ──> train, validation, test ── batch ──> Batch (f32)
 //! ```
 //!
-//! - [`load`] reads the built-in digits, a CIFAR-10 folder, a folder of IDX files (MNIST,
-//!   Fashion-MNIST) or a table, as [`Options`] say; [`detect`] finds out which a path holds.
+//! - [`load`] reads the built-in digits, a folder of CIFAR-10 or CIFAR-100, a folder of IDX files (MNIST,
+//!   Fashion-MNIST, EMNIST) or a table, as [`Options`] say; [`load_scored`] what a trained network is scored
+//!   on alone; [`detect`] finds out which a path holds.
 //! - Images stay bytes in memory; [`batch`] converts, resizes, normalises and augments one batch at a
 //!   time.
 //! - Statistics are measured on the training samples alone ([`Normalisation`]).
@@ -37,30 +38,39 @@ mod batch;
 mod cifar;
 mod digits;
 mod error;
+mod hint;
 mod idx;
 mod lines;
 mod normalise;
 mod options;
+mod picture;
 mod place;
 mod random;
 mod read;
 mod reshape;
 mod samples;
+mod schema;
 mod split;
 mod summary;
 mod table;
+mod unlabelled;
 
 use std::path::{Path, PathBuf};
 
+use cifar::Layout;
+use split::{Raw, Wanted};
+
 pub use augment::{Augment, Draw};
-pub use batch::{Batch, BatchTargets, batch, chunks, epoch_order};
+pub use batch::{Batch, BatchTargets, batch, chunks, epoch_order, in_order};
 pub use error::DataError;
 pub use normalise::{Normalisation, TargetScale};
 pub use options::{HeldOut, Normalise, Options, Source, Task};
 pub use place::{CellFault, Place};
 pub use samples::{Inputs, Samples, Shape, Targets};
-pub use split::Splits;
+pub use schema::Schema;
+pub use split::{Part, Scored, Splits};
 pub use summary::{ClassCount, Summary, describe};
+pub use unlabelled::{Taken, Unlabelled};
 
 /// Reads, splits and normalises a data set.
 ///
@@ -69,20 +79,83 @@ pub use summary::{ClassCount, Summary, describe};
 /// A [`DataError`] for options that contradict each other, files that are missing, cut, garbled or
 /// of another format, and a split that leaves nothing to train on.
 pub fn load(options: &Options) -> Result<Splits, DataError> {
+    let (raw, name) = raw(options, Wanted::All)?;
+    split::split(raw, name, options)
+}
+
+/// Reads the samples that a trained network is scored on, those that it was not trained on: the test part,
+/// or the validation part where there is none. Of the files that are not needed for that, nothing is read.
+///
+/// Statistics are those of the training samples: where they are not given, all is read to measure them.
+///
+/// # Errors
+///
+/// Those of [`load`], as far as it is read, and [`DataError::NothingHeldOut`].
+pub fn load_scored(options: &Options) -> Result<Scored, DataError> {
+    let normalisation = match options.normalise {
+        Normalise::Measured => Some(load(options)?.normalisation),
+        Normalise::Given(_) | Normalise::Off => None,
+    };
+    let (raw, name) = raw(options, Wanted::Scored(options.test))?;
+    let scored = split::scored(raw, name, options)?;
+    Ok(match normalisation {
+        Some(normalisation) => Scored { normalisation, ..scored },
+        None => scored,
+    })
+}
+
+/// Reads what is wanted, and the set's name.
+fn raw(options: &Options, wanted: Wanted) -> Result<(Raw, String), DataError> {
     options.check()?;
     let path = options.path.clone().unwrap_or_default();
-    let raw = match options.source {
-        Source::Digits => {
-            let (train, test) = digits::load()?;
-            split::Raw { train, test: Some(test), files: Vec::new() }
-        }
-        Source::Cifar10 => cifar::load(&path)?,
-        Source::Idx => idx::load(&path)?,
-        Source::Csv => table::load(&path, options.task)?,
+    let read = match (options.source, Layout::of(options.source)) {
+        (_, Some(layout)) => layout.load(&path, wanted),
+        (Source::Idx, _) => idx::load(&path, wanted),
+        (Source::Csv, _) => table::load(&path, options.task),
+        _ => digits::load().map(|(train, test)| Raw {
+            train: Some(train),
+            test: Some(test),
+            files: Vec::new(),
+        }),
     };
-    let seen = |samples: Samples| samples.seen(options.resize, options.channels);
-    let raw = split::Raw { train: seen(raw.train), test: raw.test.map(seen), files: raw.files };
-    split::split(raw, name(options.source, &path), options)
+    let raw = read.map_err(|error| explained(error, &path, options.source))?;
+    Ok((raw.seen(options), name(options.source, &path)))
+}
+
+/// Files that are not there, with what lies there instead.
+fn explained(error: DataError, path: &Path, asked: Source) -> DataError {
+    let lost = matches!(
+        error,
+        DataError::NotFound { .. } | DataError::NotAFolder { .. } | DataError::NotAFile { .. }
+    );
+    let hint = match known(path) {
+        _ if !lost => None,
+        Some(found) if found != asked => {
+            Some(format!("holds {found} files, but data.source is {asked}"))
+        }
+        _ => hint::hint(path),
+    };
+    hint.map_or(error, |hint| DataError::NotAsItIs { path: path.to_owned(), hint })
+}
+
+/// The one format that a folder or file is named as.
+fn known(path: &Path) -> Option<Source> {
+    if path.is_file() && table::is_named(path) {
+        return Some(Source::Csv);
+    }
+    match &found(path)[..] {
+        [only] => Some(*only),
+        _ => None,
+    }
+}
+
+/// All formats of images whose file names are there.
+fn found(path: &Path) -> Vec<Source> {
+    let is_here = |source: &Source| match Layout::of(*source) {
+        Some(layout) => layout.is_in(path),
+        None => *source == Source::Idx && idx::is_here(path),
+    };
+    [Source::Cifar10, Source::Cifar100, Source::Idx].into_iter().filter(is_here).collect()
 }
 
 /// Finds out which format a folder or file holds, by file names.
@@ -90,37 +163,42 @@ pub fn load(options: &Options) -> Result<Splits, DataError> {
 /// # Errors
 ///
 /// [`DataError::Missing`] where nothing is at the path, [`DataError::Unrecognised`] where nothing
-/// known is, [`DataError::Ambiguous`] where a folder holds files of two formats.
+/// known is, [`DataError::NotAsItIs`] where that can be made a data set, [`DataError::Ambiguous`] where a
+/// folder holds files of two formats.
 pub fn detect(path: &Path) -> Result<Source, DataError> {
     if !path.exists() {
         return Err(DataError::Missing { path: path.to_owned() });
     }
-    if path.is_file() && table::is_named(path) {
-        return Ok(Source::Csv);
+    if let Some(source) = known(path) {
+        return Ok(source);
     }
-    match (cifar::is_here(path), idx::is_here(path)) {
-        (true, false) => Ok(Source::Cifar10),
-        (false, true) => Ok(Source::Idx),
-        (true, true) => {
-            let formats = [Source::Cifar10, Source::Idx];
-            Err(DataError::Ambiguous { path: path.to_owned(), formats })
-        }
-        (false, false) => Err(DataError::Unrecognised {
-            path: path.to_owned(),
-            expected: format!(
-                "a folder with {} or {}, or a .csv or .csv.gz file",
-                cifar::expected(),
+    if let [first, second, ..] = found(path)[..] {
+        return Err(DataError::Ambiguous { path: path.to_owned(), formats: [first, second] });
+    }
+    let path = path.to_owned();
+    Err(match hint::hint(&path) {
+        Some(hint) => DataError::NotAsItIs { path, hint },
+        None => {
+            let expected = [Source::Cifar10, Source::Cifar100]
+                .map(|source| Layout::of(source).map_or_else(String::new, Layout::expected));
+            let expected = format!(
+                "a folder with {}, {} or {}, or a .csv or .csv.gz file",
+                expected[0],
+                expected[1],
                 idx::expected()
-            ),
-        }),
-    }
+            );
+            DataError::Unrecognised { path, expected }
+        }
+    })
 }
 
 /// A set's name: the source's, or that of a table's file or an IDX folder.
 fn name(source: Source, path: &Path) -> String {
     let own = match source {
-        Source::Digits | Source::Cifar10 => None,
-        Source::Idx => path.file_name().map(PathBuf::from),
+        Source::Digits | Source::Cifar10 | Source::Cifar100 | Source::Cifar100Coarse => None,
+        Source::Idx => {
+            idx::name(path).map(PathBuf::from).or_else(|| Some(path.file_name()?.into()))
+        }
         Source::Csv => path.file_name().map(|name| {
             let name = Path::new(name);
             let plain =

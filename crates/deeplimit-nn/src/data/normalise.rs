@@ -95,13 +95,19 @@ impl Normalisation {
     /// each channel, a mean is not finite, a standard deviation not finite and positive, or a
     /// target scale meets classes.
     pub fn check(&self, samples: &Samples) -> Result<(), DataError> {
-        let bad = |what, found, expected: &dyn ToString| {
-            Err(DataError::BadNormalisation { what, found, expected: expected.to_string() })
-        };
-        let channels = samples.shape().channels;
+        self.check_shape(samples.shape())?;
+        if self.target.is_some() && samples.classes().is_some() {
+            return bad("target scales", 1.0, &"0 as the targets are classes");
+        }
+        Ok(())
+    }
+
+    /// Checks that the normalisation fits inputs of a shape.
+    pub(super) fn check_shape(&self, shape: Shape) -> Result<(), DataError> {
+        let channels = shape.channels;
         for (what, values) in [("means", &self.mean), ("standard deviations", &self.std)] {
             if values.len() != channels {
-                let colours = values.len() == 3 && channels == 1 && samples.shape().is_image();
+                let colours = values.len() == 3 && channels == 1 && shape.is_image();
                 let hint = if colours { "; channels = 3 makes three of one" } else { "" };
                 return bad(what, values.len() as f64, &format!("{channels}{hint}"));
             }
@@ -117,11 +123,12 @@ impl Normalisation {
                 return bad("standard deviation", f64::from(*std), &"a finite positive number");
             }
         }
-        if target.is_some() && samples.classes().is_some() {
-            return bad("target scales", 1.0, &"0 as the targets are classes");
-        }
         Ok(())
     }
+}
+
+fn bad(what: &'static str, found: f64, expected: &dyn ToString) -> Result<(), DataError> {
+    Err(DataError::BadNormalisation { what, found, expected: expected.to_string() })
 }
 
 /// Exact sums over bytes, in one pass.

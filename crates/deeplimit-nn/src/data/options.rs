@@ -17,7 +17,12 @@ pub enum Source {
     Digits,
     /// A folder in CIFAR-10's binary layout.
     Cifar10,
-    /// A folder of IDX files, as MNIST and Fashion-MNIST come.
+    /// A folder in CIFAR-100's binary layout, with its 100 classes.
+    Cifar100,
+    /// The same, with its 20 groups of classes.
+    #[serde(rename = "cifar100-coarse")]
+    Cifar100Coarse,
+    /// A folder of IDX files, as MNIST, Fashion-MNIST and EMNIST come, or one of those files.
     Idx,
     /// A table, `.csv` or `.csv.gz`, its target in the last column.
     Csv,
@@ -25,16 +30,30 @@ pub enum Source {
 
 impl Source {
     /// Every source.
-    pub const ALL: [Source; 4] = [Source::Digits, Source::Cifar10, Source::Idx, Source::Csv];
+    pub const ALL: [Source; 6] = [
+        Source::Digits,
+        Source::Cifar10,
+        Source::Cifar100,
+        Source::Cifar100Coarse,
+        Source::Idx,
+        Source::Csv,
+    ];
 
     /// The name used in configuration files.
     pub fn name(self) -> &'static str {
         match self {
             Source::Digits => "digits",
             Source::Cifar10 => "cifar10",
+            Source::Cifar100 => "cifar100",
+            Source::Cifar100Coarse => "cifar100-coarse",
             Source::Idx => "idx",
             Source::Csv => "csv",
         }
+    }
+
+    /// All names, for messages.
+    pub(super) fn names() -> String {
+        Self::ALL.map(Source::name).join(", ")
     }
 }
 
@@ -124,8 +143,8 @@ const SIDES: std::ops::RangeInclusive<usize> = 2..=1024;
 ///
 /// | name | default | meaning | range |
 /// |---|---|---|---|
-/// | `source` | `digits` | the format | `digits`, `cifar10`, `idx`, `csv` |
-/// | `path` | none | the folder (`cifar10`, `idx`) or file (`csv`); none for `digits` | |
+/// | `source` | `digits` | the format | `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `idx`, `csv` |
+/// | `path` | none | the folder (`cifar…`, `idx`) or file (`csv`); none for `digits` | |
 /// | `task` | `classification` | what a table's target is | `regression` only with `csv` |
 /// | `validation` | `0.1` | training samples held out for validation | count, or 0 ≤ fraction < 1 |
 /// | `test` | see below | samples held out for testing where the set has no test part | as above |
@@ -137,7 +156,7 @@ const SIDES: std::ops::RangeInclusive<usize> = 2..=1024;
 /// | `normalise` | `measured` | see [`Normalise`] | `measured`, `off`, `given` with `mean` and `std` |
 ///
 /// The test samples never depend on the seed. Where a set has no test part of its own, they are by
-/// default the last 5,000 images of CIFAR-10, by convention, and a fifth of an IDX set or a table,
+/// default the last 5,000 images of the CIFAR sets, by convention, and a fifth of an IDX set or a table,
 /// by a fixed permutation; the training part is what remains, and validation is split off that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

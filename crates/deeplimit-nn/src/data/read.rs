@@ -1,7 +1,7 @@
 //! Reading a file, plain or gzip, with errors that know the place.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -10,10 +10,15 @@ use super::{DataError, Place};
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// A file says at its end that it unpacks to more than this many times its size, and is not believed.
+const BELIEVED: u64 = 64;
+
 /// An open file, decompressed on the way where its name ends in `.gz`.
 pub(super) struct Reader<'a> {
     file: PathBuf,
     gzip: bool,
+    /// Bytes that will come, where that is known; only to have room for them.
+    expected: u64,
     inner: Box<dyn Read + 'a>,
 }
 
@@ -27,7 +32,8 @@ impl<'a> Reader<'a> {
             io::ErrorKind::NotFound => DataError::Missing { path: path.to_owned() },
             _ => DataError::Io { file: path.to_owned(), cause },
         })?;
-        Self::from_buffered(path, BufReader::with_capacity(1 << 16, file))
+        let reader = Self::from_buffered(path, BufReader::with_capacity(1 << 16, file))?;
+        Ok(Self { expected: unpacked_len(path).unwrap_or(0), ..reader })
     }
 
     /// Reads bytes in memory as if they were the file of that name.
@@ -45,7 +51,7 @@ impl<'a> Reader<'a> {
         }
         let inner: Box<dyn Read + 'a> =
             if gzip { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
-        Ok(Self { file: path.to_owned(), gzip, inner })
+        Ok(Self { file: path.to_owned(), gzip, expected: 0, inner })
     }
 
     /// The file's path.
@@ -88,7 +94,7 @@ impl<'a> Reader<'a> {
     /// that a garbled header cannot ask for all of it.
     pub(super) fn records(&mut self, count: u64, size: u64) -> Result<Vec<u8>, DataError> {
         let expected = count.saturating_mul(size);
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(expected.min(self.expected) as usize);
         let outcome = (&mut self.inner).take(expected).read_to_end(&mut bytes);
         let found = bytes.len() as u64;
         let place = Place::Record(found / size.max(1));
@@ -98,6 +104,12 @@ impl<'a> Reader<'a> {
             return Err(DataError::WrongLength { file: self.file(), place, expected: size, found });
         }
         Ok(bytes)
+    }
+
+    /// Reads and forgets what is left, and says how many bytes that was.
+    pub(super) fn skip_to_end(&mut self) -> Result<u64, DataError> {
+        let outcome = io::copy(&mut self.inner, &mut io::sink());
+        outcome.map_err(|cause| self.error(cause, Place::Header))
     }
 
     /// Names the file and the place of a failure to read.
@@ -123,13 +135,32 @@ pub(super) fn io_error(file: &Path, gzip: bool, cause: io::Error, place: Place) 
     }
 }
 
+/// The bytes that a file has, or would have unpacked, where its size and its end tell that.
+///
+/// A gzip stream ends in the length of what it holds, modulo 2³². That is not true of several streams in one
+/// file, of which the last speaks: then it is too little for their packed bytes, unless these pack well.
+pub(super) fn unpacked_len(path: &Path) -> Option<u64> {
+    let mut file = File::open(path).ok()?;
+    let packed = file.metadata().ok()?.len();
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return Some(packed);
+    }
+    let mut end = [0; 4];
+    file.seek(SeekFrom::End(-4)).ok()?;
+    file.read_exact(&mut end).ok()?;
+    let length = u64::from(u32::from_le_bytes(end));
+    // Bytes that do not pack are stored in blocks of 65 535, with 5 bytes each.
+    let most_packed = length + 5 * (length / 65_535 + 1) + 1024;
+    (packed <= most_packed && length / BELIEVED <= packed).then_some(length)
+}
+
 /// The first of `name` and `name.gz`, for each name in turn, that the folder holds.
-pub(super) fn find(folder: &Path, names: &[&str]) -> Option<PathBuf> {
+pub(super) fn find<N: AsRef<str>>(folder: &Path, names: &[N]) -> Option<PathBuf> {
     candidates(names).into_iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Finds a file, or says which names were looked for.
-pub(super) fn require(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
+pub(super) fn require<N: AsRef<str>>(folder: &Path, names: &[N]) -> Result<PathBuf, DataError> {
     find(folder, names)
         .ok_or_else(|| DataError::NotFound { folder: folder.to_owned(), tried: candidates(names) })
 }
@@ -157,6 +188,7 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>, DataError> {
     Ok(text.trim_end().lines().map(|line| line.trim().to_owned()).collect())
 }
 
-fn candidates(names: &[&str]) -> Vec<String> {
-    names.iter().flat_map(|name| [(*name).to_owned(), format!("{name}.gz")]).collect()
+fn candidates<N: AsRef<str>>(names: &[N]) -> Vec<String> {
+    let both = |name: &str| [name.to_owned(), format!("{name}.gz")];
+    names.iter().flat_map(|name| both(name.as_ref())).collect()
 }

@@ -26,6 +26,11 @@ impl Reshape {
     pub(super) fn new(from: Shape, side: Option<usize>, channels: Option<usize>) -> Option<Self> {
         let channels = channels.unwrap_or(from.channels);
         let to = Shape::image(channels, side.unwrap_or(from.height), side.unwrap_or(from.width));
+        Self::between(from, to)
+    }
+
+    /// From one shape to another, of 1 or 3 channels where these differ; `None` where they are equal.
+    pub(super) fn between(from: Shape, to: Shape) -> Option<Self> {
         (from != to).then(|| Self {
             from,
             to,

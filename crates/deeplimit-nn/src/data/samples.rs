@@ -69,7 +69,7 @@ pub enum Inputs {
 }
 
 impl Inputs {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Inputs::Bytes { bytes, .. } => bytes.len(),
             Inputs::Floats(values) => values.len(),
@@ -112,6 +112,8 @@ pub struct Samples {
     shape: Shape,
     inputs: Inputs,
     targets: Targets,
+    /// The number of each sample among all that were read, counted from 0.
+    rows: Vec<u32>,
     /// How inputs are seen, where that is not as they are kept.
     reshape: Option<Reshape>,
 }
@@ -133,9 +135,7 @@ impl Samples {
         if inputs.len() != expected {
             return bad("input values", inputs.len(), expected);
         }
-        if u32::try_from(targets.len()).is_err() {
-            return Err(DataError::TooManySamples { found: targets.len() as u64 });
-        }
+        let rows = numbers(0, targets.len())?;
         if let Inputs::Bytes { full: 0, .. } = inputs {
             return bad("full brightness", 0, 255);
         }
@@ -145,7 +145,12 @@ impl Samples {
         {
             return bad("class names", names.len(), label as usize + 1);
         }
-        Ok(Self { shape, inputs, targets, reshape: None })
+        Ok(Self { shape, inputs, targets, rows, reshape: None })
+    }
+
+    /// The same samples, of which the first is number `first` of all that the files hold.
+    pub(super) fn numbered_from(self, first: u64) -> Result<Self, DataError> {
+        Ok(Self { rows: numbers(first, self.len())?, ..self })
     }
 
     /// The shape of one input, as batches have it.
@@ -182,6 +187,12 @@ impl Samples {
     /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
+    }
+
+    /// The number of each sample among all of the training or the test files, as they were read and before
+    /// they were split, counted from 0.
+    pub fn rows(&self) -> &[u32] {
+        &self.rows
     }
 
     /// The number of classes, none for regression.
@@ -221,7 +232,17 @@ impl Samples {
             }
             Targets::Values(values) => Targets::Values(take_rows(values, 1, out)),
         };
-        Self { shape: self.shape, inputs, targets, reshape: self.reshape.clone() }
+        let rows = take_rows(&mut self.rows, 1, out);
+        Self { shape: self.shape, inputs, targets, rows, reshape: self.reshape.clone() }
+    }
+}
+
+/// So many numbers from the first on.
+fn numbers(first: u64, len: usize) -> Result<Vec<u32>, DataError> {
+    let end = first.saturating_add(len as u64);
+    match u32::try_from(end) {
+        Ok(end) => Ok((end - len as u32..end).collect()),
+        Err(_) => Err(DataError::TooManySamples { found: end }),
     }
 }
 
@@ -263,6 +284,7 @@ mod tests {
         let taken = kept.take_out(&[true, false, false, true, false]);
         assert_eq!(taken.inputs(), &Inputs::Floats(vec![0.0, 1.0, 6.0, 7.0]));
         assert_eq!(kept.inputs(), &Inputs::Floats(vec![2.0, 3.0, 4.0, 5.0, 8.0, 9.0]));
+        assert_eq!((taken.rows(), kept.rows()), (&[0, 3][..], &[1, 2, 4][..]));
         assert_eq!(taken.class_counts(), [1, 0, 0, 1, 0]);
         assert_eq!(kept.class_counts(), [0, 1, 1, 0, 1]);
     }

@@ -1,20 +1,83 @@
 //! From what a source holds to training, validation and test samples.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
+use super::cifar::Layout;
 use super::random::{Purpose, permutation};
 use super::{DataError, HeldOut, Normalisation, Normalise, Options, Samples, Source};
 
-/// The images that CIFAR-10 holds out where the test batch is not there.
-const CIFAR_TEST: HeldOut = HeldOut::Count(5_000);
+/// The images that the CIFAR sets hold out where the test file is not there.
+pub(super) const CIFAR_TEST: HeldOut = HeldOut::Count(5_000);
 /// What any other set holds out where it has no test part.
 const OTHER_TEST: HeldOut = HeldOut::Fraction(0.2);
 
+/// What is to be read of a source.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    /// All of it.
+    All,
+    /// The test part of its own where it has one, else what that is held out of, as [`Options::test`] says.
+    Scored(Option<HeldOut>),
+}
+
 /// What a source holds, in the order of its files.
 pub(super) struct Raw {
-    pub(super) train: Samples,
+    /// None where it is not wanted.
+    pub(super) train: Option<Samples>,
     pub(super) test: Option<Samples>,
     pub(super) files: Vec<PathBuf>,
+}
+
+impl Raw {
+    /// The same images, seen in the shape that options ask for.
+    pub(super) fn seen(self, options: &Options) -> Self {
+        let seen = |samples: Samples| samples.seen(options.resize, options.channels);
+        Self { train: self.train.map(seen), test: self.test.map(seen), files: self.files }
+    }
+
+    /// The training samples of a source that was read whole.
+    fn whole(train: Option<Samples>) -> Samples {
+        train.expect("a source gives its training samples where all is wanted")
+    }
+}
+
+/// A part of a data set that networks are scored on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The test samples.
+    Test,
+    /// The validation samples, where the set has no test samples.
+    Validation,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Part::Test => "test",
+            Part::Validation => "validation",
+        })
+    }
+}
+
+/// The samples of a data set that a trained network is scored on, and none that it was trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// A name for reports: that of the source, or of the file or folder.
+    pub name: String,
+    /// The format it was read from.
+    pub source: Source,
+    /// The files that were read, none for the built-in digits.
+    pub files: Vec<PathBuf>,
+    /// Which part they are.
+    pub part: Part,
+    /// The samples, raw.
+    pub samples: Samples,
+    /// How inputs and regression targets are normalised.
+    pub normalisation: Normalisation,
 }
 
 /// A data set, split and with its normalisation: what training and evaluation read.
@@ -38,33 +101,17 @@ pub struct Splits {
 
 /// Splits and normalises as the options say.
 pub(super) fn split(raw: Raw, name: String, options: &Options) -> Result<Splits, DataError> {
-    let Raw { mut train, test, files } = raw;
-    let mut test = match (test, options.test) {
-        (Some(test), None) => Some(test),
-        (None, asked) => hold_out_test(&mut train, asked, options.source)?,
-        (Some(_), Some(_)) => {
-            let reason = "the set has a test part of its own";
-            let (option, source_asked) = ("test", options.source);
-            return Err(DataError::Unsupported { option, source_asked, reason });
-        }
+    let Raw { train, test, files } = raw;
+    let mut train = Raw::whole(train);
+    let test = match (test, options.test) {
+        (None, _) => held_out_test(&mut train, options)?,
+        (Some(test), _) => Some(own_test(test, options)?),
     };
-    if let (Some(test), Some(limit)) = (&mut test, options.limit_test) {
-        let order = permutation(Purpose::Test, 0, 1, test.len());
-        *test = test.take_out(&marked(order.len(), order.iter().take(limit)));
-    }
-
-    let held_out = options.validation.count(train.len(), "validation")?;
-    let order = permutation(Purpose::Validation, options.seed, 0, train.len());
-    let (held_out, rest) = order.split_at(held_out);
-    let held_out_marks = marked(order.len(), held_out);
-    let validation = train.take_out(&held_out_marks);
+    let (validation, rest) = held_out_validation(&mut train, options)?;
     if let Some(limit) = options.limit_train {
-        let kept = marked(order.len(), rest.iter().take(limit));
-        let left = kept.iter().zip(&held_out_marks).filter(|&(_, &held_out)| !held_out);
-        let marks: Vec<bool> = left.map(|(&kept, _)| kept).collect();
-        train = train.take_out(&marks);
+        let kept = marked(train.len(), rest.iter().take(limit));
+        train = train.take_out(&kept);
     }
-
     let normalisation = match &options.normalise {
         Normalise::Measured => Normalisation::measure(&train),
         Normalise::Given(given) => given.clone(),
@@ -74,14 +121,76 @@ pub(super) fn split(raw: Raw, name: String, options: &Options) -> Result<Splits,
     Ok(Splits { name, source: options.source, files, train, validation, test, normalisation })
 }
 
-/// Takes a test part out of the training part; which samples does not depend on the seed.
-fn hold_out_test(
+/// The samples to score on; `normalise` must not be `measured`, which all training samples are needed for.
+pub(super) fn scored(raw: Raw, name: String, options: &Options) -> Result<Scored, DataError> {
+    let Raw { train, test, files } = raw;
+    let held_out = |train: Option<Samples>| {
+        let mut train = Raw::whole(train);
+        match held_out_test(&mut train, options)? {
+            Some(test) => Ok((Part::Test, test)),
+            None => Ok((Part::Validation, held_out_validation(&mut train, options)?.0)),
+        }
+    };
+    let (part, samples) = match test {
+        Some(test) => (Part::Test, own_test(test, options)?),
+        None => held_out(train)?,
+    };
+    if samples.is_empty() {
+        let path = options.path.clone().unwrap_or_default();
+        return Err(DataError::NothingHeldOut { path });
+    }
+    let normalisation = match &options.normalise {
+        Normalise::Given(given) => given.clone(),
+        Normalise::Off | Normalise::Measured => Normalisation::identity(samples.shape()),
+    };
+    normalisation.check(&samples)?;
+    Ok(Scored { name, source: options.source, files, part, samples, normalisation })
+}
+
+/// The test part that a set has of its own.
+fn own_test(test: Samples, options: &Options) -> Result<Samples, DataError> {
+    if options.test.is_some() {
+        let reason = "the set has a test part of its own";
+        let (option, source_asked) = ("test", options.source);
+        return Err(DataError::Unsupported { option, source_asked, reason });
+    }
+    Ok(limited(test, options))
+}
+
+/// At most so many test samples, whatever the seed.
+fn limited(mut test: Samples, options: &Options) -> Samples {
+    let Some(limit) = options.limit_test else { return test };
+    let order = permutation(Purpose::Test, 0, 1, test.len());
+    test.take_out(&marked(order.len(), order.iter().take(limit)))
+}
+
+/// Takes the validation part out of the training part; the order of what is left, by the seed.
+fn held_out_validation(
     train: &mut Samples,
-    asked: Option<HeldOut>,
-    source: Source,
-) -> Result<Option<Samples>, DataError> {
-    let is_cifar = source == Source::Cifar10;
-    let asked = asked.unwrap_or(if is_cifar { CIFAR_TEST } else { OTHER_TEST });
+    options: &Options,
+) -> Result<(Samples, Vec<u32>), DataError> {
+    let count = options.validation.count(train.len(), "validation")?;
+    let order = permutation(Purpose::Validation, options.seed, 0, train.len());
+    let (held_out, rest) = order.split_at(count);
+    let marks = marked(order.len(), held_out);
+    let validation = train.take_out(&marks);
+    // Where each sample lies once those held out are gone.
+    let mut place = 0;
+    let places: Vec<u32> = marks
+        .iter()
+        .map(|&held_out| {
+            let here = place;
+            place += u32::from(!held_out);
+            here
+        })
+        .collect();
+    Ok((validation, rest.iter().map(|&index| places[index as usize]).collect()))
+}
+
+/// Takes a test part out of the training part; which samples does not depend on the seed.
+fn held_out_test(train: &mut Samples, options: &Options) -> Result<Option<Samples>, DataError> {
+    let is_cifar = Layout::of(options.source).is_some();
+    let asked = options.test.unwrap_or(if is_cifar { CIFAR_TEST } else { OTHER_TEST });
     let (len, count) = (train.len(), asked.count(train.len(), "test")?);
     if count == 0 {
         return Ok(None);
@@ -91,7 +200,7 @@ fn hold_out_test(
     } else {
         marked(len, permutation(Purpose::Test, 0, 0, len).iter().take(count))
     };
-    Ok(Some(train.take_out(&marks)))
+    Ok(Some(limited(train.take_out(&marks), options)))
 }
 
 fn marked<'a>(len: usize, indices: impl IntoIterator<Item = &'a u32>) -> Vec<bool> {

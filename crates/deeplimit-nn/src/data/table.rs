@@ -73,7 +73,7 @@ pub(super) fn load(path: &Path, task: Task) -> Result<Raw, DataError> {
     }
     let shape = Shape::table(columns.unwrap_or(1) - 1);
     let train = Samples::new(shape, Inputs::Floats(features), targets)?;
-    Ok(Raw { train, test: None, files: vec![path.to_owned()] })
+    Ok(Raw { train: Some(train), test: None, files: vec![path.to_owned()] })
 }
 
 fn is_missing(cell: &str) -> bool {

@@ -116,7 +116,7 @@ impl Limit {
     /// If an ODE is not solved; its flow is named.
     pub fn reach(&self, batch: &Batch) -> Result<(Reached, Vec<usize>), LimitFault> {
         let mut evaluations = Vec::new();
-        let reached = self.around.walk(batch, |stage, x0| {
+        let reached = self.around.walk((batch.shape, &batch.inputs), |stage, x0| {
             let solved = self.flows[stage].end(&x0, &self.solver);
             let (end, taken) = solved.map_err(|source| LimitFault { stage, source })?;
             evaluations.push(taken);

@@ -5,7 +5,7 @@ use super::flow::AnyFlow;
 use super::head::Reader;
 use super::map::{self, cut};
 use super::{BadOutput, Network, Score, loss};
-use crate::data::Batch;
+use crate::data::{Batch, Shape};
 use deeplimit::Rows;
 use std::convert::Infallible;
 
@@ -49,10 +49,10 @@ impl Around {
     /// From the inputs to the outputs; `flow` takes the states that enter a flow to its end.
     pub(super) fn walk<E>(
         &self,
-        batch: &Batch,
+        (shape, inputs): (Shape, &[f32]),
         mut flow: impl FnMut(usize, Rows<f32>) -> Result<Rows<f32>, E>,
     ) -> Result<Reached, E> {
-        let (mut x, mut ends) = (map::inputs(batch), Vec::<Rows<f32>>::new());
+        let (mut x, mut ends) = (map::inputs(shape, inputs), Vec::<Rows<f32>>::new());
         for (stage, entry) in self.entries.iter().enumerate() {
             let end = flow(stage, entry.forward(&x).0)?;
             x = cut(&end);
@@ -69,9 +69,16 @@ impl Evaluator {
         self.enter(batch, |_, _| ())
     }
 
+    /// The outputs, a row an input, of inputs of a shape, row-major `[inputs, channels, height, width]`.
+    pub fn outputs(&self, shape: Shape, inputs: &[f32]) -> Rows<f32> {
+        let flow = |stage: usize, x0| Ok::<_, Infallible>(self.flows[stage].forward(x0));
+        let Ok(reached) = self.around.walk((shape, inputs), flow);
+        reached.outputs
+    }
+
     /// [`reach`](Self::reach), showing the states that enter each flow.
     pub(super) fn enter(&self, batch: &Batch, mut show: impl FnMut(usize, &Rows<f32>)) -> Reached {
-        let Ok(reached) = self.around.walk(batch, |stage, x0| {
+        let Ok(reached) = self.around.walk((batch.shape, &batch.inputs), |stage, x0| {
             show(stage, &x0);
             Ok::<_, Infallible>(self.flows[stage].forward(x0))
         });

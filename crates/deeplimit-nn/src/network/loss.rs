@@ -50,7 +50,7 @@ pub(super) fn loss(
 }
 
 /// Index of the largest number; the first of equals.
-fn largest(row: &[f32]) -> usize {
+pub(super) fn largest(row: &[f32]) -> usize {
     let better = |best: usize, index: usize| if row[index] > row[best] { index } else { best };
     (0..row.len()).fold(0, better)
 }

@@ -3,7 +3,7 @@
 //! A batch goes in tiles, shared by threads. Gradients of the weights are added up in an order
 //! that the batch's size alone decides, so that they have the same bits for any number of threads.
 
-use crate::data::Batch;
+use crate::data::Shape;
 use deeplimit::field::Tiled;
 use deeplimit::kernel::{Convolution, Lanes, Matrix, Start, multiply, outer};
 use deeplimit::{Rows, State};
@@ -208,10 +208,10 @@ pub(super) fn cut(x: &Rows<f32>) -> Vec<Rows<f32>> {
     starts.into_par_iter().map(|start| x.slice(start, SAMPLES.min(x.rows() - start))).collect()
 }
 
-/// The inputs of a batch in tiles.
-pub(super) fn inputs(batch: &Batch) -> Vec<Rows<f32>> {
-    let width = batch.shape.elements();
-    let tiles = batch.inputs.par_chunks(SAMPLES * width);
+/// Inputs of a shape in tiles.
+pub(super) fn inputs(shape: Shape, inputs: &[f32]) -> Vec<Rows<f32>> {
+    let width = shape.elements();
+    let tiles = inputs.par_chunks(SAMPLES * width);
     tiles.map(|tile| Rows::new(tile.len() / width, width, tile)).collect()
 }
 

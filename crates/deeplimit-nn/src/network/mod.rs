@@ -1,6 +1,7 @@
 //! Networks described by a configuration: their parameters are Burn modules, which optimisers know;
 //! what runs are the CPU kernels, from the batch to the loss and back.
 
+mod answer;
 mod config;
 mod depth;
 mod dropout;
@@ -20,6 +21,7 @@ mod stage;
 mod transition;
 mod weights;
 
+pub use answer::Answer;
 pub use config::{
     ControlConfig, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig,
     StagePlan,
@@ -302,7 +304,7 @@ impl Network {
         };
         let masks: Vec<Option<Mask>> = self.stages.iter().enumerate().map(mask).collect();
         let (last, earlier) = self.split();
-        let mut x = map::inputs(batch);
+        let mut x = map::inputs(batch.shape, &batch.inputs);
         let mut walked = Vec::new();
         for ((stage, choice), mask) in earlier.iter().zip(choices).zip(&masks) {
             let entry = stage.entry(!self.frozen);

@@ -52,9 +52,10 @@ impl Network {
     /// named.
     pub fn diagnose(&self, probe: Probe<'_>) -> Result<Vec<Diagnosis>, StageFault> {
         let passages = match probe {
-            Probe::Batch(batch) => self.passages(map::inputs(batch), |reader, end| {
-                reader.loss(end, &batch.targets, 0..batch.len()).1
-            }),
+            Probe::Batch(batch) => self
+                .passages(map::inputs(batch.shape, &batch.inputs), |reader, end| {
+                    reader.loss(end, &batch.targets, 0..batch.len()).1
+                }),
             Probe::Synthetic { samples, seed } => {
                 let width = self.plans().next().expect("a checked network has a stage").input;
                 let normal = |seed| {

@@ -5,6 +5,7 @@
 //! weights file that is there has its optimiser state beside it.
 
 use super::{Config, TrainError, Trainer};
+use crate::data::Schema;
 use crate::network::{WeightsError, WeightsFile};
 use burn::tensor::Bytes;
 use deeplimit::control::ProlongBy;
@@ -114,6 +115,24 @@ pub fn read_weights(path: &Path) -> Result<(WeightsFile, Config, Position), Chec
     Ok((file, config, position))
 }
 
+/// The entry of a weights file with the [`Schema`] of its run's data.
+const SCHEMA: &str = "schema";
+
+/// What a weights file says of its run's data; `None` in files of earlier versions, and in those that no run
+/// has written.
+///
+/// # Errors
+/// If the entry is garbled.
+pub fn schema(file: &WeightsFile, path: &Path) -> Result<Option<Schema>, CheckpointError> {
+    let read = |text: &String| {
+        serde_json::from_str(text).map_err(|error| CheckpointError::Garbled {
+            path: path.to_owned(),
+            reason: format!("entry {SCHEMA:?}: {error}"),
+        })
+    };
+    file.metadata.get(SCHEMA).map(read).transpose()
+}
+
 /// The optimiser's state after so many steps.
 fn optimiser_path(folder: &Path, step: usize) -> PathBuf {
     folder.join(format!("optimiser-{step:08}.bpk"))
@@ -127,6 +146,8 @@ impl Trainer {
         let position = serde_json::to_string(&self.position).expect("a position is plain data");
         file.metadata.insert("config".to_owned(), config);
         file.metadata.insert("position".to_owned(), position);
+        let schema = serde_json::to_string(&Schema::of(&self.splits.train));
+        file.metadata.insert(SCHEMA.to_owned(), schema.expect("a schema is plain data"));
         let normalisation = serde_json::to_string(&self.splits.normalisation);
         let normalisation = normalisation.expect("a normalisation is plain data");
         file.metadata.insert("normalisation".to_owned(), normalisation);

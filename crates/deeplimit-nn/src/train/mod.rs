@@ -9,13 +9,13 @@ mod objective;
 mod refine;
 
 pub use auto::{AUTO, Mistrust};
-pub use checkpoint::{CheckpointError, Position, read_weights, write_whole};
+pub use checkpoint::{CheckpointError, Position, read_weights, schema, write_whole};
 pub use config::{Config, ConfigError, Optimiser, Schedule, TrainConfig};
 pub use finetune::{Initial, Initialised, NormStatistics, RateGroup};
 pub use gradient::{GradientConfig, PLANNED};
 pub use objective::ObjectiveConfig;
 
-use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, chunks, epoch_order};
+use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, epoch_order, in_order};
 use crate::network::{
     BadOutput, DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Regularisation,
     Score, WeightsError,
@@ -27,7 +27,6 @@ use deeplimit::Certificate;
 use deeplimit::control::ProlongBy;
 use deeplimit::gradient::{Choice, Plan};
 use deeplimit::seed;
-use std::num::NonZeroUsize;
 
 /// Parts the seeds of dropout from others of a run.
 const DROPOUT: u64 = 0x6472_6f70_6f75_7400;
@@ -378,11 +377,7 @@ impl Trainer {
         &'s self,
         samples: &'s Samples,
     ) -> impl Iterator<Item = Result<Batch, DataError>> + 's {
-        let order: Vec<u32> = (0..samples.len() as u32).collect();
-        let size = NonZeroUsize::new(self.config.train.batch.max(256)).expect("at least 256");
-        let parts: Vec<Vec<u32>> = chunks(&order, size, false).map(<[u32]>::to_vec).collect();
-        let normalisation = &self.splits.normalisation;
-        parts.into_iter().map(move |indices| batch(samples, &indices, normalisation, None))
+        in_order(samples, &self.splits.normalisation)
     }
 
     /// Remembers a validation score; returns whether it is the best so far.

@@ -1,4 +1,4 @@
-//! CIFAR-10 folders.
+//! Folders of CIFAR-10 and CIFAR-100.
 
 use super::*;
 
@@ -114,4 +114,48 @@ fn files_that_are_not_what_their_name_says_are_refused() {
     let empty = folder(&[("data_batch_1.bin", vec![])]);
     let message = complaint(load(&all(empty.path())), &empty);
     assert_eq!(message, "data_batch_1.bin: holds no samples");
+}
+
+/// Records of CIFAR-100 with these pairs of labels.
+fn cifar100(labels: &[[u8; 2]]) -> Vec<u8> {
+    let pixels = cifar(&vec![0; labels.len()]);
+    let records = labels.iter().zip(pixels.chunks(RECORD));
+    records.flat_map(|(labels, record)| [&labels[..], &record[1..]].concat()).collect()
+}
+
+#[test]
+fn cifar100_is_read_with_its_classes_or_its_groups_of_classes() {
+    let folder = folder(&[
+        ("train.bin", cifar100(&[[4, 0], [19, 81], [3, 99]])),
+        ("test.bin.gz", gzip(&cifar100(&[[11, 19]]))),
+    ]);
+    let fine = Options { test: None, ..all(folder.path()) };
+    assert_eq!(fine.source, Source::Cifar100);
+    let splits = load(&fine).unwrap();
+    assert_eq!((splits.name.as_str(), splits.train.classes()), ("cifar100", Some(100)));
+    assert_eq!(labels(&splits.train), [0, 81, 99]);
+    let test = splits.test.unwrap();
+    let named =
+        |samples: &Samples, index: usize| names(samples)[labels(samples)[index] as usize].clone();
+    assert_eq!([named(&splits.train, 0), named(&splits.train, 1)], ["apple", "streetcar"]);
+    assert_eq!(named(&test, 0), "cattle");
+    assert_eq!(bytes(&splits.train)[3072..2 * 3072], cifar(&[0, 0])[RECORD + 1..]);
+    let coarse = load(&Options { source: Source::Cifar100Coarse, ..fine }).unwrap();
+    assert_eq!((coarse.train.classes(), labels(&coarse.train)), (Some(20), &[4, 19, 3][..]));
+    assert_eq!(named(&coarse.train, 0), "fruit_and_vegetables");
+    assert_eq!(named(&coarse.test.unwrap(), 0), "large_omnivores_and_herbivores");
+}
+
+#[test]
+fn cifar100_takes_its_names_from_their_file_and_says_where_it_is_wrong() {
+    let lines: String = (0..100).map(|class| format!("kind {class}\n")).collect();
+    let named = ("fine_label_names.txt", lines.into_bytes());
+    let good = folder(&[("train.bin", cifar100(&[[0, 7]])), named]);
+    assert_eq!(names(&load(&all(good.path())).unwrap().train)[99], "kind 99");
+    let bad = folder(&[("train.bin", cifar100(&[[0, 7], [0, 100]]))]);
+    let message = complaint(load(&all(bad.path())), &bad);
+    assert_eq!(message, "train.bin: record 1: label 100, expected 0 to 99");
+    let cut = folder(&[("train.bin", cifar100(&[[0, 7]])[..3000].to_vec())]);
+    let message = complaint(load(&all(cut.path())), &cut);
+    assert_eq!(message, "train.bin: record 0: the file ends after 3000 of 3074 bytes");
 }

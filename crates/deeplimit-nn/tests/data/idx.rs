@@ -129,3 +129,54 @@ fn a_class_file_names_the_classes_and_says_how_many_there_are() {
     let message = complaint(load(&all(folder.path())), &folder);
     assert_eq!(message, "train-labels-idx1-ubyte.gz: record 3: label 3, expected 0 to 2");
 }
+
+/// A set of EMNIST with these labels.
+fn emnist(set: &str, train: &[u8], test: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let pair = |part: &str, labels: &[u8]| {
+        let count = labels.len() as u32;
+        [
+            (format!("emnist-{set}-{part}-images-idx3-ubyte"), idx_images(count, 3, 2)),
+            (format!("emnist-{set}-{part}-labels-idx1-ubyte.gz"), gzip(&idx_labels(labels))),
+        ]
+    };
+    [pair("train", train), pair("test", test)].concat()
+}
+
+#[test]
+fn emnist_letters_are_read_with_labels_from_1_and_the_letters_as_names() {
+    let letters = folder(&emnist("letters", &[1, 26, 3], &[2]));
+    let options = Options { test: None, ..all(letters.path()) };
+    let splits = load(&options).unwrap();
+    assert_eq!((splits.name.as_str(), splits.source), ("emnist-letters", Source::Idx));
+    assert_eq!((splits.train.classes(), labels(&splits.train)), (Some(26), &[0, 25, 2][..]));
+    assert_eq!([&names(&splits.train)[0], &names(&splits.train)[25]], ["A", "Z"]);
+    assert_eq!(labels(splits.test.as_ref().unwrap()), [1]);
+    for bad in [0, 27] {
+        let folder = folder(&emnist("letters", &[1, bad], &[2]));
+        let message = complaint(load(&all(folder.path())), &folder);
+        assert_eq!(
+            message,
+            format!(
+                "emnist-letters-train-labels-idx1-ubyte.gz: record 1: label {bad}, expected 1 to 26"
+            )
+        );
+    }
+    let balanced = folder(&emnist("balanced", &[0, 46], &[36]));
+    let splits = load(&Options { test: None, ..all(balanced.path()) }).unwrap();
+    assert_eq!([&names(&splits.train)[10], &names(&splits.train)[46]], ["A", "t"]);
+}
+
+#[test]
+fn of_several_sets_in_a_folder_one_is_named_by_its_file() {
+    let both = [emnist("letters", &[1, 26], &[2]), emnist("digits", &[9], &[0])].concat();
+    let folder = folder(&both);
+    let message = complaint(load(&all(folder.path())), &folder);
+    assert_eq!(
+        message,
+        "FOLDER: holds several sets; name a file of the one you mean: \
+         emnist-letters-train-images-idx3-ubyte, emnist-digits-train-images-idx3-ubyte"
+    );
+    let file = folder.path().join("emnist-digits-train-images-idx3-ubyte");
+    let splits = load(&Options { test: None, ..all(&file) }).unwrap();
+    assert_eq!((splits.name.as_str(), labels(&splits.train)), ("emnist-digits", &[9][..]));
+}

@@ -6,10 +6,12 @@
 mod batches;
 mod cifar;
 mod digits;
+mod hints;
 mod idx;
 mod options;
 mod real;
 mod reshape;
+mod scored;
 mod table;
 
 use std::fs;

@@ -8,7 +8,7 @@ fn paths_that_hold_nothing_known_say_what_was_looked_for() {
     let message = detect(nothing.path()).unwrap_err().to_string();
     assert!(message.ends_with(
         "holds no data set known here; expected a folder with data_batch_1.bin(.gz) to \
-         data_batch_5.bin(.gz) or train-images-idx3-ubyte(.gz), or a .csv or .csv.gz file"
+         data_batch_5.bin(.gz), train.bin(.gz) or train-images-idx3-ubyte(.gz), or a .csv or .csv.gz file"
     ));
     let at = |source, path: PathBuf| Options { source, path: Some(path), ..Options::default() };
     let message = complaint(load(&at(Source::Cifar10, nothing.path().into())), &nothing);
