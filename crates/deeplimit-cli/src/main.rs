@@ -10,6 +10,7 @@ mod experiment;
 mod imported;
 mod memory;
 mod metrics;
+mod new_file;
 mod page;
 mod progress;
 mod report;
@@ -40,6 +41,8 @@ enum Command {
     Train(commands::train::Arguments),
     /// Loss and accuracy of a trained network.
     Evaluate(commands::evaluate::Arguments),
+    /// What a trained network says of images: classes and their probabilities, or values.
+    Predict(commands::predict::Arguments),
     /// Read a pretrained residual network of PyTorch, recognise it, write it as safetensors.
     Import(commands::import::Arguments),
     /// Write weights as plain safetensors, which PyTorch loads.
@@ -86,6 +89,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         None => commands::train::run(commands::train::Arguments::default()),
         Some(Command::Train(arguments)) => commands::train::run(arguments),
         Some(Command::Evaluate(arguments)) => commands::evaluate::run(&arguments),
+        Some(Command::Predict(arguments)) => commands::predict::run(&arguments),
         Some(Command::Import(arguments)) => commands::import::import(&arguments),
         Some(Command::Export(arguments)) => commands::import::export(&arguments),
         Some(Command::Convert(arguments)) => commands::convert::run(&arguments),

@@ -1,10 +1,13 @@
 //! Trained weights that a command is pointed at.
 
 use crate::config;
-use anyhow::{Context, Result};
-use deeplimit_nn::data::{Batch, DataError, Normalisation, Normalise, Splits, batch, epoch_order};
-use deeplimit_nn::network::WeightsFile;
-use deeplimit_nn::train::{Config, Position, Trainer, read_weights};
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::data::{
+    Batch, DataError, Normalisation, Normalise, Schema, Scored, Shape, Splits, batch, epoch_order,
+    load_scored,
+};
+use deeplimit_nn::network::{Network, Outputs, WeightsFile};
+use deeplimit_nn::train::{Config, Position, Trainer, read_weights, schema};
 use std::path::{Path, PathBuf};
 
 /// A weights file, read.
@@ -23,9 +26,14 @@ impl Trained {
     /// The weights of a run folder, by name or the best there are, or a weights file; the data set
     /// where one is given, else where it was.
     pub fn read(run: &Path, weights: Option<&str>, data: Option<&Path>) -> Result<Self> {
-        let path = match run.is_dir() {
-            true => crate::commands::train::weights_of(run, weights)?,
-            false => run.to_owned(),
+        let path = match (run.is_dir(), weights) {
+            (true, _) => crate::commands::train::weights_of(run, weights)?,
+            (false, None) => run.to_owned(),
+            (false, Some(_)) => {
+                bail!(
+                    "--weights chooses among those of a run folder; leave it out with a weights file"
+                )
+            }
         };
         let (file, config, position) = read_weights(&path)?;
         let mut config = config::with_data(config.standing(&position), data, true)?;
@@ -36,6 +44,35 @@ impl Trained {
             config.data.normalise = Normalise::Given(kept);
         }
         Ok(Self { path, file, config, position })
+    }
+
+    /// What must be known of the run's data to use its network, and how inputs are normalised. Files of earlier
+    /// versions do not hold all of it; then the data set is read.
+    pub fn known(&self) -> Result<(Schema, Normalisation)> {
+        let kept = schema(&self.file, &self.path)?.filter(|schema| schema.shape.is_some());
+        let normalisation = match &self.config.data.normalise {
+            Normalise::Given(given) => Some(given.clone()),
+            Normalise::Measured | Normalise::Off => None,
+        };
+        if let (Some(schema), Some(normalisation)) = (kept, normalisation) {
+            return Ok((schema, normalisation));
+        }
+        let Scored { samples, normalisation, .. } =
+            load_scored(&self.config.data).with_context(|| {
+                format!(
+                    "{}: was written by an earlier version, and does not say the shape of inputs and the \
+                     names of classes, for which the run's data set is needed",
+                    self.path.display()
+                )
+            })?;
+        Ok((Schema::of(&samples), normalisation))
+    }
+
+    /// The network, for inputs of a shape.
+    pub fn network(&self, shape: Shape, outputs: Outputs) -> Result<Network> {
+        let place = || self.path.display().to_string();
+        let plan = self.config.network.check(shape, outputs).with_context(place)?;
+        self.file.load_into(Network::new(&plan, self.config.seed)).with_context(place)
     }
 }
 

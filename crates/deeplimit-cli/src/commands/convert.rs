@@ -1,10 +1,10 @@
 //! `deeplimit convert`: a pretrained residual network becomes flows.
 
-use super::import::write;
 use crate::trained::first_samples;
-use crate::{Outcome, diagnosis, imported};
+use crate::{Outcome, diagnosis, imported, new_file};
 use anyhow::{Context, Result};
 use deeplimit::limit::Diagnosis;
+use deeplimit_nn::data::Part;
 use deeplimit_nn::network::Probe;
 use deeplimit_nn::pretrained::Stages;
 use serde::Serialize;
@@ -43,7 +43,7 @@ struct Converted {
     /// In 0 … 1, of the network as it was and as converted; null without data.
     accuracy: Option<[f64; 2]>,
     samples: Option<usize>,
-    part: Option<&'static str>,
+    part: Option<Part>,
 }
 
 /// A stage of the converted network.
@@ -81,6 +81,7 @@ impl Near {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
+    new_file::check("--out", &arguments.out)?;
     let original = imported::read(&arguments.weights)?;
     let flows = &arguments.stages;
     let file = original.converted_file(flows)?;
@@ -108,14 +109,14 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         if let Some((part, samples)) = imported::part(&splits) {
             let accuracy = |flows: &Stages| -> Result<f64> {
                 let evaluator = network(flows)?.evaluator();
-                let (score, _) = imported::outputs(&evaluator, &splits, samples)?;
+                let (score, _) = imported::outputs(&evaluator, samples, &splits.normalisation)?;
                 Ok(score.hits as f64 / score.samples as f64)
             };
             converted.accuracy = Some([accuracy(&Stages::none())?, accuracy(flows)?]);
             (converted.samples, converted.part) = (Some(samples.len()), Some(part));
         }
     }
-    write(&arguments.out, &file.to_bytes()?)?;
+    new_file::write("--out", &arguments.out, &file.to_bytes()?)?;
     super::print(&match arguments.json {
         true => serde_json::to_string(&converted)?,
         false => converted.told(),
@@ -140,7 +141,7 @@ impl Converted {
             text += &format!("  stage {}: {what}{near}\n", index + 1);
         }
         if let (Some([before, after]), Some(samples)) = (self.accuracy, self.samples) {
-            let part = self.part.unwrap_or_default();
+            let part = self.part.map_or_else(String::new, |part| part.to_string());
             text += &format!(
                 "accuracy on {samples} {part} samples: {:.2} % as it was, {:.2} % as converted\n",
                 100.0 * before,

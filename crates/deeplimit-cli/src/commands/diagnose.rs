@@ -1,12 +1,12 @@
 //! `deeplimit diagnose`.
 
-use crate::Outcome;
 use crate::diagnosis::{self, Inputs, Report};
 use crate::trained::{Trained, training_batch};
+use crate::{Outcome, new_file};
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::data::{Shape, Source};
 use deeplimit_nn::network::{Network, Probe};
-use deeplimit_nn::train::{TrainError, Trainer, write_whole};
+use deeplimit_nn::train::{TrainError, Trainer, schema, write_whole};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,8 @@ pub struct Arguments {
     /// Training samples that are walked through the network; all where there are fewer.
     #[arg(long, value_name = "COUNT", default_value = "64")]
     samples: NonZeroUsize,
-    /// Folder for diagnosis.html and diagnosis.json [default: the run folder, or that of the weights].
+    /// Folder for diagnosis.html and diagnosis.json, which must not be there yet [default: the run folder, or
+    /// that of the weights, where earlier ones are replaced].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Print one JSON object.
@@ -31,13 +32,16 @@ pub struct Arguments {
     json: bool,
 }
 
+/// What is written: a page, and an object.
+const FILES: [&str; 2] = ["diagnosis.html", "diagnosis.json"];
+
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let path = &arguments.run;
     if !path.exists() {
         bail!("{}: no such file or folder", path.display());
     }
-    if path.is_file() && arguments.weights.is_some() {
-        bail!("--weights means nothing with a weights file; leave it out");
+    for file in arguments.out.iter().flat_map(|folder| FILES.map(|file| folder.join(file))) {
+        new_file::check("--out", &file)?;
     }
     let trained = Trained::read(path, arguments.weights.as_deref(), arguments.data.as_deref())?;
     let report = report(trained, arguments)?;
@@ -49,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         None if path.is_dir() => path.clone(),
         None => path.parent().map_or_else(PathBuf::new, Path::to_owned),
     };
-    let (page, object) = (folder.join("diagnosis.html"), folder.join("diagnosis.json"));
+    let [page, object] = FILES.map(|file| folder.join(file));
     write_whole(&page, diagnosis::page(&report)?.as_bytes())?;
     let text = serde_json::to_string(&report)?;
     write_whole(&object, text.as_bytes())?;
@@ -74,7 +78,9 @@ fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
         }
         Err(TrainError::Data(error)) if arguments.data.is_none() => {
             let (shape, outputs) = file.ends(&config.network);
-            let shape = shape
+            let known = schema(&file, &path)?.and_then(|schema| schema.shape);
+            let shape = known
+                .or(shape)
                 .or((config.data.source == Source::Cifar10).then_some(Shape::image(3, 32, 32)));
             let (Some(shape), Some(outputs)) = (shape, outputs) else {
                 bail!(

@@ -1,10 +1,10 @@
 //! `deeplimit import` and `deeplimit export`.
 
-use crate::Outcome;
-use anyhow::{Context, Result, bail};
+use crate::{Outcome, new_file};
+use anyhow::{Context, Result};
 use deeplimit_nn::network::WeightsFile;
 use deeplimit_nn::pretrained::{Pretrained, PretrainedError};
-use deeplimit_nn::train::{read_weights, write_whole};
+use deeplimit_nn::train::read_weights;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,9 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 }
+
+/// The option of the file that is written.
+const OUT: &str = "--out";
 
 #[derive(Serialize)]
 struct Written<'p> {
@@ -83,18 +86,20 @@ impl Found {
 
 /// Imports a network.
 pub fn import(arguments: &Arguments) -> Result<Outcome> {
+    new_file::check(OUT, &arguments.out)?;
     let found = Found::read(&arguments.file)?;
-    write(&arguments.out, &found.bytes()?)?;
+    new_file::write(OUT, &arguments.out, &found.bytes()?)?;
     told(arguments, &found, "next: deeplimit convert, evaluate or export")
 }
 
 /// Exports a network: its tensors alone, without what deeplimit adds.
 pub fn export(arguments: &Arguments) -> Result<Outcome> {
+    new_file::check(OUT, &arguments.out)?;
     let mut found = Found::read(&arguments.file)?;
     if let Found::OwnRun(file) = &mut found {
         file.metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     }
-    write(&arguments.out, &found.bytes()?)?;
+    new_file::write(OUT, &arguments.out, &found.bytes()?)?;
     let after = match found {
         Found::Pretrained(_) => "load it with safetensors.torch.load_file and load_state_dict",
         Found::OwnRun(_) => {
@@ -115,12 +120,4 @@ fn told(arguments: &Arguments, found: &Found, after: &str) -> Result<Outcome> {
         format!("{name}: {parameters} parameters in {tensors} tensors\nwritten to {out}; {after}")
     })?;
     Ok(Outcome::Success)
-}
-
-/// Writes a file that is not there yet.
-pub fn write(out: &Path, bytes: &[u8]) -> Result<()> {
-    if out.exists() {
-        bail!("{}: exists already; name another file", out.display());
-    }
-    write_whole(out, bytes).with_context(|| format!("cannot write {}", out.display()))
 }

@@ -7,6 +7,7 @@ pub mod experiment;
 pub mod gradcheck;
 pub mod import;
 pub mod info;
+pub mod predict;
 pub mod refine;
 pub mod train;
 

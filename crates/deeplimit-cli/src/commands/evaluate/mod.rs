@@ -1,16 +1,19 @@
 //! `deeplimit evaluate`.
 
+mod outputs;
 mod over_depth;
 
-use crate::Outcome;
-use crate::imported;
 use crate::trained::Trained;
+use crate::{Outcome, imported, new_file};
 use anyhow::{Result, bail};
+use deeplimit::limit::DormandPrince;
+use deeplimit_nn::data::{Part, Samples, Scored, load_scored};
+use deeplimit_nn::network::{Outputs, Score};
 use deeplimit_nn::pretrained::Stages;
-use deeplimit_nn::train::{Trainer, write_whole};
+use deeplimit_nn::train::Trainer;
 use over_depth::{Depth, Sweep};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -29,7 +32,8 @@ pub struct Arguments {
     /// Relative error a step of the ODE's solver [default: 1e-6].
     #[arg(long, value_name = "ERROR")]
     tolerance: Option<f64>,
-    /// Write the outputs of every sample to a table, a row a sample.
+    /// Write a table, a row a sample: its number in the data, its label and the class that the network finds, or
+    /// its target and the value that the network finds, and the outputs. Must not exist yet.
     #[arg(long, value_name = "CSV", conflicts_with = "depth")]
     outputs: Option<PathBuf>,
     /// Print one JSON object.
@@ -37,13 +41,16 @@ pub struct Arguments {
     json: bool,
 }
 
+/// The option of the table of outputs.
+const OUTPUTS: &str = "--outputs";
+
 #[derive(Serialize)]
 struct Evaluation {
     weights: PathBuf,
     /// Steps trained; null for an imported network.
     step: Option<usize>,
     /// "test", or "validation" where the data set has no test samples.
-    part: &'static str,
+    part: Part,
     samples: usize,
     loss: f64,
     /// In 0 … 1; null in regression.
@@ -51,46 +58,46 @@ struct Evaluation {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
-    if imported::is_here(&arguments.run) {
+    let Arguments { run, weights, data, depth, tolerance, outputs, json } = arguments;
+    if let Some(table) = outputs {
+        new_file::check(OUTPUTS, table)?;
+    }
+    if imported::is_here(run) {
         return of_imported(arguments);
     }
-    let solver = over_depth::solver(&arguments.depth, arguments.tolerance)?;
-    let Trained { path, file, config, position } =
-        Trained::read(&arguments.run, arguments.weights.as_deref(), arguments.data.as_deref())?;
+    let solver = over_depth::solver(depth, *tolerance)?;
+    let trained = Trained::read(run, weights.as_deref(), data.as_deref())?;
+    if !depth.is_empty() {
+        return over_depths(trained, depth, solver, *json);
+    }
+    let Scored { part, samples, normalisation, .. } = load_scored(&trained.config.data)?;
+    let network = trained.network(samples.shape(), Outputs::of(&samples))?;
+    let scored = imported::outputs(&network.evaluator(), &samples, &normalisation)?;
+    let Trained { path, position, .. } = trained;
+    let evaluation = Evaluation::of(path, Some(position.step), part, &samples, &scored.0);
+    if let Some(table) = outputs {
+        outputs::write(table, &samples, &normalisation, &scored.1)?;
+    }
+    evaluation.print(*json)
+}
+
+/// A trained network at several depths; it takes training samples, too, to tell whether it has a limit.
+fn over_depths(
+    trained: Trained,
+    depths: &[Depth],
+    solver: Option<DormandPrince>,
+    json: bool,
+) -> Result<Outcome> {
+    let Trained { path, file, config, position } = trained;
     let mut trainer = Trainer::scoring(config)?;
     trainer.load_weights(&path, &file, &position)?;
     let Some((part, samples)) = imported::part(trainer.splits()) else {
         bail!("{}: the data set has nothing to evaluate on", path.display());
     };
-    if !arguments.depth.is_empty() {
-        let mut sweep = Sweep::new(&trainer, path, position.step, part, samples.len())?;
-        sweep.walk(&trainer, samples, &arguments.depth, solver)?;
-        super::print(&match arguments.json {
-            true => serde_json::to_string(&sweep)?,
-            false => sweep.to_string(),
-        })?;
-        return Ok(Outcome::Success);
-    }
-    let score = match &arguments.outputs {
-        None => trainer.evaluate(samples)?,
-        Some(table) => {
-            let evaluator = trainer.network().evaluator();
-            let found = imported::outputs(&evaluator, trainer.splits(), samples);
-            let (score, outputs) = found?;
-            write_outputs(table, &outputs)?;
-            score
-        }
-    };
-    let classes = trainer.splits().train.classes();
-    Evaluation {
-        weights: path,
-        step: Some(position.step),
-        part,
-        samples: score.samples,
-        loss: score.loss,
-        accuracy: classes.map(|_| score.hits as f64 / score.samples as f64),
-    }
-    .print(arguments.json)
+    let mut sweep = Sweep::new(&trainer, path, position.step, part, samples.len())?;
+    sweep.walk(&trainer, samples, depths, solver)?;
+    super::print(&if json { serde_json::to_string(&sweep)? } else { sweep.to_string() })?;
+    Ok(Outcome::Success)
 }
 
 /// A network as it was trained elsewhere.
@@ -104,27 +111,27 @@ fn of_imported(arguments: &Arguments) -> Result<Outcome> {
     }
     let Some(data) = data else { bail!("{name}: an imported network needs --data DIR") };
     let network = imported::read(run)?;
-    let splits = imported::data(&network, data)?;
-    let Some((part, samples)) = imported::part(&splits) else {
-        bail!("{name}: the data set has nothing to evaluate on");
-    };
-    let evaluator = network.converted(splits.train.shape(), &Stages::none())?.evaluator();
-    let (score, found) = imported::outputs(&evaluator, &splits, samples)?;
+    let Scored { part, samples, normalisation, .. } = imported::scored(&network, data)?;
+    let evaluator = network.converted(samples.shape(), &Stages::none())?.evaluator();
+    let (score, found) = imported::outputs(&evaluator, &samples, &normalisation)?;
     if let Some(table) = outputs {
-        write_outputs(table, &found)?;
+        outputs::write(table, &samples, &normalisation, &found)?;
     }
-    Evaluation {
-        weights: run.clone(),
-        step: None,
-        part,
-        samples: score.samples,
-        loss: score.loss,
-        accuracy: Some(score.hits as f64 / score.samples as f64),
-    }
-    .print(*json)
+    Evaluation::of(run.clone(), None, part, &samples, &score).print(*json)
 }
 
 impl Evaluation {
+    fn of(
+        weights: PathBuf,
+        step: Option<usize>,
+        part: Part,
+        samples: &Samples,
+        score: &Score,
+    ) -> Self {
+        let accuracy = samples.classes().map(|_| score.hits as f64 / score.samples as f64);
+        Self { weights, step, part, samples: score.samples, loss: score.loss, accuracy }
+    }
+
     fn print(&self, json: bool) -> Result<Outcome> {
         super::print(&if json {
             serde_json::to_string(self)?
@@ -138,16 +145,4 @@ impl Evaluation {
         })?;
         Ok(Outcome::Success)
     }
-}
-
-/// A table `output0, output1, …`, with as many digits as tell neighbouring numbers apart.
-fn write_outputs(path: &Path, outputs: &[Vec<f32>]) -> Result<()> {
-    let count = outputs.first().map_or(0, Vec::len);
-    let head: Vec<String> = (0..count).map(|index| format!("output{index}")).collect();
-    let mut text = head.join(",") + "\n";
-    for row in outputs {
-        let row: Vec<String> = row.iter().map(f32::to_string).collect();
-        text += &(row.join(",") + "\n");
-    }
-    Ok(write_whole(path, text.as_bytes())?)
 }

@@ -4,7 +4,7 @@ mod text;
 
 use crate::trained::training_batch;
 use anyhow::{Result, bail};
-use deeplimit_nn::data::Samples;
+use deeplimit_nn::data::{Part, Samples};
 use deeplimit_nn::deeplimit::limit::DormandPrince;
 use deeplimit_nn::deeplimit::limit::diagnosis::{Finding, Scaling};
 use deeplimit_nn::deeplimit::{Rows, State};
@@ -86,7 +86,7 @@ pub struct Sweep {
     /// Steps trained.
     step: usize,
     /// "test", or "validation" where the data set has no test samples.
-    part: &'static str,
+    part: Part,
     samples: usize,
     /// Relative error a step of the limit's solver; null where no limit was solved.
     tolerance: Option<f64>,
@@ -129,7 +129,7 @@ impl Sweep {
         trainer: &Trainer,
         weights: PathBuf,
         step: usize,
-        part: &'static str,
+        part: Part,
         samples: usize,
     ) -> Result<Self> {
         let network = trainer.network();

@@ -97,7 +97,9 @@ impl Finetune {
         let (_, samples) = imported::part(&self.splits).context("there are held-out images")?;
         let accuracy = |flows: &Stages| -> Result<Option<f64>> {
             let network = self.original.converted(self.splits.train.shape(), flows)?;
-            Ok(percent(&imported::outputs(&network.evaluator(), &self.splits, samples)?.0))
+            Ok(percent(
+                &imported::outputs(&network.evaluator(), samples, &self.splits.normalisation)?.0,
+            ))
         };
         Ok(vec![
             Row { accuracy: accuracy(&Stages::none())?, ..self.row(Kind::Original, None)? },
