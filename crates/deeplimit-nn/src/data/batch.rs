@@ -88,7 +88,7 @@ pub fn in_order<'s>(
 ///
 /// # Errors
 ///
-/// [`DataError::BadIndex`] for an index beyond the samples, [`DataError::BadNormalisation`] and
+/// [`DataError::BadIndex`] for an index beyond the samples, [`DataError::BeyondSingle`] for a number too large, [`DataError::BadNormalisation`] and
 /// [`DataError::BadAugment`] where those do not fit the samples.
 ///
 /// # Example
@@ -122,7 +122,8 @@ pub fn batch(
     let size = shape.elements();
     let mut inputs = vec![0.0; indices.len() * size]; // [batch, channels, height, width]
     let values = Values::new(samples.inputs(), samples.reshape(), normalisation);
-    let black = normalisation.mean.iter().zip(&normalisation.std).map(|(mean, std)| -mean / std);
+    let black =
+        normalisation.mean.iter().zip(&normalisation.std).map(|(mean, std)| (-mean / std) as f32);
     let padding: Vec<f32> = black.collect();
     let pairs = indices.par_iter().zip(inputs.par_chunks_exact_mut(size));
     pairs.for_each_init(
@@ -136,7 +137,14 @@ pub fn batch(
             }
         },
     );
-    Ok(Batch { shape, inputs, targets: targets(samples.targets(), indices, normalisation) })
+    let targets = targets(samples.targets(), indices, normalisation);
+    check_single(&inputs, size, |row| indices[row])?;
+    if let BatchTargets::Values(values) = &targets
+        && let Some(row) = values.iter().position(|value| !value.is_finite())
+    {
+        return Err(DataError::BeyondSingle { index: indices[row], what: "the target".to_owned() });
+    }
+    Ok(Batch { shape, inputs, targets })
 }
 
 /// Gathers and normalises inputs of a shape as they are kept, without targets.
@@ -154,7 +162,24 @@ pub(super) fn inputs(
     let values = Values::new(inputs, reshape, normalisation);
     let pairs = indices.into_par_iter().zip(out.par_chunks_exact_mut(size));
     pairs.for_each(|(index, out)| values.write(index, shape, out));
+    check_single(&out, size, |row| row as u32)?;
     Ok(out)
+}
+
+/// Refuses numbers that left the range of single precision as they were normalised; `index` names the sample of
+/// a row.
+fn check_single(
+    inputs: &[f32],
+    size: usize,
+    index: impl Fn(usize) -> u32,
+) -> Result<(), DataError> {
+    match inputs.iter().position(|value| !value.is_finite()) {
+        Some(place) => {
+            let what = format!("input {}", place % size + 1);
+            Err(DataError::BeyondSingle { index: index(place / size), what })
+        }
+        None => Ok(()),
+    }
 }
 
 fn targets(targets: &Targets, indices: &[u32], normalisation: &Normalisation) -> BatchTargets {
@@ -166,7 +191,7 @@ fn targets(targets: &Targets, indices: &[u32], normalisation: &Normalisation) ->
             let picked = indices.iter().map(|&index| values[index as usize]);
             BatchTargets::Values(match normalisation.target {
                 Some(scale) => picked.map(|value| scale.apply(value)).collect(),
-                None => picked.collect(),
+                None => picked.map(|value| value as f32).collect(),
             })
         }
     }
@@ -180,7 +205,7 @@ enum Values<'a> {
         table: Vec<[f32; 256]>,
     },
     Floats {
-        values: &'a [f32],
+        values: &'a [f64],
         normalisation: &'a Normalisation,
     },
     /// Images of another shape than they are kept in.
@@ -203,11 +228,11 @@ impl<'a> Values<'a> {
         match inputs {
             Inputs::Floats(values) => Values::Floats { values, normalisation },
             Inputs::Bytes { bytes, full } => {
-                let full = f32::from(*full);
+                let full = f64::from(*full);
                 let channels = normalisation.mean.iter().zip(&normalisation.std);
                 let table = channels
                     .map(|(mean, std)| {
-                        std::array::from_fn(|byte| (byte as f32 / full - mean) / std)
+                        std::array::from_fn(|byte| ((byte as f64 / full - mean) / std) as f32)
                     })
                     .collect();
                 Values::Bytes { bytes, table }
@@ -235,14 +260,15 @@ impl<'a> Values<'a> {
                 let planes = planes.zip(values[range].chunks_exact(shape.plane())).zip(channels);
                 for ((out, values), (mean, std)) in planes {
                     for (out, value) in out.iter_mut().zip(values) {
-                        *out = (value - mean) / std;
+                        *out = ((value - mean) / std) as f32;
                     }
                 }
             }
             Values::Reshaped { normalisation, .. } => {
                 let channels = normalisation.mean.iter().zip(&normalisation.std);
                 for (out, (mean, std)) in planes.zip(channels) {
-                    out.iter_mut().for_each(|value| *value = (*value - mean) / std);
+                    out.iter_mut()
+                        .for_each(|value| *value = ((f64::from(*value) - mean) / std) as f32);
                 }
             }
         }

@@ -346,6 +346,17 @@ pub enum DataError {
         /// What was expected.
         expected: &'static str,
     },
+    /// A number is out of the range of single precision, in which networks compute.
+    #[error(
+        "sample {index}: {what} is beyond single precision once it is normalised; is it in the units of \
+         the training samples?"
+    )]
+    BeyondSingle {
+        /// The sample's index.
+        index: u32,
+        /// Which of its numbers, counted from 1 as columns are.
+        what: String,
+    },
     /// A sample's index is out of range.
     #[error("sample {index}, expected less than {len}")]
     BadIndex {

@@ -9,7 +9,8 @@
 //!   on alone; [`detect`] finds out which a path holds.
 //! - Images stay bytes in memory; [`batch`] converts, resizes, normalises and augments one batch at a
 //!   time.
-//! - Statistics are measured on the training samples alone ([`Normalisation`]).
+//! - Statistics are measured on the training samples alone ([`Normalisation`]). Tables are read, measured
+//!   and normalised in double precision.
 //! - Nothing depends on a random generator's state: the split is decided by the seed,
 //!   [`epoch_order`] by seed and epoch, an augmentation ([`Draw`]) by seed, epoch and sample.
 //! - Nothing is guessed or repaired silently: a file that is cut, garbled or of another format is a

@@ -1,5 +1,6 @@
 //! Normalisation: `(value − mean) / std` for each channel of an image or feature of a table, and
-//! for the targets of a regression.
+//! for the targets of a regression. All of it is in double precision: a column of coordinates in metres
+//! may vary in its eighth digit.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,20 +12,20 @@ use super::{DataError, Inputs, Samples, Shape, Targets};
 #[serde(deny_unknown_fields)]
 pub struct TargetScale {
     /// The mean.
-    pub mean: f32,
+    pub mean: f64,
     /// The standard deviation.
-    pub std: f32,
+    pub std: f64,
 }
 
 impl TargetScale {
     /// A target as the network sees it.
-    pub fn apply(&self, value: f32) -> f32 {
-        (value - self.mean) / self.std
+    pub fn apply(&self, value: f64) -> f32 {
+        ((value - self.mean) / self.std) as f32
     }
 
     /// The value, in the file's units, of what the network predicts.
-    pub fn restore(&self, normalised: f32) -> f32 {
-        normalised * self.std + self.mean
+    pub fn restore(&self, normalised: f32) -> f64 {
+        f64::from(normalised) * self.std + self.mean
     }
 }
 
@@ -48,9 +49,9 @@ impl TargetScale {
 #[serde(deny_unknown_fields)]
 pub struct Normalisation {
     /// The mean of each channel or feature.
-    pub mean: Vec<f32>,
+    pub mean: Vec<f64>,
     /// The standard deviation of each channel or feature, positive.
-    pub std: Vec<f32>,
+    pub std: Vec<f64>,
     /// The scale of a regression's targets; without it they stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetScale>,
@@ -115,12 +116,12 @@ impl Normalisation {
         let target = self.target.as_ref();
         for mean in self.mean.iter().chain(target.map(|target| &target.mean)) {
             if !mean.is_finite() {
-                return bad("mean", f64::from(*mean), &"a finite number");
+                return bad("mean", *mean, &"a finite number");
             }
         }
         for std in self.std.iter().chain(target.map(|target| &target.std)) {
             if !(std.is_finite() && *std > 0.0) {
-                return bad("standard deviation", f64::from(*std), &"a finite positive number");
+                return bad("standard deviation", *std, &"a finite positive number");
             }
         }
         Ok(())
@@ -132,7 +133,7 @@ fn bad(what: &'static str, found: f64, expected: &dyn ToString) -> Result<(), Da
 }
 
 /// Exact sums over bytes, in one pass.
-fn byte_statistics(bytes: &[u8], full: u8, shape: Shape) -> (Vec<f32>, Vec<f32>) {
+fn byte_statistics(bytes: &[u8], full: u8, shape: Shape) -> (Vec<f64>, Vec<f64>) {
     let mut sums = vec![(0u64, 0u64); shape.channels];
     for (index, plane) in bytes.chunks_exact(shape.plane()).enumerate() {
         let (sum, squares) = &mut sums[index % shape.channels];
@@ -147,13 +148,13 @@ fn byte_statistics(bytes: &[u8], full: u8, shape: Shape) -> (Vec<f32>, Vec<f32>)
         let scaled = count * squares - sum * sum;
         let divisor = count.max(1) as f64 * full;
         let std = if scaled == 0 { 1.0 } else { (scaled as f64).sqrt() / divisor };
-        ((sum as f64 / divisor) as f32, std as f32)
+        (sum as f64 / divisor, std)
     };
     sums.into_iter().map(of_channel).unzip()
 }
 
 /// Those of images as they are seen, one after the other, in one pass.
-fn seen_statistics(inputs: &Inputs, reshape: &Reshape, len: usize) -> (Vec<f32>, Vec<f32>) {
+fn seen_statistics(inputs: &Inputs, reshape: &Reshape, len: usize) -> (Vec<f64>, Vec<f64>) {
     let shape = reshape.to();
     let mut image = vec![0.0; shape.elements()];
     let mut channels = vec![OnePass::default(); shape.channels];
@@ -189,34 +190,36 @@ impl OnePass {
         }
     }
 
-    fn statistics(self) -> (f32, f32) {
+    fn statistics(self) -> (f64, f64) {
         if self.count == 0 {
             return (0.0, 1.0);
         }
         // A constant is recognised exactly, as elsewhere.
         if let Some(only) = self.only {
-            return (only, 1.0);
+            return (f64::from(only), 1.0);
         }
         let mean = self.sum / self.count as f64;
         let variance = (self.squares / self.count as f64 - mean * mean).max(0.0);
-        (mean as f32, (variance.sqrt() as f32).max(f32::MIN_POSITIVE))
+        (mean, variance.sqrt().max(f64::MIN_POSITIVE))
     }
 }
 
-/// The mean and the standard deviation, in two passes.
-fn statistics<I: Iterator<Item = f32>>(values: impl Fn() -> I) -> (f32, f32) {
+/// The mean and the standard deviation, in two passes over differences from the first value: an offset
+/// common to all costs no digits, and numbers of any size are squared without leaving the range.
+fn statistics<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> (f64, f64) {
     let Some(first) = values().next() else {
         return (0.0, 1.0);
     };
+    let reach = values().map(|value| (value - first).abs()).fold(0.0, f64::max);
     // A constant is recognised exactly, not by a variance that rounding may leave above zero.
-    if values().all(|value| value == first) {
+    if reach == 0.0 {
         return (first, 1.0);
     }
     let count = values().count() as f64;
-    let mean = values().map(f64::from).sum::<f64>() / count;
-    let variance = values().map(|value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
-    // A spread too small for a normal 32-bit number counts as the smallest of those.
-    (mean as f32, (variance.sqrt() as f32).max(f32::MIN_POSITIVE))
+    let shares = || values().map(|value| (value - first) / reach);
+    let mean = shares().sum::<f64>() / count;
+    let variance = shares().map(|share| (share - mean).powi(2)).sum::<f64>() / count;
+    (first + reach * mean, (reach * variance.sqrt()).max(f64::MIN_POSITIVE))
 }
 
 #[cfg(test)]
@@ -232,7 +235,7 @@ mod tests {
         assert_eq!((found.mean[0], found.std[0]), (0.1, 1.0));
         assert_eq!(found.mean[1], 4.0);
         // Variance ((−3)² + (−1)² + 4²) / 3.
-        assert!((found.std[1] - (26f32 / 3.0).sqrt()).abs() < 1e-6);
+        assert!((found.std[1] - (26f64 / 3.0).sqrt()).abs() < 1e-15);
         let scale = found.target.unwrap();
         assert_eq!(scale.mean, 5.0);
         assert!((scale.restore(scale.apply(9.0)) - 9.0).abs() < 1e-6);
@@ -242,7 +245,7 @@ mod tests {
     fn bytes_and_floats_have_the_same_statistics() {
         let shape = Shape::image(3, 2, 2);
         let bytes: Vec<u8> = (0..24u32).map(|value| (value * value % 251) as u8).collect();
-        let floats = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        let floats = bytes.iter().map(|&byte| f64::from(byte) / 255.0).collect();
         let measure = |inputs| {
             let names = vec!["a".to_owned()];
             let targets = Targets::Classes { labels: vec![0, 0], names };
@@ -250,9 +253,34 @@ mod tests {
         };
         let (a, b) = (measure(Inputs::Bytes { bytes, full: 255 }), measure(Inputs::Floats(floats)));
         for (a, b) in a.mean.iter().chain(&a.std).zip(b.mean.iter().chain(&b.std)) {
-            assert!((a - b).abs() < 1e-6, "{a} {b}"); // a few roundings of values below 1
+            assert!((a - b).abs() < 1e-14, "{a} {b}"); // a few roundings of values below 1
         }
         let flat = measure(Inputs::Bytes { bytes: vec![51; 24], full: 255 });
         assert_eq!((flat.mean, flat.std), (vec![0.2; 3], vec![1.0; 3]));
+    }
+
+    #[test]
+    fn statistics_keep_their_digits_whatever_the_offset_and_the_size_of_the_numbers() {
+        let values: Vec<f64> =
+            (0..1000).map(|index| f64::from(index * index % 997) / 997.0).collect();
+        let (mean, std) = statistics(|| values.iter().copied());
+        for (offset, scale) in [(1.7e9, 1.0), (-5.4e6, 1e-2), (0.0, 1e-200), (0.0, 1e300)] {
+            let (found, spread) = statistics(|| values.iter().map(|value| offset + scale * value));
+            // What is lost is the rounding of the numbers themselves.
+            let rounding = 4.0 * f64::EPSILON * (offset.abs() / scale + 1.0);
+            assert!(
+                ((found - offset) / scale - mean).abs() <= rounding,
+                "{offset} {scale} {found}"
+            );
+            assert!((spread / scale - std).abs() <= rounding, "{offset} {scale} {spread}");
+        }
+    }
+
+    #[test]
+    fn statistics_of_earlier_versions_in_single_precision_are_read() {
+        let old = r#"{"mean":[0.30769497,4.0],"std":[0.37616244,1.0],"target":{"mean":5.0,"std":2.9439204}}"#;
+        let found: Normalisation = serde_json::from_str(old).unwrap();
+        assert_eq!(found.mean[0] as f32, 0.307_694_97);
+        assert_eq!(found.target.unwrap().std as f32, 2.943_920_4);
     }
 }

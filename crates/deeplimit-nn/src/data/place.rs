@@ -35,7 +35,7 @@ pub enum CellFault {
     Missing,
     /// A number was expected.
     NotANumber,
-    /// The number is infinite or too large for 32 bits.
+    /// The number is infinite, or too large for double precision.
     NotFinite,
     /// The target of a classification is a fractional number.
     NotAClass,
@@ -46,7 +46,7 @@ impl fmt::Display for CellFault {
         f.write_str(match self {
             CellFault::Missing => "a missing value; fill it in or remove the line",
             CellFault::NotANumber => "expected a number",
-            CellFault::NotFinite => "expected a finite 32-bit number",
+            CellFault::NotFinite => "expected a finite number",
             CellFault::NotAClass => {
                 "expected a class (text or a whole number); \
                  for a real-valued target use task = \"regression\""

@@ -52,7 +52,7 @@ impl Reshape {
                 let full = f32::from(*full);
                 self.planes(|place| f32::from(bytes[start + place]) / full, out);
             }
-            Inputs::Floats(values) => self.planes(|place| values[start + place], out),
+            Inputs::Floats(values) => self.planes(|place| values[start + place] as f32, out),
         }
     }
 

@@ -54,7 +54,8 @@ impl fmt::Display for Shape {
 
 /// Raw inputs, row-major `[len, channels, height, width]`.
 ///
-/// Images stay bytes until they are batched: CIFAR-10 is 150 MB as bytes and 600 MB as `f32`.
+/// Images stay bytes until they are batched: CIFAR-10 is 150 MB as bytes and 600 MB as `f32`. What a table
+/// holds keeps all its digits until it is normalised.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Inputs {
     /// Pixels. A byte `b` stands for the value `b / full`, so that images have values in [0, 1].
@@ -65,7 +66,7 @@ pub enum Inputs {
         full: u8,
     },
     /// A table's features, as the file has them.
-    Floats(Vec<f32>),
+    Floats(Vec<f64>),
 }
 
 impl Inputs {
@@ -88,7 +89,7 @@ pub enum Targets {
         names: Vec<String>,
     },
     /// Regression: a number for each sample, as the file has it.
-    Values(Vec<f32>),
+    Values(Vec<f64>),
 }
 
 impl Targets {
@@ -277,7 +278,7 @@ mod tests {
     fn taking_out_keeps_the_order_and_the_pairs_of_both_parts() {
         let mut kept = Samples::new(
             Shape::table(2),
-            Inputs::Floats((0..10).map(|v| v as f32).collect()),
+            Inputs::Floats((0..10).map(f64::from).collect()),
             Targets::Classes { labels: vec![0, 1, 2, 3, 4], names: names(5) },
         )
         .unwrap();

@@ -80,11 +80,11 @@ fn is_missing(cell: &str) -> bool {
     cell.is_empty() || cell == "?" || cell.eq_ignore_ascii_case("nan")
 }
 
-fn number(cell: &str) -> Result<f32, CellFault> {
+fn number(cell: &str) -> Result<f64, CellFault> {
     if is_missing(cell) {
         return Err(CellFault::Missing);
     }
-    let value: f32 = cell.parse().map_err(|_| CellFault::NotANumber)?;
+    let value: f64 = cell.parse().map_err(|_| CellFault::NotANumber)?;
     if value.is_finite() { Ok(value) } else { Err(CellFault::NotFinite) }
 }
 
@@ -95,7 +95,7 @@ fn is_header(record: &StringRecord) -> bool {
 
 enum Column {
     Classes(Classes),
-    Values(Vec<f32>),
+    Values(Vec<f64>),
 }
 
 /// Class labels as they come, numbered by first appearance.

@@ -47,8 +47,8 @@ pub enum ConvertError {
 }
 
 /// Mean and standard deviation of each colour that both families are trained with: those of ImageNet.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
+const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+const STD: [f64; 3] = [0.229, 0.224, 0.225];
 
 impl Architecture {
     /// The network of flows: its steps are the blocks that keep the shape, its transitions all others. In

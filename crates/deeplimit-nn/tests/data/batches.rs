@@ -44,9 +44,9 @@ fn a_batch_is_the_samples_asked_for_normalised_per_channel() {
     for (position, sample) in [2, 0].into_iter().enumerate() {
         for element in 0..3072 {
             let channel = element / 1024;
-            let value = f32::from(raw[sample * 3072 + element]) / 255.0;
+            let value = f64::from(raw[sample * 3072 + element]) / 255.0;
             let expected = (value - normalisation.mean[channel]) / normalisation.std[channel];
-            assert_eq!(batch.inputs[position * 3072 + element], expected);
+            assert_eq!(batch.inputs[position * 3072 + element], expected as f32);
         }
     }
 }

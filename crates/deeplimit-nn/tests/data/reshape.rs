@@ -146,7 +146,10 @@ fn normalisation_is_of_the_images_as_they_are_seen() {
     let message = given(1).unwrap_err().to_string();
     assert_eq!(message, "normalisation: means: 1, expected 3");
     let flat = load(&Options { resize: Some(9), ..all(idx(3, 2, &[vec![51; 6]]).path()) }).unwrap();
-    assert_eq!((flat.normalisation.mean, flat.normalisation.std), (vec![0.2], vec![1.0]));
+    assert_eq!(
+        (flat.normalisation.mean, flat.normalisation.std),
+        (vec![f64::from(0.2f32)], vec![1.0])
+    );
 }
 
 #[test]
