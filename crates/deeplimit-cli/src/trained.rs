@@ -3,7 +3,7 @@
 use crate::config;
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::data::{
-    Batch, DataError, Normalisation, Normalise, Schema, Scored, Shape, Splits, batch, epoch_order,
+    Batch, DataError, Normalisation, Normalise, Schema, Shape, Splits, batch, epoch_order,
     load_scored,
 };
 use deeplimit_nn::network::{Network, Outputs, WeightsFile};
@@ -57,7 +57,7 @@ impl Trained {
         if let (Some(schema), Some(normalisation)) = (kept, normalisation) {
             return Ok((schema, normalisation));
         }
-        let Scored { samples, normalisation, .. } =
+        let scored =
             load_scored(&self.config.data).with_context(|| {
                 format!(
                     "{}: was written by an earlier version, and does not say the shape of inputs and the \
@@ -65,7 +65,7 @@ impl Trained {
                     self.path.display()
                 )
             })?;
-        Ok((Schema::of(&samples), normalisation))
+        Ok((scored.schema(), scored.normalisation))
     }
 
     /// The network, for inputs of a shape.

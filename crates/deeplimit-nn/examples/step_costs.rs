@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         config.gradient.method = method;
     }
     let method: Method = config.gradient.method.parse()?;
-    let batch = config.train.batch;
+    let batch = config.train.batch();
     let mut trainer = Trainer::new(config)?;
     let (mut whole, mut flows) = (Vec::new(), Vec::new());
     for _ in 0..steps {

@@ -204,7 +204,7 @@ fn a_run_under_a_budget_trains_the_bits_of_its_methods_chosen_by_hand() {
     };
     let network = network(DENSE, 1).0;
     let threads = rayon::current_num_threads();
-    let planner = network.planner(config(DENSE).train.batch, threads);
+    let planner = network.planner(config(DENSE).train.batch(), threads);
     let Ok(Method::Adjoint(adjoint)) = "adjoint-adaptive".parse() else { panic!("an adjoint") };
     let least = planner.plan(Wish::Any(adjoint), Budget(1)).expect_err("a byte").least.0;
     let backprop = planner.bytes(&"backprop".parse().expect("a method"));

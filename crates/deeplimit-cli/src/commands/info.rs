@@ -1,12 +1,12 @@
 //! `deeplimit info`.
 
 use crate::metrics::Line;
-use crate::{Outcome, imported, run_folder};
+use crate::{Outcome, config, imported, run_folder};
 use anyhow::{Result, bail};
-use deeplimit_nn::data::{Options, describe, load};
+use deeplimit_nn::data::{Schema, describe, load};
 use deeplimit_nn::network::ControlConfig;
 use deeplimit_nn::pretrained::Architecture;
-use deeplimit_nn::train::{Config, Position, read_weights};
+use deeplimit_nn::train::{Config, Position, read_weights, schema};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 pub struct Arguments {
     /// Run folder, weights file (.safetensors), or data folder or file.
     path: PathBuf,
+    /// How a data set is to be read, such as data.header=true.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -27,6 +30,8 @@ struct RunInfo {
     /// How the gradient keeps to its memory budget; null without one.
     memory_plan: Option<serde_json::Value>,
     position: Position,
+    /// What the run knows of its data; null in runs of earlier versions.
+    schema: Option<Schema>,
     last_step: Option<Line>,
     last_epoch: Option<Line>,
 }
@@ -37,6 +42,8 @@ struct WeightsInfo {
     file: PathBuf,
     config: Config,
     position: Position,
+    /// What the run knows of its data; null in files of earlier versions.
+    schema: Option<Schema>,
     parameters: usize,
     tensors: Vec<TensorInfo>,
 }
@@ -53,6 +60,12 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     if !path.exists() {
         bail!("{}: no such file or folder", path.display());
     }
+    let is_data = !path.join("config.toml").is_file()
+        && !imported::is_here(path)
+        && path.extension().is_none_or(|extension| extension != "safetensors");
+    if !is_data && !arguments.settings.is_empty() {
+        bail!("{}: --set is about how a data set is read; leave it out", path.display());
+    }
     if path.join("config.toml").is_file() {
         of_run(path, arguments.json)?;
     } else if imported::is_here(path) {
@@ -60,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     } else if path.extension().is_some_and(|extension| extension == "safetensors") {
         weights(path, arguments.json)?;
     } else {
-        data(path, arguments.json)?;
+        data(path, &arguments.settings, arguments.json)?;
     }
     Ok(Outcome::Success)
 }
@@ -98,7 +111,8 @@ fn of_imported(path: &Path, json: bool) -> Result<()> {
 
 fn of_run(path: &Path, json: bool) -> Result<()> {
     let last = super::train::weights_of(path, Some("last"))?;
-    let (_, _, position) = read_weights(&last)?;
+    let (file, _, position) = read_weights(&last)?;
+    let schema = schema(&file, &last)?;
     let lines = run_folder::lines(path)?;
     let find = |wanted: fn(&Line) -> bool| lines.iter().rev().find(|line| wanted(line)).cloned();
     let plan = run_folder::plan(path)?;
@@ -110,6 +124,7 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
         config: run_folder::config(path)?,
         memory_plan: plan.map(|plan| plan.plan),
         position,
+        schema,
         last_step: find(|line| matches!(line, Line::Step(_))),
         last_epoch: find(|line| matches!(line, Line::Epoch(_))),
     };
@@ -123,11 +138,22 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
         super::listed(&info.position.depths, " + ")
     );
     text += &told;
+    text += &told_table(info.schema.as_ref());
     for line in [&info.last_step, &info.last_epoch].into_iter().flatten() {
         text += &format!("{}\n", serde_json::to_string(line)?);
     }
     text += &format!("configuration\n{}", toml::to_string(&info.config)?);
     super::print(text.trim_end())
+}
+
+/// How a run reads a table, in words.
+fn told_table(schema: Option<&Schema>) -> String {
+    let Some((schema, table)) = schema.and_then(|schema| Some((schema, schema.table.as_ref()?)))
+    else {
+        return String::new();
+    };
+    let classes = Some(&schema.classes[..]).filter(|classes| !classes.is_empty());
+    table.told(classes).iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn weights(path: &Path, json: bool) -> Result<()> {
@@ -149,6 +175,7 @@ fn weights(path: &Path, json: bool) -> Result<()> {
         file: path.to_owned(),
         config,
         position,
+        schema: schema(&file, path)?,
         parameters,
         tensors,
     };
@@ -170,6 +197,7 @@ fn weights(path: &Path, json: bool) -> Result<()> {
             );
         }
     }
+    text += &told_table(info.schema.as_ref());
     for tensor in &info.tensors {
         let shape = format!("{:?}", tensor.shape);
         text += &format!(
@@ -180,8 +208,9 @@ fn weights(path: &Path, json: bool) -> Result<()> {
     super::print(text.trim_end())
 }
 
-fn data(path: &Path, json: bool) -> Result<()> {
-    let summary = describe(&load(&Options::at(path)?)?);
+fn data(path: &Path, settings: &[String], json: bool) -> Result<()> {
+    let config = config::read(None, settings, Some(path))?;
+    let summary = describe(&load(&config.data)?);
     if json {
         let mut value = serde_json::to_value(&summary)?;
         value["kind"] = "data".into();
@@ -196,6 +225,9 @@ fn data(path: &Path, json: bool) -> Result<()> {
         summary.validation,
         summary.test
     );
+    for line in &summary.told {
+        text += &format!("{line}\n");
+    }
     for class in &summary.classes {
         text += &format!(
             "  {:20} {:6} {:6} {:6}\n",

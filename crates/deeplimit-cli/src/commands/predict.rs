@@ -146,7 +146,7 @@ impl Model {
     /// Of a run, or a weights file of one.
     fn trained(arguments: &Arguments) -> Result<Self> {
         let trained = Trained::read(&arguments.run, arguments.weights.as_deref(), None)?;
-        let (Schema { shape, mut classes }, normalisation) = trained.known()?;
+        let (Schema { shape, mut classes, .. }, normalisation) = trained.known()?;
         let (_, outputs) = trained.file.ends(&trained.config.network);
         let (Some(shape), Some(outputs)) = (shape, outputs) else {
             bail!("{}: does not say what goes in and comes out", trained.path.display());

@@ -177,7 +177,7 @@ impl Session {
         let splits = self.trainer.splits();
         format!(
             "{}: {} training, {} validation, {} test samples; {} parameters, depth {}; \
-             gradients by {}{}\nrun folder {}",
+             gradients by {}{}{}\nrun folder {}",
             splits.name,
             splits.train.len(),
             splits.validation.len(),
@@ -185,6 +185,7 @@ impl Session {
             self.trainer.network().parameters(),
             self.told_depths(),
             self.config().gradient.method,
+            splits.told.iter().map(|line| format!("\n{line}")).collect::<String>(),
             self.trainer.plan().map_or_else(String::new, |plan| format!("\nmemory plan: {plan}")),
             self.folder.path().display(),
         )
@@ -251,7 +252,7 @@ impl Session {
     fn epoch_so_far(&self) -> Score {
         let epoch = self.trainer.position().step / self.trainer.steps_per_epoch();
         let mut sum = Score::default();
-        let batch = self.config().train.batch;
+        let batch = self.config().train.batch();
         for line in &self.lines {
             if let Line::Step(line) = line
                 && line.epoch == epoch

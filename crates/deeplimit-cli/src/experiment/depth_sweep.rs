@@ -136,7 +136,7 @@ impl DepthSweep {
             },
             train: TrainConfig {
                 epochs: self.epochs,
-                batch: 256,
+                batch: Some(256),
                 optimiser: Optimiser::Sgd,
                 rate: 0.1,
                 momentum: Some(0.9),

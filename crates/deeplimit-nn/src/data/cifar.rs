@@ -129,7 +129,12 @@ impl Layout {
         let test_file = read::find(folder, &[self.test]);
         if let (Wanted::Scored(_), Some(file)) = (wanted, &test_file) {
             let test = self.samples(std::slice::from_ref(file), &names)?;
-            return Ok(Raw { train: None, test: Some(test), files: vec![file.clone()] });
+            return Ok(Raw {
+                train: None,
+                test: Some(test),
+                files: vec![file.clone()],
+                table: None,
+            });
         }
         let mut files: Vec<PathBuf> =
             self.train.iter().filter_map(|name| read::find(folder, &[name])).collect();
@@ -151,7 +156,7 @@ impl Layout {
             }
             None => None,
         };
-        Ok(Raw { train, test, files })
+        Ok(Raw { train, test, files, table: None })
     }
 
     /// The last files, as many as hold more than `count` records, if there are so many.
@@ -169,7 +174,7 @@ impl Layout {
         }
         let files = files.split_off(first);
         let train = self.samples(&files, names)?.numbered_from(counts[..first].iter().sum())?;
-        Ok(Raw { train: Some(train), test: None, files })
+        Ok(Raw { train: Some(train), test: None, files, table: None })
     }
 
     /// The records of a file, which is read only where its size does not tell.

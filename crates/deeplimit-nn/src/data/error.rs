@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::{CellFault, HeldOut, Place, Shape, Source};
+use super::table::listed as names;
+use super::{CellFault, HeldOut, Place, Shape, Source, TableFault};
 
 /// Why a data set could not be read, split or batched.
 #[derive(Debug, thiserror::Error)]
@@ -175,29 +176,6 @@ pub enum DataError {
         /// Samples found.
         found: u64,
     },
-    /// A line of a table has another number of columns than the first.
-    #[error("{}: line {line}: {found} columns, expected {expected}", file.display())]
-    BadRow {
-        /// The file.
-        file: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-        /// Columns found.
-        found: usize,
-        /// Columns of the first line.
-        expected: usize,
-    },
-    /// A table has fewer than two columns, so no features.
-    #[error("{}: line {line}: {found} column(s), expected features and a target separated by commas",
-        file.display())]
-    TooFewColumns {
-        /// The file.
-        file: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-        /// Columns found.
-        found: usize,
-    },
     /// A cell of a table cannot be read.
     #[error("{}: line {line}, column {column}: {value:?}: {fault}", file.display())]
     BadCell {
@@ -212,13 +190,53 @@ pub enum DataError {
         /// What is wrong with it.
         fault: CellFault,
     },
-    /// A text file is not UTF-8.
-    #[error("{}: line {line}: is not UTF-8 text", file.display())]
+    /// A text file is neither UTF-8 nor UTF-16.
+    #[error(
+        "{}: line {line}: is not UTF-8 text (nor whole UTF-16 with its mark); save the file as UTF-8",
+        file.display()
+    )]
     NotText {
         /// The file.
         file: PathBuf,
         /// The line, counted from 1.
         line: u64,
+    },
+    /// A table cannot be read as it is.
+    #[error("{}: {fault}", file.display())]
+    Table {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: TableFault,
+    },
+    /// Classes of a data set are not those of a run.
+    #[error(
+        "{}: classes {}; the run has {}, by whose names they are matched", path.display(), names(.found),
+        names(.known)
+    )]
+    OtherClasses {
+        /// The data set.
+        path: PathBuf,
+        /// Its classes.
+        found: Vec<String>,
+        /// Those of the run.
+        known: Vec<String>,
+    },
+    /// A table is to be predicted by a run that was not trained on one.
+    #[error("{}: the run was not trained on a table, or by a version that did not keep how it was read", path.display())]
+    NoTable {
+        /// The table.
+        path: PathBuf,
+    },
+    /// All training samples are of one class.
+    #[error(
+        "{data}: all training samples are of one class, {class:?}: there is nothing to tell apart"
+    )]
+    OneClass {
+        /// The data set's name.
+        data: String,
+        /// The class.
+        class: String,
     },
     /// A path's contents are no format known here.
     #[error("{}: holds no data set known here; expected {expected}", path.display())]

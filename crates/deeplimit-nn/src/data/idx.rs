@@ -188,7 +188,7 @@ pub(super) fn load(path: &Path, wanted: Wanted) -> Result<Raw, DataError> {
     let test = || set.pair(folder, set.test, &names);
     if has_test && matches!(wanted, Wanted::Scored(_)) {
         let Pair { samples, files } = test()?;
-        return Ok(Raw { train: None, test: Some(samples), files: files.into() });
+        return Ok(Raw { train: None, test: Some(samples), files: files.into(), table: None });
     }
     let Pair { samples: train, files } = set.pair(folder, "train", &names)?;
     let mut files = Vec::from(files);
@@ -204,7 +204,7 @@ pub(super) fn load(path: &Path, wanted: Wanted) -> Result<Raw, DataError> {
             Some(samples)
         }
     };
-    Ok(Raw { train: Some(train), test, files })
+    Ok(Raw { train: Some(train), test, files, table: None })
 }
 
 /// Whether a file begins as IDX images do.

@@ -35,13 +35,13 @@
 //! ```
 
 mod augment;
+mod auto;
 mod batch;
 mod cifar;
 mod digits;
 mod error;
 mod hint;
 mod idx;
-mod lines;
 mod normalise;
 mod options;
 mod picture;
@@ -71,6 +71,10 @@ pub use samples::{Inputs, Samples, Shape, Targets};
 pub use schema::Schema;
 pub use split::{Part, Scored, Splits};
 pub use summary::{ClassCount, Summary, describe};
+pub use table::{
+    ColumnRef, Decimal, Feature, FeatureKind, Missing, Separator, TableFault, TableFormat,
+    TableRows, TargetColumn,
+};
 pub use unlabelled::{Taken, Unlabelled};
 
 /// Reads, splits and normalises a data set.
@@ -80,7 +84,18 @@ pub use unlabelled::{Taken, Unlabelled};
 /// A [`DataError`] for options that contradict each other, files that are missing, cut, garbled or
 /// of another format, and a split that leaves nothing to train on.
 pub fn load(options: &Options) -> Result<Splits, DataError> {
-    let (raw, name) = raw(options, Wanted::All)?;
+    let (raw, name) = raw(options, Wanted::All, None)?;
+    split::split(raw, name, options)
+}
+
+/// Reads another data set as that of a run: classes are matched by name, the columns of a table, too, where both
+/// have a header.
+///
+/// # Errors
+///
+/// As [`load`]; and where classes or columns are not those of the run.
+pub fn load_by(options: &Options, schema: &Schema) -> Result<Splits, DataError> {
+    let (raw, name) = raw(options, Wanted::All, Some(schema))?;
     split::split(raw, name, options)
 }
 
@@ -97,7 +112,7 @@ pub fn load_scored(options: &Options) -> Result<Scored, DataError> {
         Normalise::Measured => Some(load(options)?.normalisation),
         Normalise::Given(_) | Normalise::Off => None,
     };
-    let (raw, name) = raw(options, Wanted::Scored(options.test))?;
+    let (raw, name) = raw(options, Wanted::Scored(options.test), None)?;
     let scored = split::scored(raw, name, options)?;
     Ok(match normalisation {
         Some(normalisation) => Scored { normalisation, ..scored },
@@ -105,21 +120,66 @@ pub fn load_scored(options: &Options) -> Result<Scored, DataError> {
     })
 }
 
-/// Reads what is wanted, and the set's name.
-fn raw(options: &Options, wanted: Wanted) -> Result<(Raw, String), DataError> {
+/// Reads what a network is to be scored on of another data set than its run's, as [`load_by`]: all of a table, the
+/// part that [`load_scored`] takes of other sets.
+///
+/// # Errors
+///
+/// Those of [`load_by`] and [`load_scored`].
+pub fn load_scored_by(options: &Options, schema: &Schema) -> Result<Scored, DataError> {
+    let (raw, name) = raw(options, Wanted::Scored(options.test), Some(schema))?;
+    match options.source {
+        Source::Csv => split::whole(raw, name, options),
+        _ => split::scored(raw, name, options),
+    }
+}
+
+/// Reads the rows of a table that are to be predicted by a run with these options and this format; the file may
+/// have the column of the target or not.
+///
+/// # Errors
+///
+/// As [`load_by`].
+pub fn table_rows(
+    path: &Path,
+    options: &Options,
+    format: &TableFormat,
+) -> Result<TableRows, DataError> {
+    table::rows_by(path, options, format)
+}
+
+/// Reads what is wanted, of a run's schema where one is given, and the set's name.
+fn raw(
+    options: &Options,
+    wanted: Wanted,
+    schema: Option<&Schema>,
+) -> Result<(Raw, String), DataError> {
     options.check()?;
     let path = options.path.clone().unwrap_or_default();
+    let classes = schema.map(|schema| &schema.classes[..]).filter(|classes| !classes.is_empty());
+    let format = schema.and_then(|schema| schema.table.as_ref());
     let read = match (options.source, Layout::of(options.source)) {
         (_, Some(layout)) => layout.load(&path, wanted),
         (Source::Idx, _) => idx::load(&path, wanted),
-        (Source::Csv, _) => table::load(&path, options.task),
+        (Source::Csv, _) => match format {
+            Some(format) => table::load_by(&path, options, format, classes),
+            None => table::load(&path, options),
+        },
         _ => digits::load().map(|(train, test)| Raw {
             train: Some(train),
             test: Some(test),
             files: Vec::new(),
+            table: None,
         }),
     };
-    let raw = read.map_err(|error| explained(error, &path, options.source))?;
+    let mut raw = read.map_err(|error| explained(error, &path, options.source))?;
+    if let Some(known) = classes {
+        raw = raw.with_classes(known).map_err(|found| DataError::OtherClasses {
+            path: path.clone(),
+            found,
+            known: known.to_vec(),
+        })?;
+    }
     Ok((raw.seen(options), name(options.source, &path)))
 }
 
@@ -183,7 +243,7 @@ pub fn detect(path: &Path) -> Result<Source, DataError> {
             let expected = [Source::Cifar10, Source::Cifar100]
                 .map(|source| Layout::of(source).map_or_else(String::new, Layout::expected));
             let expected = format!(
-                "a folder with {}, {} or {}, or a .csv or .csv.gz file",
+                "a folder with {}, {} or {}, or a .csv or .tsv file (.csv.gz, .tsv.gz)",
                 expected[0],
                 expected[1],
                 idx::expected()

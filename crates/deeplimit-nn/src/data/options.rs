@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, Normalisation, detect};
+use super::table::{ColumnRef, Decimal, Missing, Separator};
+use super::{DataError, Normalisation, Samples, auto, detect};
 
 /// The format of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub enum Source {
     Cifar100Coarse,
     /// A folder of IDX files, as MNIST, Fashion-MNIST and EMNIST come, or one of those files.
     Idx,
-    /// A table, `.csv` or `.csv.gz`, its target in the last column.
+    /// A table, `.csv` or `.tsv`, or one of these with `.gz`.
     Csv,
 }
 
@@ -73,11 +74,10 @@ impl FromStr for Source {
 }
 
 /// What a table's target is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
     /// A class: text or a whole number.
-    #[default]
     Classification,
     /// A real number.
     Regression,
@@ -136,6 +136,19 @@ pub enum Normalise {
     Off,
 }
 
+impl Normalise {
+    /// The normalisation, measured on samples where it is to be measured.
+    pub(super) fn of(&self, samples: &Samples) -> Result<Normalisation, DataError> {
+        let normalisation = match self {
+            Normalise::Measured => Normalisation::measure(samples),
+            Normalise::Given(given) => given.clone(),
+            Normalise::Off => Normalisation::identity(samples.shape()),
+        };
+        normalisation.check(samples)?;
+        Ok(normalisation)
+    }
+}
+
 /// Sides that images can be resized to.
 const SIDES: std::ops::RangeInclusive<usize> = 2..=1024;
 
@@ -145,7 +158,14 @@ const SIDES: std::ops::RangeInclusive<usize> = 2..=1024;
 /// |---|---|---|---|
 /// | `source` | `digits` | the format | `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `idx`, `csv` |
 /// | `path` | none | the folder (`cifar…`, `idx`) or file (`csv`); none for `digits` | |
-/// | `task` | `classification` | what a table's target is | `regression` only with `csv` |
+/// | `task` | classes, unless the target looks like numbers | what a table's target is | `classification`, `regression`; the latter only with `csv` |
+/// | `target` | the last column | the column that is predicted | a name of the header, or a number from 1 (the last is −1); only with `csv`, as all below to `missing` |
+/// | `drop` | none | columns that are left out | names and numbers |
+/// | `header` | `auto` | whether the first line names the columns | `auto`, `true`, `false` |
+/// | `separator` | `auto` | what separates cells | `auto`, `,`, `;`, `tab`, `\|`, `space` |
+/// | `decimal` | `auto` | what separates a number's fraction | `auto`, `.`, `,` |
+/// | `categorical` | `auto` | columns that are categories: all of texts alone, or those that are named | `auto`, names and numbers |
+/// | `missing` | `error` | what is done where a value is missing | `error`, `median`, `drop` |
 /// | `validation` | `0.1` | training samples held out for validation | count, or 0 ≤ fraction < 1 |
 /// | `test` | see below | samples held out for testing where the set has no test part | as above |
 /// | `resize` | none | images become squares of this side, see the module `reshape` | 2 to 1024 pixels |
@@ -165,8 +185,29 @@ pub struct Options {
     pub source: Source,
     /// The folder or file; none for the built-in digits.
     pub path: Option<PathBuf>,
-    /// What a table's target is.
-    pub task: Task,
+    /// What a table's target is; without it classes, and an error where that is in doubt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// The column of a table that is predicted; without it the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<ColumnRef>,
+    /// Columns of a table that are left out.
+    #[serde(deserialize_with = "auto::one_or_more")]
+    pub drop: Vec<ColumnRef>,
+    /// Whether the first line of a table names the columns; found out where nothing is said.
+    #[serde(with = "auto")]
+    pub header: Option<bool>,
+    /// What separates the cells of a table; found out where nothing is said.
+    #[serde(with = "auto")]
+    pub separator: Option<Separator>,
+    /// What separates the fractions of a table's numbers; found out where nothing is said.
+    #[serde(with = "auto")]
+    pub decimal: Option<Decimal>,
+    /// Columns of a table that are categories; where nothing is said, those that hold texts alone.
+    #[serde(with = "auto::list")]
+    pub categorical: Option<Vec<ColumnRef>>,
+    /// What is done where a table has no value.
+    pub missing: Missing,
     /// Training samples held out for validation, by a permutation drawn from the seed.
     pub validation: HeldOut,
     /// Samples held out for testing, only for a set that has no test part of its own.
@@ -190,7 +231,14 @@ impl Default for Options {
         Self {
             source: Source::Digits,
             path: None,
-            task: Task::Classification,
+            task: None,
+            target: None,
+            drop: Vec::new(),
+            header: None,
+            separator: None,
+            decimal: None,
+            categorical: None,
+            missing: Missing::Error,
             validation: HeldOut::Fraction(0.1),
             test: None,
             resize: None,
@@ -225,7 +273,21 @@ impl Options {
         if self.source != Source::Digits && self.path.is_none() {
             return Err(DataError::NeedsPath { source_asked: self.source });
         }
-        if self.source != Source::Csv && self.task == Task::Regression {
+        let of_tables = [
+            ("target", self.target.is_some()),
+            ("drop", !self.drop.is_empty()),
+            ("header", self.header.is_some()),
+            ("separator", self.separator.is_some()),
+            ("decimal", self.decimal.is_some()),
+            ("categorical", self.categorical.is_some()),
+            ("missing", self.missing != Missing::Error),
+        ];
+        for (option, given) in of_tables {
+            if given && self.source != Source::Csv {
+                return unsupported(option, "it is about the columns of a table");
+            }
+        }
+        if self.source != Source::Csv && self.task == Some(Task::Regression) {
             return unsupported("task = \"regression\"", "its targets are classes");
         }
         for (option, limit) in [("limit_train", self.limit_train), ("limit_test", self.limit_test)]

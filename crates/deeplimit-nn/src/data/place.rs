@@ -31,7 +31,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CellFault {
-    /// The cell is empty, `?` or `nan`: the value is missing.
+    /// The value is missing: the cell is empty, `?`, `NA`, `nan`, `null` or the like.
     Missing,
     /// A number was expected.
     NotANumber,
@@ -44,7 +44,10 @@ pub enum CellFault {
 impl fmt::Display for CellFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            CellFault::Missing => "a missing value; fill it in or remove the line",
+            CellFault::Missing => {
+                "a missing value; data.missing = \"median\" fills it in, data.missing = \"drop\" leaves \
+                 out the line"
+            },
             CellFault::NotANumber => "expected a number",
             CellFault::NotFinite => "expected a finite number",
             CellFault::NotAClass => {

@@ -175,6 +175,44 @@ impl Samples {
         &self.inputs
     }
 
+    /// The numbers of a table; none of images.
+    pub(super) fn floats(&self) -> &[f64] {
+        match &self.inputs {
+            Inputs::Floats(values) => values,
+            Inputs::Bytes { .. } => &[],
+        }
+    }
+
+    /// The same, to be filled in.
+    pub(super) fn floats_mut(&mut self) -> &mut [f64] {
+        match &mut self.inputs {
+            Inputs::Floats(values) => values,
+            Inputs::Bytes { .. } => &mut [],
+        }
+    }
+
+    /// The same samples with the classes of a run in the place of their own, matched by name. Classes that
+    /// no sample has do not count.
+    ///
+    /// # Errors
+    /// The names of all classes that samples have, where some are unknown to the run.
+    pub(super) fn with_classes(mut self, known: &[String]) -> Result<Self, Vec<String>> {
+        let counts = self.class_counts();
+        let Targets::Classes { labels, names } = &mut self.targets else { return Ok(self) };
+        let place = |name: &String| known.iter().position(|other| other == name);
+        let places: Vec<Option<usize>> = names.iter().map(place).collect();
+        let here =
+            || counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(class, _)| class);
+        if here().any(|class| places[class].is_none()) {
+            return Err(here().map(|class| names[class].clone()).collect());
+        }
+        for label in labels.iter_mut() {
+            *label = places[*label as usize].expect("classes that samples have are known") as u32;
+        }
+        *names = known.to_vec();
+        Ok(self)
+    }
+
     /// The targets.
     pub fn targets(&self) -> &Targets {
         &self.targets

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Samples, Shape, Targets};
+use super::{Samples, Shape, TableFormat, Targets};
 
 /// What a run knows of its data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -13,16 +13,19 @@ pub struct Schema {
     /// The names of the classes, in the order of the network's outputs; none in regression.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
+    /// How a table is read; none for images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableFormat>,
 }
 
 impl Schema {
-    /// That of samples.
+    /// That of samples, which do not say how a table was read.
     pub fn of(samples: &Samples) -> Self {
         let classes = match samples.targets() {
             Targets::Classes { names, .. } => names.clone(),
             Targets::Values(_) => Vec::new(),
         };
-        Self { shape: Some(samples.shape()), classes }
+        Self { shape: Some(samples.shape()), classes, table: None }
     }
 }
 

@@ -7,7 +7,11 @@ use serde::Serialize;
 
 use super::cifar::Layout;
 use super::random::{Purpose, permutation};
-use super::{DataError, HeldOut, Normalisation, Normalise, Options, Samples, Source};
+use super::table::Reading;
+use super::{
+    DataError, HeldOut, Normalisation, Normalise, Options, Samples, Schema, Source, TableFormat,
+    Targets,
+};
 
 /// The images that the CIFAR sets hold out where the test file is not there.
 pub(super) const CIFAR_TEST: HeldOut = HeldOut::Count(5_000);
@@ -29,13 +33,23 @@ pub(super) struct Raw {
     pub(super) train: Option<Samples>,
     pub(super) test: Option<Samples>,
     pub(super) files: Vec<PathBuf>,
+    /// How a table was read.
+    pub(super) table: Option<Reading>,
 }
 
 impl Raw {
     /// The same images, seen in the shape that options ask for.
     pub(super) fn seen(self, options: &Options) -> Self {
         let seen = |samples: Samples| samples.seen(options.resize, options.channels);
-        Self { train: self.train.map(seen), test: self.test.map(seen), files: self.files }
+        Self { train: self.train.map(seen), test: self.test.map(seen), ..self }
+    }
+
+    /// The same samples with the classes of a run, matched by name; or else the classes that they have.
+    pub(super) fn with_classes(self, known: &[String]) -> Result<Self, Vec<String>> {
+        let matched = |samples: Option<Samples>| {
+            samples.map(|samples| samples.with_classes(known)).transpose()
+        };
+        Ok(Self { train: matched(self.train)?, test: matched(self.test)?, ..self })
     }
 
     /// The training samples of a source that was read whole.
@@ -52,6 +66,8 @@ pub enum Part {
     Test,
     /// The validation samples, where the set has no test samples.
     Validation,
+    /// All rows of a table that is not the run's own.
+    Whole,
 }
 
 impl fmt::Display for Part {
@@ -59,6 +75,7 @@ impl fmt::Display for Part {
         f.pad(match self {
             Part::Test => "test",
             Part::Validation => "validation",
+            Part::Whole => "whole table:",
         })
     }
 }
@@ -78,6 +95,17 @@ pub struct Scored {
     pub samples: Samples,
     /// How inputs and regression targets are normalised.
     pub normalisation: Normalisation,
+    /// How a table was read; none for images.
+    pub table: Option<TableFormat>,
+    /// What is worth saying about how a table was read, a line each.
+    pub told: Vec<String>,
+}
+
+impl Scored {
+    /// What a run knows of its data, if these are of it.
+    pub fn schema(&self) -> Schema {
+        Schema { table: self.table.clone(), ..Schema::of(&self.samples) }
+    }
 }
 
 /// A data set, split and with its normalisation: what training and evaluation read.
@@ -97,33 +125,70 @@ pub struct Splits {
     pub test: Option<Samples>,
     /// How inputs and regression targets are normalised.
     pub normalisation: Normalisation,
+    /// How a table was read; none for images.
+    pub table: Option<TableFormat>,
+    /// What was understood of a table, in words, a line each.
+    pub told: Vec<String>,
+}
+
+impl Splits {
+    /// The names of the classes, none in regression.
+    pub fn class_names(&self) -> Option<&[String]> {
+        match self.train.targets() {
+            Targets::Classes { names, .. } => Some(names),
+            Targets::Values(_) => None,
+        }
+    }
+
+    /// Refuses to train on samples that are all of one class.
+    ///
+    /// # Errors
+    /// [`DataError::OneClass`].
+    pub fn check_classes(&self) -> Result<(), DataError> {
+        let counts = self.train.class_counts();
+        let mut here = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        match (here.next(), here.next(), self.class_names()) {
+            (Some((only, _)), None, Some(names)) => {
+                Err(DataError::OneClass { data: self.name.clone(), class: names[only].clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a run keeps of the data, and reads others by.
+    pub fn schema(&self) -> Schema {
+        Schema { table: self.table.clone(), ..Schema::of(&self.train) }
+    }
 }
 
 /// Splits and normalises as the options say.
 pub(super) fn split(raw: Raw, name: String, options: &Options) -> Result<Splits, DataError> {
-    let Raw { train, test, files } = raw;
+    let Raw { train, test, files, table } = raw;
     let mut train = Raw::whole(train);
-    let test = match (test, options.test) {
+    let mut test = match (test, options.test) {
         (None, _) => held_out_test(&mut train, options)?,
         (Some(test), _) => Some(own_test(test, options)?),
     };
-    let (validation, rest) = held_out_validation(&mut train, options)?;
+    let (mut validation, rest) = held_out_validation(&mut train, options)?;
     if let Some(limit) = options.limit_train {
         let kept = marked(train.len(), rest.iter().take(limit));
         train = train.take_out(&kept);
     }
-    let normalisation = match &options.normalise {
-        Normalise::Measured => Normalisation::measure(&train),
-        Normalise::Given(given) => given.clone(),
-        Normalise::Off => Normalisation::identity(train.shape()),
-    };
-    normalisation.check(&train)?;
-    Ok(Splits { name, source: options.source, files, train, validation, test, normalisation })
+    let mut parts: Vec<&mut Samples> = vec![&mut train, &mut validation];
+    parts.extend(test.as_mut());
+    let (table, told) = Reading::finish(table, &mut parts, options, &files)?;
+    let normalisation = options.normalise.of(&train)?;
+    let source = options.source;
+    Ok(Splits { name, source, files, train, validation, test, normalisation, table, told })
 }
 
 /// The samples to score on; `normalise` must not be `measured`, which all training samples are needed for.
 pub(super) fn scored(raw: Raw, name: String, options: &Options) -> Result<Scored, DataError> {
-    let Raw { train, test, files } = raw;
+    // What a table misses is filled in by its training part.
+    if raw.table.is_some() {
+        return scored_of(split(raw, name, options)?, options);
+    }
+    let Raw { train, test, files, table: _ } = raw;
     let held_out = |train: Option<Samples>| {
         let mut train = Raw::whole(train);
         match held_out_test(&mut train, options)? {
@@ -144,7 +209,32 @@ pub(super) fn scored(raw: Raw, name: String, options: &Options) -> Result<Scored
         Normalise::Off | Normalise::Measured => Normalisation::identity(samples.shape()),
     };
     normalisation.check(&samples)?;
-    Ok(Scored { name, source: options.source, files, part, samples, normalisation })
+    let (source, table, told) = (options.source, None, Vec::new());
+    Ok(Scored { name, source, files, part, samples, normalisation, table, told })
+}
+
+/// The samples of a table to score on.
+fn scored_of(splits: Splits, options: &Options) -> Result<Scored, DataError> {
+    let Splits { name, source, files, validation, test, normalisation, table, told, .. } = splits;
+    let (part, samples) = match test {
+        Some(test) => (Part::Test, test),
+        None => (Part::Validation, validation),
+    };
+    if samples.is_empty() {
+        let path = options.path.clone().unwrap_or_default();
+        return Err(DataError::NothingHeldOut { path });
+    }
+    Ok(Scored { name, source, files, part, samples, normalisation, table, told })
+}
+
+/// All samples of a table, to score on.
+pub(super) fn whole(raw: Raw, name: String, options: &Options) -> Result<Scored, DataError> {
+    let Raw { train, files, table, .. } = raw;
+    let mut samples = Raw::whole(train);
+    let (table, told) = Reading::finish(table, &mut [&mut samples], options, &files)?;
+    let normalisation = options.normalise.of(&samples)?;
+    let (source, part) = (options.source, Part::Whole);
+    Ok(Scored { name, source, files, part, samples, normalisation, table, told })
 }
 
 /// The test part that a set has of its own.

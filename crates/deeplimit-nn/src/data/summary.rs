@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Normalisation, Samples, Shape, Source, Splits, Targets};
+use super::{Normalisation, Samples, Shape, Source, Splits, TableFormat, Targets};
 
 /// A class and its samples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +28,10 @@ pub struct Summary {
     pub source: Source,
     /// The files read, in order.
     pub files: Vec<PathBuf>,
+    /// What was understood of a table, in words, a line each.
+    pub told: Vec<String>,
+    /// How a table was read; none for images.
+    pub table: Option<TableFormat>,
     /// The shape of one input.
     pub shape: Shape,
     /// Samples to train on.
@@ -44,7 +48,7 @@ pub struct Summary {
 
 /// Counts and measures a data set.
 pub fn describe(splits: &Splits) -> Summary {
-    let Splits { name, source, files, train, validation, test, .. } = splits;
+    let Splits { name, source, files, train, validation, test, table, told, .. } = splits;
     let counts = (
         train.class_counts(),
         validation.class_counts(),
@@ -68,6 +72,8 @@ pub fn describe(splits: &Splits) -> Summary {
         name: name.clone(),
         source: *source,
         files: files.clone(),
+        told: told.clone(),
+        table: table.clone(),
         shape: train.shape(),
         train: train.len(),
         validation: validation.len(),

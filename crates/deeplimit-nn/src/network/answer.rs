@@ -33,7 +33,7 @@ impl Answer {
 
     /// The value that an output says; `None` where it is not finite.
     pub fn value(output: f32, scale: Option<&TargetScale>) -> Option<Self> {
-        let value = scale.map_or(f64::from(output), |scale| f64::from(scale.restore(output)));
+        let value = scale.map_or(f64::from(output), |scale| scale.restore(output));
         value.is_finite().then_some(Self::Value(value))
     }
 }

@@ -146,7 +146,7 @@ impl Trainer {
         let position = serde_json::to_string(&self.position).expect("a position is plain data");
         file.metadata.insert("config".to_owned(), config);
         file.metadata.insert("position".to_owned(), position);
-        let schema = serde_json::to_string(&Schema::of(&self.splits.train));
+        let schema = serde_json::to_string(&self.splits.schema());
         file.metadata.insert(SCHEMA.to_owned(), schema.expect("a schema is plain data"));
         let normalisation = serde_json::to_string(&self.splits.normalisation);
         let normalisation = normalisation.expect("a normalisation is plain data");

@@ -47,12 +47,15 @@ impl Config {
     }
 }
 
+/// Samples a step where nobody names another number.
+const USUAL_BATCH: usize = 128;
+
 /// The optimisation.
 ///
 /// | name | default | meaning | range |
 /// |---|---|---|---|
 /// | `epochs` | 20 | passes over the training samples | ≥ 1 |
-/// | `batch` | 128 | samples a step | 1 to the training samples |
+/// | `batch` | 128, or all training samples where there are fewer | samples a step | 1 to the training samples |
 /// | `optimiser` | `adamw` | update rule | `adamw`, `adam`, `sgd` |
 /// | `rate` | 2e-3 | learning rate at the start | 0 < rate ≤ 1 |
 /// | `schedule` | `cosine` | learning rate over the steps | `constant`, `cosine`, `step` (÷ 10 at ⅓ and ⅔) |
@@ -70,8 +73,10 @@ impl Config {
 pub struct TrainConfig {
     /// Passes over the training samples.
     pub epochs: usize,
-    /// Samples a step.
-    pub batch: usize,
+    /// Samples a step; without it 128, or all training samples where there are fewer. See
+    /// [`batch`](Self::batch).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
     /// Update rule.
     pub optimiser: Optimiser,
     /// Learning rate at the start.
@@ -106,7 +111,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             epochs: 20,
-            batch: 128,
+            batch: None,
             optimiser: Optimiser::Adamw,
             rate: 2e-3,
             schedule: Schedule::Cosine,
@@ -159,7 +164,7 @@ pub enum ConfigError {
         /// Its value.
         found: String,
         /// The range.
-        expected: &'static str,
+        expected: String,
     },
     /// A key means nothing beside another.
     #[error("{key} means nothing with {beside}; {instead}")]
@@ -256,9 +261,9 @@ pub enum ConfigError {
 pub(super) fn out_of_range<T>(
     key: &'static str,
     found: impl ToString,
-    expected: &'static str,
+    expected: impl Into<String>,
 ) -> Result<T, ConfigError> {
-    Err(ConfigError::OutOfRange { key, found: found.to_string(), expected })
+    Err(ConfigError::OutOfRange { key, found: found.to_string(), expected: expected.into() })
 }
 
 impl TrainConfig {
@@ -270,8 +275,9 @@ impl TrainConfig {
         if self.epochs == 0 {
             return out_of_range("train.epochs", 0, "at least 1");
         }
-        if self.batch == 0 || self.batch > samples {
-            return out_of_range("train.batch", self.batch, "1 to the number of training samples");
+        if let Some(batch) = self.batch.filter(|batch| *batch == 0 || *batch > samples) {
+            let expected = format!("1 to {samples}, the number of training samples");
+            return out_of_range("train.batch", batch, expected);
         }
         if !(self.rate > 0.0 && self.rate <= 1.0) {
             return out_of_range("train.rate", self.rate, "0 < rate ≤ 1");
@@ -293,6 +299,16 @@ impl TrainConfig {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Samples a step, as they are named, or else as many as are usual.
+    pub fn batch(&self) -> usize {
+        self.batch.unwrap_or(USUAL_BATCH)
+    }
+
+    /// The same with a batch of its own, for so many training samples.
+    pub(super) fn with_batch(self, samples: usize) -> Self {
+        Self { batch: Some(self.batch.unwrap_or(USUAL_BATCH.min(samples).max(1))), ..self }
     }
 
     /// Burn's optimiser.
@@ -337,6 +353,8 @@ impl TrainConfig {
 
     /// Burn's schedule from a rate on, over so many steps.
     pub(super) fn schedule(&self, rate: f64, steps: usize) -> LrSchedulerConfig {
+        // Where there is nothing to train on, there is no step either.
+        let steps = steps.max(1);
         match self.schedule {
             Schedule::Constant => LrSchedulerConfig::Constant(rate),
             Schedule::Cosine => CosineAnnealingLrSchedulerConfig::new(rate, steps).into(),

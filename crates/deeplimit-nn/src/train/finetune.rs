@@ -61,7 +61,9 @@ impl Config {
     pub(super) fn check_untie(&self) -> Result<(), ConfigError> {
         let Some(epoch) = self.train.untie else { return Ok(()) };
         if epoch == 0 || epoch >= self.train.epochs {
-            return out_of_range("train.untie", epoch, "1 to train.epochs − 1");
+            let last = self.train.epochs.saturating_sub(1);
+            let expected = format!("1 to {last}, an epoch below train.epochs");
+            return out_of_range("train.untie", epoch, expected);
         }
         if self.network.stage.iter().all(|stage| stage.control.is_none()) {
             return Err(ConfigError::Unused {
@@ -96,7 +98,8 @@ impl Config {
     pub(super) fn check_rates(&self, network: &Network) -> Result<(), ConfigError> {
         for (index, RateGroup { weights, factor }) in self.train.rates.iter().enumerate() {
             if !(*factor > 0.0 && factor.is_finite() && factor * self.train.rate <= 1.0) {
-                let expected = "factors above 0, times train.rate 1 at most";
+                let most = 1.0 / self.train.rate;
+                let expected = format!("factors above 0, at most {most} (times train.rate 1)");
                 return out_of_range("train.rates", factor, expected);
             }
             let ids = network.ids_of(weights);

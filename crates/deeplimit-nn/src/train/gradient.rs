@@ -81,7 +81,8 @@ impl GradientConfig {
             ("gradient.slots", self.slots),
         ] {
             if let Some(count) = count.filter(|count| count.get() > depth) {
-                return out_of_range(key, count, "at most the depth of the shallowest flow");
+                let expected = format!("at most {depth}, the depth of the shallowest flow");
+                return out_of_range(key, count, expected);
             }
         }
         let unused = |key, instead| {

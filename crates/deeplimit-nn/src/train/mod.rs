@@ -146,6 +146,8 @@ impl Trainer {
     /// If the configuration cannot be used, or not with these data, or no gradient keeps to the memory
     /// budget.
     pub fn with_splits(config: Config, splits: Splits) -> Result<Self, TrainError> {
+        splits.check_classes()?;
+        config.train.check(splits.train.len())?;
         let mut trainer = Self::built(config, splits)?;
         // A depth that does not fit the budget is known before the run begins.
         for (_, depths) in trainer.config.eras().into_iter().skip(1) {
@@ -158,7 +160,7 @@ impl Trainer {
     /// How the gradient of a network keeps to the memory budget, where there is one.
     fn planned(&self, network: &Network) -> Result<Option<Plan>, ConfigError> {
         let Config { gradient, train, .. } = &self.config;
-        gradient.plan(&self.config.method()?, network, train.batch, rayon::current_num_threads())
+        gradient.plan(&self.config.method()?, network, train.batch(), rayon::current_num_threads())
     }
 
     /// Plans the gradient of the network as it stands.
@@ -174,10 +176,10 @@ impl Trainer {
     }
 
     /// A trainer of a checked configuration, without a plan.
-    fn built(config: Config, splits: Splits) -> Result<Self, TrainError> {
+    fn built(mut config: Config, splits: Splits) -> Result<Self, TrainError> {
         let method = config.method()?;
         config.augment.check(splits.train.shape())?;
-        config.train.check(splits.train.len())?;
+        config.train = config.train.with_batch(splits.train.len());
         config.objective.check()?;
         config.check_refine()?;
         config.check_untie()?;
@@ -240,7 +242,7 @@ impl Trainer {
 
     /// Steps an epoch: whole batches only.
     pub fn steps_per_epoch(&self) -> usize {
-        self.splits.train.len() / self.config.train.batch
+        self.splits.train.len() / self.config.train.batch()
     }
 
     /// Steps of the whole run.
@@ -260,8 +262,8 @@ impl Trainer {
             Some(known) => self.order.insert(known),
             None => self.order.insert((epoch, epoch_order(samples, config.seed, epoch as u64))),
         };
-        let start = self.position.step % (samples / config.train.batch) * config.train.batch;
-        let indices = &order[start..start + config.train.batch];
+        let start = self.position.step % (samples / config.train.batch()) * config.train.batch();
+        let indices = &order[start..start + config.train.batch()];
         let draw = Draw { augment: config.augment, seed: config.seed, epoch: epoch as u64 };
         batch(&self.splits.train, indices, &self.splits.normalisation, Some(draw))
     }

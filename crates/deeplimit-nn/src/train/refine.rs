@@ -70,7 +70,8 @@ impl Config {
             return out_of_range("train.refine", pairs, "depths of at least 1");
         }
         if refine.iter().any(|[epoch, _]| *epoch >= self.train.epochs) {
-            return out_of_range("train.refine", pairs, "epochs below train.epochs");
+            let expected = format!("epochs below {}, train.epochs", self.train.epochs);
+            return out_of_range("train.refine", pairs, expected);
         }
         for (stage, found) in self.network.stage.iter().map(|stage| stage.depth).enumerate() {
             if found != *end {
@@ -139,7 +140,8 @@ impl Trainer {
         self.carry(depths, by)?;
         let mut refined = Self::with_splits(config, self.splits)?;
         if self.position.step > refined.total_steps() {
-            let expected = "at least the epochs that are done or begun";
+            let begun = self.position.step.div_ceil(refined.steps_per_epoch().max(1));
+            let expected = format!("at least {begun}, the epochs that are done or begun");
             return Ok(out_of_range("train.epochs", epochs, expected)?);
         }
         refined.network = self.network;

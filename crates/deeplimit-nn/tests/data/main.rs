@@ -13,6 +13,7 @@ mod real;
 mod reshape;
 mod scored;
 mod table;
+mod understood;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -82,7 +83,7 @@ fn all(path: &Path) -> Options {
 }
 
 fn load_table(folder: &TempDir, task: Task) -> Result<Splits, DataError> {
-    load(&Options { task, ..all(&folder.path().join("table.csv")) })
+    load(&Options { task: Some(task), ..all(&folder.path().join("table.csv")) })
 }
 
 /// The error's message without the folder's path; it must be one line.

@@ -8,7 +8,8 @@ fn paths_that_hold_nothing_known_say_what_was_looked_for() {
     let message = detect(nothing.path()).unwrap_err().to_string();
     assert!(message.ends_with(
         "holds no data set known here; expected a folder with data_batch_1.bin(.gz) to \
-         data_batch_5.bin(.gz), train.bin(.gz) or train-images-idx3-ubyte(.gz), or a .csv or .csv.gz file"
+         data_batch_5.bin(.gz), train.bin(.gz) or train-images-idx3-ubyte(.gz), or a .csv or .tsv file \
+         (.csv.gz, .tsv.gz)"
     ));
     let at = |source, path: PathBuf| Options { source, path: Some(path), ..Options::default() };
     let message = complaint(load(&at(Source::Cifar10, nothing.path().into())), &nothing);
@@ -42,7 +43,7 @@ fn options_that_contradict_each_other_are_refused() {
     );
     assert_eq!(check(Options { source: Source::Idx, ..digits() }), "source idx needs a path");
     assert_eq!(
-        check(Options { task: Task::Regression, ..digits() }),
+        check(Options { task: Some(Task::Regression), ..digits() }),
         "option task = \"regression\" does not apply to source digits: its targets are classes"
     );
     assert_eq!(
@@ -91,8 +92,8 @@ fn options_and_normalisation_survive_toml_and_json_and_unknown_keys_do_not_pass(
 
     let folder = table("1,2,10.5\n2,2,30\n3,2,80\n");
     let measured = load_table(&folder, Task::Regression).unwrap().normalisation;
-    let text = serde_json::to_string(&measured).unwrap();
-    assert_eq!(serde_json::from_str::<Normalisation>(&text).unwrap(), measured);
+    let text = toml::to_string(&measured).unwrap();
+    assert_eq!(toml::from_str::<Normalisation>(&text).unwrap(), measured);
     for source in Source::ALL {
         assert_eq!(source.name().parse::<Source>().unwrap(), source);
     }

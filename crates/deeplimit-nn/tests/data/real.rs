@@ -35,7 +35,7 @@ fn fashion_mnist_has_6000_and_1000_images_a_class() {
 #[test]
 fn the_classical_tables_are_read_or_refused_for_their_known_reason() {
     let Some(folder) = shared("tabular") else { return };
-    let read = |file: &str, task| load(&Options { task, ..all(&folder.join(file)) });
+    let read = |file: &str, task| load(&Options { task: Some(task), ..all(&folder.join(file)) });
     for (file, samples, features, classes) in [
         ("iris.csv", 150, 4, 3),
         ("wine.csv", 178, 13, 3),

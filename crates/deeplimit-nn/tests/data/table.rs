@@ -40,30 +40,19 @@ fn a_regression_normalises_its_targets_and_restores_them() {
 }
 
 #[test]
-fn only_a_first_line_without_any_number_is_a_header() {
-    let with =
-        load_table(&table("\u{feff}length,width,kind\n1,2,a\n3,4,b\n"), Task::Classification);
-    assert_eq!(with.unwrap().train.len(), 2);
-    // A kind in the first feature, as abalone has it, is no header.
-    let folder = table("M,2,a\n1,2,a\n");
-    let message = complaint(load_table(&folder, Task::Classification), &folder);
-    assert_eq!(message, "table.csv: line 1, column 1: \"M\": expected a number");
-    // Nor is a line of missing values.
-    let folder = table("?,?,a\n1,2,a\n");
-    let message = complaint(load_table(&folder, Task::Classification), &folder);
-    let missing = "a missing value; fill it in or remove the line";
-    assert_eq!(message, format!("table.csv: line 1, column 1: \"?\": {missing}"));
-}
-
-#[test]
 fn a_bad_cell_names_file_line_column_and_value() {
-    let missing = "a missing value; fill it in or remove the line";
+    let missing = "a missing value; data.missing = \"median\" fills it in, data.missing = \"drop\" leaves out \
+                   the line";
     let class = "expected a class (text or a whole number); \
                  for a real-valued target use task = \"regression\"";
     let cases = [
         ("1,2,a\n3,?,b\n", Task::Classification, format!("line 2, column 2: \"?\": {missing}")),
         ("1,2,a\n\n3,,b\n", Task::Classification, format!("line 3, column 2: \"\": {missing}")),
-        ("1,2,a\n3,4,?\n", Task::Classification, format!("line 2, column 3: \"?\": {missing}")),
+        (
+            "1,2,a\n3,4,?\n5,6,b\n",
+            Task::Classification,
+            format!("line 2, column 3: \"?\": {missing}"),
+        ),
         ("1,2,3\n3,4,x\n", Task::Regression, "line 2, column 3: \"x\": expected a number".into()),
         ("1,2,3\n3,4,0.5\n", Task::Classification, format!("line 2, column 3: \"0.5\": {class}")),
         ("1,2,3\n3,4,NaN\n", Task::Regression, format!("line 2, column 3: \"NaN\": {missing}")),
@@ -71,17 +60,6 @@ fn a_bad_cell_names_file_line_column_and_value() {
             "1,2,3\n3,1e309,4\n",
             Task::Regression,
             "line 2, column 2: \"1e309\": expected a finite number".into(),
-        ),
-        (
-            "1,2,3\n\"3\nx\",4,5\n",
-            Task::Regression,
-            "line 2, column 1: \"3\\nx\": expected a number".into(),
-        ),
-        ("1,2,3\n4,5\n", Task::Regression, "line 2: 2 columns, expected 3".into()),
-        (
-            "1;2;3\n4;5;6\n",
-            Task::Regression,
-            "line 1: 1 column(s), expected features and a target separated by commas".into(),
         ),
         ("a,b\n", Task::Regression, "holds no samples".into()),
         ("", Task::Regression, "holds no samples".into()),
@@ -118,7 +96,10 @@ fn a_table_may_be_gzipped_and_a_cut_one_names_the_line() {
 fn a_table_that_is_not_text_names_the_line() {
     let folder = folder(&[("table.csv", b"1,2,a\n3,4,\xff\n".to_vec())]);
     let message = complaint(load_table(&folder, Task::Classification), &folder);
-    assert_eq!(message, "table.csv: line 2: is not UTF-8 text");
+    assert_eq!(
+        message,
+        "table.csv: line 2: is not UTF-8 text (nor whole UTF-16 with its mark); save the file as UTF-8"
+    );
 }
 
 #[test]

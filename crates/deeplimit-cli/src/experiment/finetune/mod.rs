@@ -183,7 +183,7 @@ impl Finetune {
             gradient: entrant.gradient(),
             train: TrainConfig {
                 epochs: 1,
-                batch,
+                batch: Some(batch),
                 optimiser: Optimiser::Adam,
                 rate: RATE,
                 schedule,
