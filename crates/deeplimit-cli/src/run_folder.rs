@@ -14,7 +14,7 @@ use deeplimit::gradient::Plan;
 use deeplimit_nn::train::{Config, write_whole};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// An open run folder.
@@ -41,7 +41,7 @@ impl RunFolder {
         fs::create_dir(&weights).with_context(|| weights.display().to_string())?;
         let text = toml::to_string(config).context("the configuration is plain data")?;
         write_whole(&path.join("config.toml"), text.as_bytes())?;
-        let metrics = path.join("metrics.jsonl");
+        let metrics = path.join(METRICS);
         let metrics = OpenOptions::new()
             .create_new(true)
             .append(true)
@@ -50,22 +50,31 @@ impl RunFolder {
         Ok(Self { path, metrics })
     }
 
-    /// Opens a folder to go on after `step` steps: later metrics, and a half-written line, are
-    /// dropped, since they will be written again.
+    /// Opens a folder to go on after `step` steps: later metrics, and a half-written line, are cut off,
+    /// since they will be written again. What is kept is not touched.
     pub fn resume(path: &Path, step: usize) -> Result<(Self, Vec<Line>)> {
-        let metrics = path.join("metrics.jsonl");
-        let kept: Vec<Line> = lines(path)?.into_iter().filter(|line| line.step() <= step).collect();
-        let mut text = String::new();
-        for line in &kept {
-            text += &serde_json::to_string(line)?;
-            text.push('\n');
+        let kept = History::read(path, Some(step))?;
+        let file = path.join(METRICS);
+        let place = || file.display().to_string();
+        let mut metrics = OpenOptions::new().append(true).open(&file).with_context(place)?;
+        metrics.set_len(kept.bytes).with_context(place)?;
+        if kept.open {
+            metrics.write_all(b"\n").with_context(place)?;
         }
-        write_whole(&metrics, text.as_bytes())?;
-        let metrics = OpenOptions::new()
-            .append(true)
-            .open(&metrics)
-            .with_context(|| metrics.display().to_string())?;
-        Ok((Self { path: path.to_owned(), metrics }, kept))
+        Ok((Self { path: path.to_owned(), metrics }, kept.lines))
+    }
+
+    /// Takes over the metrics of another run up to a step, as they are.
+    pub fn take_over(&mut self, run: &Path, step: usize) -> Result<Vec<Line>> {
+        let kept = History::read(run, Some(step))?;
+        let file = run.join(METRICS);
+        let place = || file.display().to_string();
+        let from = File::open(&file).with_context(place)?;
+        io::copy(&mut from.take(kept.bytes), &mut self.metrics).with_context(place)?;
+        if kept.open {
+            self.metrics.write_all(b"\n").with_context(place)?;
+        }
+        Ok(kept.lines)
     }
 
     /// Writes how the gradient keeps to its memory budget, where there is one.
@@ -90,10 +99,13 @@ impl RunFolder {
     pub fn record(&mut self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
-        let place = || self.path.join("metrics.jsonl").display().to_string();
+        let place = || self.path.join(METRICS).display().to_string();
         self.metrics.write_all(text.as_bytes()).with_context(place)
     }
 }
+
+/// The file of the metrics.
+const METRICS: &str = "metrics.jsonl";
 
 /// The file of a plan.
 const PLAN: &str = "plan.json";
@@ -142,20 +154,46 @@ pub fn config(path: &Path) -> Result<Config> {
 
 /// The metrics of a run; a half-written last line is left out.
 pub fn lines(path: &Path) -> Result<Vec<Line>> {
-    let file = path.join("metrics.jsonl");
-    let reader = BufReader::new(File::open(&file).with_context(|| file.display().to_string())?);
-    let text: Vec<String> =
-        reader.lines().collect::<Result<_, _>>().with_context(|| file.display().to_string())?;
-    let mut lines = Vec::with_capacity(text.len());
-    for (index, line) in text.iter().enumerate() {
-        match serde_json::from_str(line) {
-            Ok(line) => lines.push(line),
-            Err(_) if index + 1 == text.len() => {}
-            Err(error) => {
-                let number = index + 1;
-                return Err(error).with_context(|| format!("{}: line {number}", file.display()));
+    Ok(History::read(path, None)?.lines)
+}
+
+/// The first lines of a run's metrics.
+struct History {
+    lines: Vec<Line>,
+    /// The bytes that they take in the file.
+    bytes: u64,
+    /// Whether the last of them has no line end.
+    open: bool,
+}
+
+impl History {
+    /// The lines up to a step, or all; a half-written last line is left out.
+    fn read(run: &Path, until: Option<usize>) -> Result<Self> {
+        let file = run.join(METRICS);
+        let place = || file.display().to_string();
+        let mut reader = BufReader::new(File::open(&file).with_context(place)?);
+        let mut found = Self { lines: Vec::new(), bytes: 0, open: false };
+        let (mut text, mut number) = (Vec::new(), 0);
+        loop {
+            text.clear();
+            let length = reader.read_until(b'\n', &mut text).with_context(place)?;
+            if length == 0 {
+                return Ok(found);
             }
+            number += 1;
+            let line: Line = match serde_json::from_slice(&text) {
+                Ok(line) => line,
+                Err(_) if reader.fill_buf().with_context(place)?.is_empty() => return Ok(found),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("{}: line {number}", place()));
+                }
+            };
+            if until.is_some_and(|step| line.step() > step) {
+                return Ok(found);
+            }
+            found.lines.push(line);
+            found.bytes += length as u64;
+            found.open = !text.ends_with(b"\n");
         }
     }
-    Ok(lines)
 }

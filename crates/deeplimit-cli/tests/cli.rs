@@ -4,6 +4,7 @@ use assert_cmd::Command;
 use deeplimit::Scheme;
 use deeplimit::gradient::{Entry, REGISTRY};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -96,15 +97,25 @@ fn a_normalised_network_goes_through_every_command() {
     assert!(output.expect("run").status.success());
 }
 
-/// Lines of metrics without what the clock and the allocator decide.
+/// Lines of metrics.
 fn metrics(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect()
+}
+
+/// The text of metrics without what the clock and the allocator decide.
+fn timeless(run: &Path) -> Vec<String> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let value = |line: &mut String, key: &str| {
+        let start = line.find(key).expect("a key") + key.len();
+        let end = start + line[start..].find([',', '}']).expect("the end of a number");
+        line.replace_range(start..end, "…");
+    };
     let lines = text.lines().map(|line| {
-        let mut value: Value = serde_json::from_str(line).expect("a line");
-        let object = value.as_object_mut().expect("an object");
-        object.remove("seconds");
-        object.remove("peak_mb");
-        value
+        let mut line = line.to_owned();
+        value(&mut line, "\"seconds\":");
+        value(&mut line, "\"peak_mb\":");
+        line
     });
     lines.collect()
 }
@@ -147,13 +158,37 @@ fn kill_and_resume(more: &[&str]) {
     }
     child.kill().expect("SIGKILL"); // std sends SIGKILL on Unix
     child.wait().expect("the end");
-    let before = written();
-    assert!(before < metrics(&folder.path().join("whole")).len(), "killed in the middle");
+    let [whole, killed] = ["whole", "killed"].map(|run| folder.path().join(run));
+    let before = fs::read_to_string(&metrics_file).expect("metrics");
+    assert!(before.lines().count() < metrics(&whole).len(), "killed in the middle");
+    let info = deeplimit(folder.path()).args(["info", "killed", "--json"]).output();
+    let info = json(&info.expect("run").stdout);
+    let step = info["position"]["step"].as_u64().expect("a step");
+    let kept = |line: &&str| {
+        let line = serde_json::from_str::<Value>(line);
+        line.is_ok_and(|line| line["step"].as_u64().expect("a step") <= step)
+    };
+    let kept: String = before.split_inclusive('\n').take_while(kept).collect();
 
     let resume = deeplimit(folder.path()).args(["train", "--resume", "killed"]).output();
     let resume = resume.expect("run");
     assert!(resume.status.success(), "{}", String::from_utf8_lossy(&resume.stderr));
-    assert_eq!(metrics(&folder.path().join("killed")), metrics(&folder.path().join("whole")));
+    let after = fs::read_to_string(&metrics_file).expect("metrics");
+    assert!(after.starts_with(&kept), "history is not rewritten");
+    assert_eq!(timeless(&killed), timeless(&whole));
+    assert_eq!(files(&killed.join("weights")), files(&whole.join("weights")));
+    let config = |run: &Path| fs::read(run.join("config.toml")).expect("a file");
+    assert_eq!(config(&killed), config(&whole));
+}
+
+/// The files of a folder, by name.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("the folder");
+    let file = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, fs::read(entry.path()).expect("a file"))
+    };
+    entries.map(|entry| file(entry.expect("an entry"))).collect()
 }
 
 /// Standard output of a command that ends well.
@@ -189,6 +224,8 @@ fn a_refined_run_is_gone_on_with_and_its_report_shows_the_depth() {
     // Before it is trained on, its weights are the last ones.
     assert!(told(command("evaluate finer")).contains("finer/weights/last.safetensors after 6"));
     assert!(told(command("info finer")).contains("6, of depth 12"));
+    let text = |run: &str| fs::read_to_string(folder.path().join(run).join("metrics.jsonl"));
+    assert_eq!(text("finer").expect("metrics"), text("run").expect("metrics"));
     told(command("train --resume finer --json"));
     let lines = metrics(&folder.path().join("finer"));
     let steps = lines.iter().filter(|line| line["kind"] == "step");

@@ -16,6 +16,7 @@ mod gradients;
 pub mod network;
 pub mod pass;
 pub mod pretrained;
+mod tensor_file;
 mod tensor_state;
 pub mod train;
 

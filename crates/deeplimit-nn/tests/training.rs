@@ -4,6 +4,7 @@ use deeplimit_nn::data::{Batch, Options, batch, epoch_order, load};
 use deeplimit_nn::deeplimit::scheme::reversible::AnyReversible;
 use deeplimit_nn::network::{Network, NetworkConfig, Outputs, WeightsFile};
 use deeplimit_nn::train::{Config, TrainError, Trainer};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 fn config(text: &str) -> Config {
@@ -345,13 +346,45 @@ fn a_checkpoint_replaces_the_one_before_and_leaves_nothing_else() {
     let mut trainer = Trainer::new(config(SMALL)).expect("a trainer");
     trainer.save(folder.path()).expect("a checkpoint");
     steps(&mut trainer, 2);
+    // As a kill in the middle of writing leaves it.
+    std::fs::write(folder.path().join("best.partial"), "half").expect("written");
     trainer.save(folder.path()).expect("a checkpoint");
-    let mut names: Vec<String> = std::fs::read_dir(folder.path())
-        .expect("the folder")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
+    let names: Vec<String> = files(folder.path()).into_keys().collect();
     assert_eq!(names, ["last.safetensors", "optimiser-00000002.bpk"]);
+}
+
+/// The files of a folder, by name.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("the folder");
+    let file = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, std::fs::read(entry.path()).expect("a file"))
+    };
+    entries.map(|entry| file(entry.expect("an entry"))).collect()
+}
+
+#[test]
+fn equal_runs_write_equal_files() {
+    for optimiser in ["adamw", "adam", "sgd"] {
+        let mut config = small_normalised();
+        config.train.optimiser = toml::Value::from(optimiser).try_into().expect("an optimiser");
+        let run = || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut trainer = Trainer::new(config.clone()).expect("a trainer");
+            steps(&mut trainer, 2);
+            trainer.save(folder.path()).expect("a checkpoint");
+            trainer.save_best(folder.path()).expect("weights");
+            files(folder.path())
+        };
+        let first = run();
+        let names: Vec<&str> = first.keys().map(String::as_str).collect();
+        assert_eq!(names, ["best.safetensors", "last.safetensors", "optimiser-00000002.bpk"]);
+        for again in 0..4 {
+            for (name, bytes) in run() {
+                assert!(bytes == first[&name], "{optimiser}: {name} in run {again}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use deeplimit_nn::network::WeightsFile;
 use deeplimit_nn::pretrained::{Pretrained, PretrainedError};
 use deeplimit_nn::train::read_weights;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -97,7 +97,7 @@ pub fn export(arguments: &Arguments) -> Result<Outcome> {
     new_file::check(OUT, &arguments.out)?;
     let mut found = Found::read(&arguments.file)?;
     if let Found::OwnRun(file) = &mut found {
-        file.metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        file.metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     }
     new_file::write(OUT, &arguments.out, &found.bytes()?)?;
     let after = match found {

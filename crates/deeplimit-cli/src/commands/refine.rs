@@ -2,7 +2,6 @@
 
 use super::train::Session;
 use crate::Outcome;
-use crate::metrics::Line;
 use crate::run_folder::{self, RunFolder};
 use anyhow::{Result, bail};
 use deeplimit::control::ProlongBy;
@@ -81,11 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let name = format!("{}-depth{}", name_of(run), arguments.depth);
     let mut folder = RunFolder::create(arguments.out.as_deref(), &name, trainer.config())?;
     folder.plan(trainer.plan())?;
-    let lines = run_folder::lines(run)?;
-    let lines: Vec<Line> = lines.into_iter().filter(|line| line.step() <= step).collect();
-    for line in &lines {
-        folder.record(line)?;
-    }
+    let lines = folder.take_over(run, step)?;
     trainer.save(&folder.weights())?;
     let refined = Refined { run: folder.path().to_owned(), step, steps, before, after };
     Session::of(trainer, folder, lines).write_report(None)?;

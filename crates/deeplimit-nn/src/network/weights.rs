@@ -3,6 +3,7 @@
 use super::normalised::Blueprint;
 use super::{BadWeight, FieldName, Network, NetworkConfig, Outputs, StagePlan, TransitionConfig};
 use crate::data::Shape;
+use crate::tensor_file;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
@@ -10,14 +11,14 @@ use deeplimit::field::LayerName;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
 /// A weights file in memory.
 pub struct WeightsFile {
     /// Text entries: the run's configuration, where training stands, and what else was put in.
-    pub metadata: HashMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
     tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 
@@ -67,7 +68,7 @@ impl WeightsFile {
             let shape = shapes.get(&name).cloned().unwrap_or(shape);
             tensors.push((name, shape, values));
         });
-        Self { metadata: HashMap::new(), tensors }
+        Self { metadata: BTreeMap::new(), tensors }
     }
 
     /// Checks that all numbers are weights that a network can have.
@@ -187,18 +188,17 @@ impl WeightsFile {
     /// The bytes of a safetensors file.
     ///
     /// # Errors
-    /// If the library refuses to write it.
+    /// If its header would be longer than the format allows.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WeightsError> {
-        Ok(safetensors::serialize(self.stored(), Some(self.metadata.clone()))?)
+        Ok(tensor_file::bytes(self.stored(), &self.metadata)?)
     }
 
     /// Writes a safetensors file, one tensor after the other.
     ///
     /// # Errors
-    /// If the library refuses to, or the file cannot be written.
+    /// If its header would be longer than the format allows, or the file cannot be written.
     pub fn write_to(&self, path: &Path) -> io::Result<()> {
-        let written =
-            safetensors::serialize_to_file(self.stored(), Some(self.metadata.clone()), path);
+        let written = tensor_file::create(path, self.stored(), &self.metadata);
         written.map_err(|error| match error {
             SafeTensorError::IoError(source) => source,
             other => io::Error::other(other),
@@ -215,7 +215,7 @@ impl WeightsFile {
     /// If it is cut or garbled, or holds other numbers than `f32`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let metadata = header.metadata().clone().unwrap_or_default();
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
         let file = SafeTensors::deserialize(bytes)?;
         let mut tensors = Vec::new();
         for (name, view) in file.tensors() {

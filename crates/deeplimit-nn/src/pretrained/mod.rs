@@ -13,8 +13,9 @@ pub use read::{NamedTensor, Numbers, ReadError, read};
 pub use stages::Stages;
 
 use crate::network::BadWeight;
+use crate::tensor_file;
 use safetensors::tensor::{Dtype, TensorView};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -136,15 +137,15 @@ impl Pretrained {
                 Numbers::Whole(_) => Dtype::I64,
             };
             let view = TensorView::new(kind, tensor.shape.clone(), data);
-            views.push((tensor.name.clone(), view.map_err(PretrainedError::Write)?));
+            views.push((&tensor.name[..], view.map_err(PretrainedError::Write)?));
         }
         let architecture =
             serde_json::to_string(&self.architecture).expect("an architecture is plain data");
-        let metadata = HashMap::from([
+        let metadata = BTreeMap::from([
             (ENTRY.to_owned(), architecture),
             ("format".to_owned(), "pt".to_owned()),
         ]);
-        safetensors::serialize(views, Some(metadata)).map_err(PretrainedError::Write)
+        tensor_file::bytes(views, &metadata).map_err(PretrainedError::Write)
     }
 }
 

@@ -4,6 +4,7 @@
 //! file, which names that step inside, is moved into place last. Whenever a run is killed, the
 //! weights file that is there has its optimiser state beside it.
 
+use super::refine::in_order;
 use super::{Config, TrainError, Trainer};
 use crate::data::Schema;
 use crate::network::{WeightsError, WeightsFile};
@@ -62,6 +63,9 @@ pub enum CheckpointError {
     },
 }
 
+/// The extension of a file that is being written.
+const PARTIAL: &str = "partial";
+
 /// Writes a file so that it is there whole or not at all: to a temporary file beside it, renamed.
 ///
 /// # Errors
@@ -72,7 +76,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
 
 /// Writes a file by `write`, to be there whole or not at all.
 fn whole(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), CheckpointError> {
-    let temporary = path.with_extension("partial");
+    let temporary = path.with_extension(PARTIAL);
     let written = || {
         write(&temporary)?;
         fs::File::options().write(true).open(&temporary)?.sync_all()?;
@@ -173,18 +177,27 @@ impl Trainer {
     /// If the folder cannot be written to; the checkpoint before is then still whole.
     pub fn save(&self, folder: &Path) -> Result<(), TrainError> {
         let path = optimiser_path(folder, self.position.step);
-        whole(&path, |temporary| self.optimiser.save(temporary).map_err(io::Error::other))?;
+        whole(&path, |temporary| self.write_optimiser(temporary))?;
         self.save_weights(&folder.join("last.safetensors"))?;
         self.remove_older(folder, &path);
         Ok(())
     }
 
-    /// Optimiser states of earlier steps are of no use any more; one left behind does no harm.
+    /// Writes what the optimiser remembers.
+    fn write_optimiser(&self, path: &Path) -> io::Result<()> {
+        let state = self.optimiser.into_bytes().map_err(io::Error::other)?;
+        let writer = in_order(state).map_err(io::Error::other)?;
+        writer.write_to_file_in_place(path).map_err(io::Error::other)
+    }
+
+    /// Optimiser states of earlier steps are of no use any more, nor is what a killed run has begun to
+    /// write; one left behind does no harm.
     fn remove_older(&self, folder: &Path, keep: &Path) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let name = entry.file_name();
-            if name.to_string_lossy().starts_with("optimiser-") && path != keep {
+            let optimiser = entry.file_name().to_string_lossy().starts_with("optimiser-");
+            let begun = path.extension().is_some_and(|extension| extension == PARTIAL);
+            if (optimiser || begun) && path != keep {
                 let _ = fs::remove_file(path);
             }
         }

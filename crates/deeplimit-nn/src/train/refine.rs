@@ -153,24 +153,32 @@ impl Trainer {
 
 /// An optimiser's state with the arrays of some parameters carried along depth.
 fn carried(state: Bytes, ways: &BTreeMap<u64, Prolongation>) -> Result<Bytes, String> {
-    changed(state, |tensor| match tensor.param_id.and_then(|id| ways.get(&id)) {
+    let changed = changed(state, |tensor| match tensor.param_id.and_then(|id| ways.get(&id)) {
         Some(way) => carried_array(tensor, way).map(Some),
         None => Ok(Some(tensor)),
-    })
+    });
+    changed?.into_bytes().map_err(|error| error.to_string())
 }
 
 /// An optimiser's state without the arrays of some parameters.
 pub(super) fn without(state: Bytes, ids: &[u64]) -> Result<Bytes, String> {
-    changed(state, |tensor| {
+    let changed = changed(state, |tensor| {
         Ok(Some(tensor).filter(|tensor| !tensor.param_id.is_some_and(|id| ids.contains(&id))))
-    })
+    });
+    changed?.into_bytes().map_err(|error| error.to_string())
 }
 
-/// An optimiser's state whose arrays are changed, or left out.
+/// An optimiser's state with its arrays in the order of their names. Burn writes them in that of a hash
+/// map, which is another one each time.
+pub(super) fn in_order(state: Bytes) -> Result<Writer, String> {
+    changed(state, |tensor| Ok(Some(tensor)))
+}
+
+/// An optimiser's state whose arrays are changed, or left out; in the order of their names.
 fn changed(
     state: Bytes,
     change: impl Fn(Tensor) -> Result<Option<Tensor>, String>,
-) -> Result<Bytes, String> {
+) -> Result<Writer, String> {
     let told = |error: burn_pack::Error| error.to_string();
     let reader = Reader::from_bytes(state).map_err(told)?;
     let (scalars, texts) = (reader.scalars().clone(), reader.metadata().clone());
@@ -183,7 +191,7 @@ fn changed(
     for (key, value) in texts {
         writer = writer.with_metadata(&key, &value);
     }
-    writer.into_bytes().map_err(told)
+    Ok(writer)
 }
 
 /// One array `[nodes, numbers]` of an optimiser's state.
