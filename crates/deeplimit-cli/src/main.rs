@@ -15,6 +15,7 @@ mod page;
 mod progress;
 mod report;
 mod run_folder;
+mod shell;
 mod trained;
 mod weight_paths;
 

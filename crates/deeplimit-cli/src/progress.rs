@@ -1,13 +1,96 @@
-//! The progress bar of training, on standard error.
+//! Where long work stands, on standard error: a bar on a terminal, elsewhere a line every half minute.
 
 use crate::metrics::StepLine;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::time::Duration;
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, stderr};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, spawn};
+use std::time::{Duration, Instant};
 
-/// A bar over all steps of a run; silent where standard error is no terminal.
+/// The longest silence where standard error is no terminal.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Says something whenever nothing was said for a while, until it is dropped.
+struct Ticker {
+    /// Whatever is sent stands for something said by others.
+    said: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn new(silence: Duration, mut tell: impl FnMut() + Send + 'static) -> Self {
+        let (said, heard) = channel();
+        let thread = spawn(move || {
+            loop {
+                match heard.recv_timeout(silence) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Timeout) => tell(),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        });
+        Self { said: Some(said), thread: Some(thread) }
+    }
+
+    fn hear(&self) {
+        if let Some(said) = &self.said {
+            // The thread ends with this sender only.
+            let _ = said.send(());
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.said = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Work of which nothing is known but how long it takes so far.
+pub struct Waiting {
+    bar: Option<ProgressBar>,
+    _ticker: Option<Ticker>,
+}
+
+impl Waiting {
+    /// Begins; `what` names the work.
+    pub fn new(what: &'static str) -> Self {
+        if !stderr().is_terminal() {
+            return Self::in_lines(what);
+        }
+        let bar = ProgressBar::new_spinner().with_message(what);
+        let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed} so far");
+        bar.set_style(style.expect("the template is a constant"));
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self { bar: Some(bar), _ticker: None }
+    }
+
+    /// The same in lines everywhere: with no thread that draws while memory is counted.
+    pub fn in_lines(what: &'static str) -> Self {
+        let began = Instant::now();
+        let told = move || format!("{what}: {} so far", HumanDuration(began.elapsed()));
+        Self { bar: None, _ticker: Some(Ticker::new(SILENCE, move || crate::say(&told()))) }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar over all steps of a run.
 pub struct Progress {
     bar: ProgressBar,
     epochs: usize,
+    status: Arc<Mutex<String>>,
+    ticker: Option<Ticker>,
 }
 
 impl Progress {
@@ -19,7 +102,11 @@ impl Progress {
         let template = "{bar:28} {pos}/{len} steps, {eta} left  {msg}";
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.expect("the template is a constant"));
-        Self { bar, epochs }
+        let status = Arc::new(Mutex::new(format!("step {done}/{total}: none done yet")));
+        let told = Arc::clone(&status);
+        let tell = move || crate::say(&text(&told));
+        let ticker = (!stderr().is_terminal()).then(|| Ticker::new(SILENCE, tell));
+        Self { bar, epochs, status, ticker }
     }
 
     /// Shows the last step.
@@ -27,23 +114,68 @@ impl Progress {
         let accuracy =
             line.accuracy.map_or(String::new(), |a| format!("  accuracy {:5.1} %", 100.0 * a));
         let certificate = line.error_estimate();
-        self.bar.set_message(format!(
+        let message = format!(
             "epoch {}/{}  loss {:.4}{accuracy}  {samples_per_second:.0} samples/s  \
              certificate {certificate:.1e}",
             line.epoch + 1,
             self.epochs,
             line.loss,
-        ));
+        );
         self.bar.set_position(line.step as u64);
+        if self.ticker.is_some() {
+            let (total, left) = (self.bar.length().unwrap_or(0), HumanDuration(self.bar.eta()));
+            let status = format!("step {}/{total}, {left} left  {message}", line.step);
+            *self.status.lock().expect("no thread panics with it") = status;
+        }
+        self.bar.set_message(message);
     }
 
     /// Prints a line above the bar.
     pub fn say(&self, text: &str) {
         self.bar.suspend(|| crate::say(text));
+        if let Some(ticker) = &self.ticker {
+            ticker.hear();
+        }
     }
 
     /// Takes the bar away.
     pub fn finish(self) {
         self.bar.finish_and_clear();
+    }
+}
+
+fn text(status: &Mutex<String>) -> String {
+    status.lock().expect("no thread panics with it").clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn silence_is_broken_again_and_again_until_the_work_ends() {
+        let (told, heard) = mpsc::channel();
+        let ticker = Ticker::new(Duration::from_millis(1), move || {
+            let _ = told.send(());
+        });
+        for _ in 0..3 {
+            heard.recv().expect("something is said");
+        }
+        drop(ticker);
+        // What was said before the end may still come; then there is no one left to say anything.
+        while heard.try_recv().is_ok() {}
+        assert_eq!(heard.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn what_others_say_counts() {
+        let (told, heard) = mpsc::channel();
+        let ticker = Ticker::new(Duration::from_secs(3600), move || {
+            let _ = told.send(());
+        });
+        ticker.hear();
+        drop(ticker);
+        assert!(heard.try_recv().is_err(), "nothing was said, and the end was not waited for");
     }
 }

@@ -1,5 +1,7 @@
 //! `deeplimit convert`: a pretrained residual network becomes flows.
 
+use crate::progress::Waiting;
+use crate::shell::word;
 use crate::trained::first_samples;
 use crate::{Outcome, diagnosis, imported, new_file};
 use anyhow::{Context, Result};
@@ -98,6 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         part: None,
     };
     if let Some(folder) = &arguments.data {
+        let _waiting = Waiting::new("conversion");
         let splits = imported::data(&original, folder)?;
         let network = |flows: &Stages| original.converted(splits.train.shape(), flows);
         let network = |flows: &Stages| network(flows).with_context(|| folder.display().to_string());
@@ -148,8 +151,9 @@ impl Converted {
                 100.0 * after
             );
         }
+        let file = word(&self.out);
         text + &format!(
-            "written to {out}; next\n  deeplimit diagnose {out}\n  deeplimit train --init {out} --data DIR --set gradient.method=checkpoint"
+            "written to {out}; next\n  deeplimit diagnose {file}\n  deeplimit train --init {file} --data DIR --set gradient.method=checkpoint"
         )
     }
 }

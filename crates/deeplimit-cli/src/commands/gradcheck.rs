@@ -1,6 +1,7 @@
 //! `deeplimit gradcheck`: every gradient method on one random flow, beside backprop in f64.
 
 use crate::Outcome;
+use crate::progress::Waiting;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 use deeplimit::control::{Control, Family};
@@ -133,10 +134,12 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     }
     let formula = arguments.formula()?;
     let methods = arguments.methods()?;
+    let waiting = Waiting::new("gradcheck");
     let rows = match arguments.dtype.as_str() {
         "f32" => arguments.rows::<f32>(&formula, &methods),
         _ => arguments.rows::<f64>(&formula, &methods),
     }?;
+    drop(waiting);
     let limit = if arguments.dtype == "f32" { EXACT_F32 } else { EXACT_F64 };
     let wrong = |row: &&Row| {
         let exact = matches!(row.method.as_str(), "backprop" | "checkpoint");

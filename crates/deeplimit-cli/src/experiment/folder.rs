@@ -2,6 +2,7 @@
 
 use super::{Experiment, Findings, Size};
 use crate::page::{Claim, Page, Part, Section, Table, Text};
+use crate::progress::Waiting;
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::train::write_whole;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -95,7 +96,9 @@ pub fn run<E: Experiment>(
             None => {
                 let began = Instant::now();
                 let scratch = folder.join("unfinished");
+                let waiting = Waiting::in_lines(E::NAME);
                 let own = experiment.measure(case, &scratch).with_context(|| key.clone())?;
+                drop(waiting);
                 let seconds = began.elapsed().as_secs_f64();
                 let found = Measured { case: key.clone(), seconds, rows: own };
                 let found = record(&folder, found)?;
