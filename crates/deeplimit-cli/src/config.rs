@@ -65,6 +65,7 @@ pub fn with_data(mut config: Config, data: Option<&Path>, source_given: bool) ->
             config.data = Options { source: detect(data)?, ..config.data };
         }
         config.data.path = Some(data.to_owned());
+        config.data.folder = None;
     }
     Ok(config)
 }

@@ -37,10 +37,9 @@ impl RunFolder {
             }
             None => next_free(Path::new("runs"), name)?,
         };
-        let weights = path.join("weights");
+        let weights = path.join(WEIGHTS);
         fs::create_dir(&weights).with_context(|| weights.display().to_string())?;
-        let text = toml::to_string(config).context("the configuration is plain data")?;
-        write_whole(&path.join("config.toml"), text.as_bytes())?;
+        write_config(&path, config)?;
         let metrics = path.join(METRICS);
         let metrics = OpenOptions::new()
             .create_new(true)
@@ -51,8 +50,9 @@ impl RunFolder {
     }
 
     /// Opens a folder to go on after `step` steps: later metrics, and a half-written line, are cut off,
-    /// since they will be written again. What is kept is not touched.
-    pub fn resume(path: &Path, step: usize) -> Result<(Self, Vec<Line>)> {
+    /// since they will be written again. What is kept is not touched. The configuration says where the
+    /// data lie now, and for how many epochs the run goes on.
+    pub fn resume(path: &Path, config: &Config, step: usize) -> Result<(Self, Vec<Line>)> {
         let kept = History::read(path, Some(step))?;
         let file = path.join(METRICS);
         let place = || file.display().to_string();
@@ -61,6 +61,7 @@ impl RunFolder {
         if kept.open {
             metrics.write_all(b"\n").with_context(place)?;
         }
+        write_config(path, config)?;
         Ok((Self { path: path.to_owned(), metrics }, kept.lines))
     }
 
@@ -92,7 +93,7 @@ impl RunFolder {
 
     /// Where the weights lie.
     pub fn weights(&self) -> PathBuf {
-        self.path.join("weights")
+        self.path.join(WEIGHTS)
     }
 
     /// Adds a line to the metrics.
@@ -103,6 +104,12 @@ impl RunFolder {
         self.metrics.write_all(text.as_bytes()).with_context(place)
     }
 }
+
+/// The file of the configuration.
+const CONFIG: &str = "config.toml";
+
+/// The folder of the weights.
+const WEIGHTS: &str = "weights";
 
 /// The file of the metrics.
 const METRICS: &str = "metrics.jsonl";
@@ -143,13 +150,69 @@ fn next_free(folder: &Path, name: &str) -> Result<PathBuf> {
     bail!("{}: all run numbers of {name} are taken", folder.display())
 }
 
-/// The configuration of a run.
-pub fn config(path: &Path) -> Result<Config> {
-    let file = path.join("config.toml");
-    if !file.is_file() {
-        bail!("{}: no run folder (it has no config.toml)", path.display());
+/// Writes the configuration of a run, with the folder that a relative path to its data counts from; not
+/// where it is there.
+fn write_config(run: &Path, config: &Config) -> Result<()> {
+    let mut config = config.clone();
+    let relative = config.data.path.as_ref().is_some_and(|path| path.is_relative());
+    if relative && config.data.folder.is_none() {
+        config.data.folder = Some(current_dir()?);
     }
-    crate::config::read(Some(&file), &[], None)
+    let text = toml::to_string(&config).context("the configuration is plain data")?;
+    let file = run.join(CONFIG);
+    if fs::read(&file).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    Ok(write_whole(&file, text.as_bytes())?)
+}
+
+/// The configuration of a run. A relative path to its data counts from the folder where the run began, or
+/// from here where they lie there no longer, but here: then someone has moved all together.
+pub fn config(run: &Path) -> Result<Config> {
+    let file = run.join(CONFIG);
+    if !file.is_file() {
+        bail!("{}: no run folder (it has no config.toml)", run.display());
+    }
+    let mut config = crate::config::read(Some(&file), &[], None)?;
+    let here = current_dir()?;
+    if let (Some(path), Some(place)) = (&config.data.path, config.data.place()) {
+        let moved = !place.exists() && path.exists();
+        if moved {
+            crate::say(&format!(
+                "{}: the data are not there any more; they are read from {}",
+                place.display(),
+                here.join(path).display()
+            ));
+        }
+        if moved || config.data.folder.as_ref() == Some(&here) {
+            config.data.folder = None;
+        }
+    }
+    Ok(config)
+}
+
+fn current_dir() -> Result<PathBuf> {
+    std::env::current_dir().context("the working directory is not there any more")
+}
+
+/// An error where the data of a run are not where they were.
+pub fn data_are_there(config: &Config) -> Result<()> {
+    match config.data.place() {
+        Some(place) if !place.exists() => bail!(
+            "{}: the data of the run are not there any more; say where they are with --data PATH",
+            place.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The run that a path belongs to: a run folder itself, or that of a file among its weights.
+pub fn of(path: &Path) -> Option<&Path> {
+    let run = match path.is_dir() {
+        true => path,
+        false => path.parent().filter(|folder| folder.ends_with(WEIGHTS))?.parent()?,
+    };
+    run.join(CONFIG).is_file().then_some(run)
 }
 
 /// The metrics of a run; a half-written last line is left out.

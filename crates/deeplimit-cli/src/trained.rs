@@ -1,13 +1,14 @@
 //! Trained weights that a command is pointed at.
 
-use crate::config;
+use crate::shell::word;
+use crate::{config, run_folder};
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::data::{
-    Batch, DataError, Normalisation, Normalise, Schema, Shape, Splits, batch, epoch_order,
-    load_scored,
+    Batch, DataError, Identity, Normalisation, Normalise, Part, Samples, Schema, Shape, Splits,
+    batch, epoch_order, load_scored,
 };
 use deeplimit_nn::network::{Network, Outputs, WeightsFile};
-use deeplimit_nn::train::{Config, Position, Trainer, read_weights, schema};
+use deeplimit_nn::train::{Config, Position, Trainer, identity, read_weights, schema};
 use std::path::{Path, PathBuf};
 
 /// A weights file, read.
@@ -20,30 +21,47 @@ pub struct Trained {
     pub config: Config,
     /// Where training stood.
     pub position: Position,
+    /// What the data of its run were; `None` where the file does not say, or other data are asked for.
+    pub identity: Option<Identity>,
 }
 
 impl Trained {
     /// The weights of a run folder, by name or the best there are, or a weights file; the data set
     /// where one is given, else where it was.
     pub fn read(run: &Path, weights: Option<&str>, data: Option<&Path>) -> Result<Self> {
-        let path = match (run.is_dir(), weights) {
-            (true, _) => crate::commands::train::weights_of(run, weights)?,
-            (false, None) => run.to_owned(),
-            (false, Some(_)) => {
-                bail!(
-                    "--weights chooses among those of a run folder; leave it out with a weights file"
-                )
-            }
-        };
+        let path = path(run, weights)?;
+        let (file, mut config, position) = read_weights(&path)?;
+        if let Some(run) = run_folder::of(&path) {
+            let now = run_folder::config(run)?;
+            unedited(run, &now, &config)?;
+            // Where the data lie is what may have changed since.
+            config.data = now.data;
+        }
+        let own = data.is_none();
+        let mut trained = Self::of(path, file, config, position)?;
+        trained.config = config::with_data(trained.config, data, true)?;
+        trained.identity = trained.identity.filter(|_| own);
+        Ok(trained)
+    }
+
+    /// The weights to begin another run with, and the configuration that they were trained with, whatever
+    /// that of their run says now.
+    pub fn weights(run: &Path) -> Result<Self> {
+        let path = path(run, None)?;
         let (file, config, position) = read_weights(&path)?;
-        let mut config = config::with_data(config.standing(&position), data, true)?;
+        Self::of(path, file, config, position)
+    }
+
+    fn of(path: PathBuf, file: WeightsFile, config: Config, position: Position) -> Result<Self> {
+        let identity = identity(&file, &path)?;
+        let mut config = config.standing(&position);
         // Inputs are normalised as they were in training, whatever the data folder holds now.
         if let Some(text) = file.metadata.get("normalisation") {
             let kept: Normalisation =
                 serde_json::from_str(text).with_context(|| path.display().to_string())?;
             config.data.normalise = Normalise::Given(kept);
         }
-        Ok(Self { path, file, config, position })
+        Ok(Self { path, file, config, position, identity })
     }
 
     /// What must be known of the run's data to use its network, and how inputs are normalised. Files of earlier
@@ -74,6 +92,48 @@ impl Trained {
         let plan = self.config.network.check(shape, outputs).with_context(place)?;
         self.file.load_into(Network::new(&plan, self.config.seed)).with_context(place)
     }
+}
+
+/// The weights file of a run folder, or the file itself.
+fn path(run: &Path, weights: Option<&str>) -> Result<PathBuf> {
+    match (run.is_dir(), weights) {
+        (true, _) => crate::commands::train::weights_of(run, weights),
+        (false, None) => Ok(run.to_owned()),
+        (false, Some(_)) => {
+            bail!("--weights chooses among those of a run folder; leave it out with a weights file")
+        }
+    }
+}
+
+/// An error where the configuration of a run is not the one that its weights were trained with.
+pub fn unedited(run: &Path, now: &Config, trained: &Config) -> Result<()> {
+    let Some(difference) = now.difference(trained) else { return Ok(()) };
+    let file = run.join("config.toml");
+    bail!(
+        "{}: {difference}; put it back, or begin a new run: deeplimit train {} --init {}",
+        file.display(),
+        word(&file),
+        word(run)
+    )
+}
+
+/// An error where the data of a run have changed in parts that are used; a note where that is accepted.
+pub fn same_data<'s>(
+    identity: Option<&Identity>,
+    config: &Config,
+    schema: &Schema,
+    parts: impl IntoIterator<Item = (Part, Option<&'s Samples>)>,
+    accept: bool,
+) -> Result<()> {
+    let Some(Err(changed)) = identity.map(|identity| identity.check(schema, parts)) else {
+        return Ok(());
+    };
+    let place = config.data.place().map_or(String::new(), |place| format!("{}: ", place.display()));
+    if !accept {
+        bail!("{place}{changed}; put the data back, or insist with --accept-changed-data");
+    }
+    crate::say(&format!("{place}{changed}; accepted"));
+    Ok(())
 }
 
 /// So many training samples, all where there are fewer, in the order of the first epoch, without

@@ -4,7 +4,6 @@ use assert_cmd::Command;
 use deeplimit::Scheme;
 use deeplimit::gradient::{Entry, REGISTRY};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -101,94 +100,6 @@ fn a_normalised_network_goes_through_every_command() {
 fn metrics(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
     text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect()
-}
-
-/// The text of metrics without what the clock and the allocator decide.
-fn timeless(run: &Path) -> Vec<String> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
-    let value = |line: &mut String, key: &str| {
-        let start = line.find(key).expect("a key") + key.len();
-        let end = start + line[start..].find([',', '}']).expect("the end of a number");
-        line.replace_range(start..end, "…");
-    };
-    let lines = text.lines().map(|line| {
-        let mut line = line.to_owned();
-        value(&mut line, "\"seconds\":");
-        value(&mut line, "\"peak_mb\":");
-        line
-    });
-    lines.collect()
-}
-
-#[test]
-fn a_run_killed_in_the_middle_resumes_to_the_same_metrics_bit_for_bit() {
-    kill_and_resume(&[]);
-}
-
-#[test]
-fn a_run_killed_among_its_refinements_resumes_to_the_same_metrics_bit_for_bit() {
-    kill_and_resume(&["train.refine=[[0,2],[1,3],[2,4],[4,6]]", "objective.depth.h1=1e-3"]);
-}
-
-/// Kills a run after its sixth line of metrics, and goes on.
-fn kill_and_resume(more: &[&str]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let settings = ["train.epochs=12", "train.checkpoint_every=2"].iter().chain(more);
-    let settings: Vec<&str> = settings.flat_map(|setting| ["--set", *setting]).collect();
-    let train = |out: &str| {
-        let mut command = deeplimit(folder.path());
-        command.args(["train", "--out", out]).args(QUICK).args(&settings);
-        command
-    };
-    assert!(train("whole").output().expect("run").status.success());
-
-    let program = train("killed").get_program().to_owned();
-    let arguments: Vec<_> = train("killed").get_args().map(ToOwned::to_owned).collect();
-    let mut child = std::process::Command::new(program)
-        .args(arguments)
-        .current_dir(folder.path())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("spawn");
-    let metrics_file = folder.path().join("killed/metrics.jsonl");
-    let written = || fs::read_to_string(&metrics_file).map_or(0, |text| text.lines().count());
-    while written() < 6 {
-        assert!(child.try_wait().expect("status").is_none(), "still training");
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    child.kill().expect("SIGKILL"); // std sends SIGKILL on Unix
-    child.wait().expect("the end");
-    let [whole, killed] = ["whole", "killed"].map(|run| folder.path().join(run));
-    let before = fs::read_to_string(&metrics_file).expect("metrics");
-    assert!(before.lines().count() < metrics(&whole).len(), "killed in the middle");
-    let info = deeplimit(folder.path()).args(["info", "killed", "--json"]).output();
-    let info = json(&info.expect("run").stdout);
-    let step = info["position"]["step"].as_u64().expect("a step");
-    let kept = |line: &&str| {
-        let line = serde_json::from_str::<Value>(line);
-        line.is_ok_and(|line| line["step"].as_u64().expect("a step") <= step)
-    };
-    let kept: String = before.split_inclusive('\n').take_while(kept).collect();
-
-    let resume = deeplimit(folder.path()).args(["train", "--resume", "killed"]).output();
-    let resume = resume.expect("run");
-    assert!(resume.status.success(), "{}", String::from_utf8_lossy(&resume.stderr));
-    let after = fs::read_to_string(&metrics_file).expect("metrics");
-    assert!(after.starts_with(&kept), "history is not rewritten");
-    assert_eq!(timeless(&killed), timeless(&whole));
-    assert_eq!(files(&killed.join("weights")), files(&whole.join("weights")));
-    let config = |run: &Path| fs::read(run.join("config.toml")).expect("a file");
-    assert_eq!(config(&killed), config(&whole));
-}
-
-/// The files of a folder, by name.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).expect("the folder");
-    let file = |entry: fs::DirEntry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        (name, fs::read(entry.path()).expect("a file"))
-    };
-    entries.map(|entry| file(entry.expect("an entry"))).collect()
 }
 
 /// Standard output of a command that ends well.

@@ -101,7 +101,8 @@ mod tests {
             (0..9).map(|i| (format!("key {i}"), "\"é\"".to_owned())).collect();
         let (counter, weights) = ([7u8, 0, 0, 0, 0, 0, 0, 0], [0u8, 0, 128, 63, 0, 0, 0, 64]);
         let tensors = || {
-            let view = |dtype, shape: &[usize], bytes| TensorView::new(dtype, shape.to_vec(), bytes);
+            let view =
+                |dtype, shape: &[usize], bytes| TensorView::new(dtype, shape.to_vec(), bytes);
             [
                 ("a", view(Dtype::F32, &[2, 1], &weights[..]).unwrap()),
                 ("b", view(Dtype::I64, &[], &counter[..]).unwrap()),
@@ -116,7 +117,8 @@ mod tests {
         }
         let (_, header) = SafeTensors::read_metadata(&written).unwrap();
         assert_eq!(header.info("b").unwrap().data_offsets, (0, 8), "wider numbers first");
-        let found: BTreeMap<String, String> = header.metadata().clone().unwrap().into_iter().collect();
+        let found: BTreeMap<String, String> =
+            header.metadata().clone().unwrap().into_iter().collect();
         assert_eq!(found, texts);
         assert_eq!(bytes(tensors().into_iter().rev(), &texts).unwrap(), written);
     }

@@ -1,12 +1,13 @@
 //! `deeplimit diagnose`.
 
 use crate::diagnosis::{self, Inputs, Report};
-use crate::trained::{Trained, training_batch};
+use crate::progress::Waiting;
+use crate::trained::{Trained, same_data, training_batch};
 use crate::{Outcome, new_file};
 use anyhow::{Context, Result, bail};
-use deeplimit_nn::data::{Shape, Source};
+use deeplimit_nn::data::{Part, Shape, Source, load};
 use deeplimit_nn::network::{Network, Probe};
-use deeplimit_nn::train::{TrainError, Trainer, schema, write_whole};
+use deeplimit_nn::train::{Trainer, schema, write_whole};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,9 @@ pub struct Arguments {
     /// Folder or file of the data set, if it is not where it was.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Walk samples of the run's data though they have changed since.
+    #[arg(long, conflicts_with = "data")]
+    accept_changed_data: bool,
     /// Training samples that are walked through the network; all where there are fewer.
     #[arg(long, value_name = "COUNT", default_value = "64")]
     samples: NonZeroUsize,
@@ -66,17 +70,22 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 
 /// Walks training samples through the network; without a data set synthetic ones, which is said.
 fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
-    let Trained { path, file, config, position } = trained;
+    let Trained { path, file, config, position, identity } = trained;
+    let _waiting = Waiting::new("diagnosis");
     let asked = arguments.samples.get();
-    let (flows, inputs) = match Trainer::scoring(config.clone()) {
-        Ok(mut trainer) => {
+    let (flows, inputs) = match load(&config.data) {
+        Ok(splits) => {
+            let accept = arguments.accept_changed_data;
+            let used = [(Part::Train, Some(&splits.train))];
+            same_data(identity.as_ref(), &config, &splits.schema(), used, accept)?;
+            let mut trainer = Trainer::scoring_on(config.clone(), splits)?;
             trainer.load_weights(&path, &file, &position)?;
             let (network, splits) = (trainer.network(), trainer.splits());
             let batch = training_batch(&trainer, asked)?;
             let flows = network.diagnose(Probe::Batch(&batch));
             (flows, Inputs::Data { name: splits.name.clone(), samples: batch.len() })
         }
-        Err(TrainError::Data(error)) if arguments.data.is_none() => {
+        Err(error) if arguments.data.is_none() => {
             let (shape, outputs) = file.ends(&config.network);
             let known = schema(&file, &path)?.and_then(|schema| schema.shape);
             let shape = known

@@ -111,8 +111,12 @@ fn of_imported(path: &Path, json: bool) -> Result<()> {
 
 fn of_run(path: &Path, json: bool) -> Result<()> {
     let last = super::train::weights_of(path, Some("last"))?;
-    let (file, _, position) = read_weights(&last)?;
+    let (file, trained, position) = read_weights(&last)?;
     let schema = schema(&file, &last)?;
+    let config = run_folder::config(path)?;
+    if let Some(difference) = config.difference(&trained) {
+        crate::say(&format!("{}: {difference}", path.join("config.toml").display()));
+    }
     let lines = run_folder::lines(path)?;
     let find = |wanted: fn(&Line) -> bool| lines.iter().rev().find(|line| wanted(line)).cloned();
     let plan = run_folder::plan(path)?;
@@ -121,7 +125,7 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
     let info = RunInfo {
         kind: "run",
         run: path.to_owned(),
-        config: run_folder::config(path)?,
+        config,
         memory_plan: plan.map(|plan| plan.plan),
         position,
         schema,

@@ -1,8 +1,9 @@
 //! `deeplimit refine`: a run carried to another depth, to be gone on with.
 
-use super::train::Session;
+use super::train::{Session, TakenUp};
 use crate::Outcome;
-use crate::run_folder::{self, RunFolder};
+use crate::run_folder::RunFolder;
+use crate::shell::word;
 use anyhow::{Result, bail};
 use deeplimit::control::ProlongBy;
 use deeplimit_nn::train::Trainer;
@@ -26,6 +27,12 @@ pub struct Arguments {
     /// Epochs of the whole run, those that are done included [default: as before].
     #[arg(long, value_name = "COUNT")]
     epochs: Option<usize>,
+    /// Folder or file of the run's data, if it is not where it was.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Go on though the run's data have changed since.
+    #[arg(long)]
+    accept_changed_data: bool,
     /// Folder of the new run; must not exist yet [default: the next free runs/RUN-depthSTEPS-001].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -66,8 +73,8 @@ impl Standing {
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let run = &arguments.run;
-    let mut trainer = Trainer::new(run_folder::config(run)?)?;
-    trainer.resume(&run.join("weights"))?;
+    let taken = TakenUp::new(run, arguments.data.as_deref(), None, arguments.accept_changed_data)?;
+    let trainer = taken.trainer;
     let before = Standing::of(&trainer)?;
     let depths = depths(arguments, &before.depths)?;
     let by = super::way(&arguments.by)?;
@@ -124,10 +131,9 @@ impl Refined {
         if let (Some(before), Some(after)) = (before.validation_loss, after.validation_loss) {
             text += &format!(", validation loss {before:.4} → {after:.4}");
         }
-        let run = run.display();
-        text += &format!("\nrun folder {run}, after {step} of {steps} steps");
+        text += &format!("\nrun folder {}, after {step} of {steps} steps", run.display());
         text += &match step < steps {
-            true => format!("\ngo on with\n  deeplimit train --resume {run}"),
+            true => format!("\ngo on with\n  deeplimit train --resume {}", word(run)),
             false => "\nall epochs are done: --epochs adds some to train on".to_owned(),
         };
         text

@@ -2,17 +2,20 @@
 
 use crate::memory::peak_mb;
 use crate::metrics::{self, EpochLine, Line, StepLine};
-use crate::progress::Progress;
+use crate::progress::{Progress, Waiting};
 use crate::run_folder::{self, RunFolder};
-use crate::trained::Trained;
+use crate::shell::word;
+use crate::trained::{Trained, same_data, unedited};
 use crate::weight_paths::weight_paths;
 use crate::{Outcome, config, report};
 use anyhow::{Context, Result, bail};
 use deeplimit::control::ProlongBy;
 use deeplimit::gradient::Plan;
+use deeplimit_nn::data::{Part, load};
 use deeplimit_nn::network::{Score, StagePlan};
 use deeplimit_nn::train::{
-    Config, Initial, Initialised, Mistrust, StepReport, Trainer, read_weights, write_whole,
+    ChangedData, Config, Initial, Initialised, Mistrust, Resumed, StepReport, Trainer, identity,
+    read_weights, write_whole,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -40,9 +43,16 @@ pub struct Arguments {
     /// With --init: draw the head anew though it would fit, as for other classes of the same number.
     #[arg(long, requires = "init")]
     new_head: bool,
-    /// Go on with a run from its last checkpoint.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "settings", "data", "out", "init"])]
+    /// Go on with a run from its last checkpoint; with --data where its data have moved.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "settings", "out", "init"])]
     resume: Option<PathBuf>,
+    /// Epochs of the whole run; with --resume those that are done included, and from there on the learning
+    /// rate is that of a run of so many epochs.
+    #[arg(long, value_name = "COUNT")]
+    epochs: Option<usize>,
+    /// With --resume: go on though the run's data have changed since.
+    #[arg(long, requires = "resume")]
+    accept_changed_data: bool,
     /// Folder of the run; must not exist yet. Default: the next free runs/NAME-001.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -98,14 +108,16 @@ pub(super) struct Session {
 
 pub fn run(arguments: Arguments) -> Result<Outcome> {
     let mut session = match &arguments.resume {
-        Some(folder) => Session::resume(folder)?,
+        Some(run) => Session::resume(run, &arguments)?,
         None => Session::start(&arguments)?,
     };
     crate::say(&session.headline());
     session.train()?;
     let seconds = session.seconds();
     session.load_best()?;
+    let waiting = Waiting::new("test");
     let test = session.trainer.test()?;
+    drop(waiting);
     session.write_report(test.as_ref().map(|test| (test, seconds)))?;
     session.conclude(test, seconds, arguments.json)?;
     Ok(Outcome::Success)
@@ -126,14 +138,52 @@ fn begun(path: &Path, Initialised { depths: [theirs, ours], left_head }: &Initia
     format!("begins with {}{carried}{head}", path.display())
 }
 
+/// A run at its last checkpoint.
+pub(super) struct TakenUp {
+    pub(super) trainer: Trainer,
+    resumed: Resumed,
+}
+
+impl TakenUp {
+    /// Takes a run up, on its data or where they lie now, for as many epochs as it had or others.
+    pub(super) fn new(
+        run: &Path,
+        data: Option<&Path>,
+        epochs: Option<usize>,
+        accept_changed_data: bool,
+    ) -> Result<Self> {
+        let mut config = config::with_data(run_folder::config(run)?, data, true)?;
+        config.train.epochs = epochs.unwrap_or(config.train.epochs);
+        let weights = weights_of(run, Some("last"))?;
+        let (file, trained, _) = read_weights(&weights)?;
+        unedited(run, &config, &trained)?;
+        run_folder::data_are_there(&config)?;
+        // Before anything is built on them: another table may not even fit the batch.
+        let splits = load(&config.data)?;
+        let had = identity(&file, &weights)?;
+        let parts = Part::ALL.map(|part| (part, part.of(&splits)));
+        same_data(had.as_ref(), &config, &splits.schema(), parts, accept_changed_data)?;
+        drop(file);
+        let mut trainer = Trainer::with_splits(config, splits)?;
+        let resumed = trainer.resume_on(&run.join("weights"), ChangedData::Accept)?;
+        if !resumed.known {
+            crate::say(
+                "the run does not say what its data were: that they are the same is not checked",
+            );
+        }
+        Ok(Self { trainer, resumed })
+    }
+}
+
 impl Session {
     fn start(arguments: &Arguments) -> Result<Self> {
         let file = arguments.config.as_deref();
-        let init = arguments.init.as_deref().map(|run| Trained::read(run, None, None));
-        let init = init.transpose()?;
+        let init = arguments.init.as_deref().map(Trained::weights).transpose()?;
         let trained = init.as_ref().map(|init| &init.config);
         let (settings, data) = (&arguments.settings, arguments.data.as_deref());
-        let mut trainer = Trainer::new(config::read_with(file, settings, data, trained)?)?;
+        let mut config = config::read_with(file, settings, data, trained)?;
+        config.train.epochs = arguments.epochs.unwrap_or(config.train.epochs);
+        let mut trainer = Trainer::new(config)?;
         if let Some(init) = init {
             let by = arguments.by.as_deref().map_or(Ok(ProlongBy::default()), super::way)?;
             let how = Initial { by, new_head: arguments.new_head };
@@ -150,10 +200,20 @@ impl Session {
         Ok(Self::of(trainer, folder, Vec::new()))
     }
 
-    fn resume(path: &Path) -> Result<Self> {
-        let mut trainer = Trainer::new(run_folder::config(path)?)?;
-        trainer.resume(&path.join("weights"))?;
-        let (folder, lines) = RunFolder::resume(path, trainer.position().step)?;
+    fn resume(run: &Path, arguments: &Arguments) -> Result<Self> {
+        let Arguments { data, epochs, accept_changed_data, .. } = arguments;
+        let TakenUp { trainer, resumed } =
+            TakenUp::new(run, data.as_deref(), *epochs, *accept_changed_data)?;
+        if let Some((before, [rate, now])) = resumed.epochs {
+            let Config { train, .. } = trainer.config();
+            crate::say(&format!(
+                "epochs {before} → {}: from here on the learning rate is that of a run of {} epochs, now \
+                 {now:.1e} instead of {rate:.1e}",
+                train.epochs, train.epochs
+            ));
+        }
+        let step = trainer.position().step;
+        let (folder, lines) = RunFolder::resume(run, trainer.config(), step)?;
         // The number of threads may be another.
         folder.plan(trainer.plan())?;
         Ok(Self::of(trainer, folder, lines))
@@ -439,16 +499,47 @@ impl Session {
                  use gradient.method=checkpoint, or more depth\n"
             );
         }
-        let run = run.display();
-        text += &format!("run folder {run}; its page is {run}/report.html\n");
-        text += "try next\n";
-        text += &format!("  deeplimit evaluate {run}\n");
-        text += &format!(
-            "  deeplimit diagnose {run}    is it an ODE, and which gradient method suits it?\n"
-        );
-        text += "  deeplimit train --set network.stage.0.depth=1000    a deeper one, same memory\n";
-        text += "  deeplimit gradcheck                                 error and cost of every gradient method";
+        text += &format!("run folder {0}; its page is {0}/report.html\n", run.display());
+        text += &self.next(&word(run));
         super::print(&text)
+    }
+
+    /// What a user may want to do next with a run.
+    fn next(&self, run: &str) -> String {
+        let mut lines = vec![
+            (format!("deeplimit evaluate {run}"), String::new()),
+            (
+                format!("deeplimit diagnose {run}"),
+                "is it an ODE, and which gradient method suits it?".to_owned(),
+            ),
+        ];
+        lines.extend(self.deeper(run));
+        lines.push((
+            "deeplimit gradcheck".to_owned(),
+            "error and cost of every gradient method".to_owned(),
+        ));
+        let width = lines.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+        let line = |(command, what): &(String, String)| {
+            format!("  {command:width$}    {what}").trim_end().to_owned()
+        };
+        format!("try next\n{}", lines.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// The run at twice the depth, where that is one number for all flows, and what it takes.
+    fn deeper(&self, run: &str) -> Option<(String, String)> {
+        let stages: Vec<&StagePlan> = self.trainer.network().plans().collect();
+        let depth = stages.first()?.depth;
+        if stages.iter().any(|stage| stage.depth != depth || stage.rectified) {
+            return None;
+        }
+        let Config { train, .. } = self.config();
+        let (twice, epochs) = (2 * depth, train.epochs + train.epochs.div_ceil(2));
+        let command = format!("deeplimit refine {run} --depth {twice} --epochs {epochs}");
+        let weights = match stages.iter().all(|stage| stage.control.is_some()) {
+            true => "the same weights",
+            false => "about twice the weights",
+        };
+        Some((command, format!("the run twice as deep, with {weights}, to be gone on with")))
     }
 }
 

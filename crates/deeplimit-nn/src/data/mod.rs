@@ -41,6 +41,7 @@ mod cifar;
 mod digits;
 mod error;
 mod hint;
+mod identity;
 mod idx;
 mod normalise;
 mod options;
@@ -64,6 +65,7 @@ use split::{Raw, Wanted};
 pub use augment::{Augment, Draw};
 pub use batch::{Batch, BatchTargets, batch, chunks, epoch_order, in_order};
 pub use error::DataError;
+pub use identity::{DataChanged, Digest, Identity, digests};
 pub use normalise::{Normalisation, TargetScale};
 pub use options::{HeldOut, Normalise, Options, Source, Task};
 pub use place::{CellFault, Place};
@@ -155,7 +157,7 @@ fn raw(
     schema: Option<&Schema>,
 ) -> Result<(Raw, String), DataError> {
     options.check()?;
-    let path = options.path.clone().unwrap_or_default();
+    let path = options.place().unwrap_or_default();
     let classes = schema.map(|schema| &schema.classes[..]).filter(|classes| !classes.is_empty());
     let format = schema.and_then(|schema| schema.table.as_ref());
     let read = match (options.source, Layout::of(options.source)) {

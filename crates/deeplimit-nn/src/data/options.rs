@@ -158,6 +158,7 @@ const SIDES: std::ops::RangeInclusive<usize> = 2..=1024;
 /// |---|---|---|---|
 /// | `source` | `digits` | the format | `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `idx`, `csv` |
 /// | `path` | none | the folder (`cifar…`, `idx`) or file (`csv`); none for `digits` | |
+/// | `folder` | none | the folder that a relative path counts from; without one, where the process stands | |
 /// | `task` | classes, unless the target looks like numbers | what a table's target is | `classification`, `regression`; the latter only with `csv` |
 /// | `target` | the last column | the column that is predicted | a name of the header, or a number from 1 (the last is −1); only with `csv`, as all below to `missing` |
 /// | `drop` | none | columns that are left out | names and numbers |
@@ -185,6 +186,9 @@ pub struct Options {
     pub source: Source,
     /// The folder or file; none for the built-in digits.
     pub path: Option<PathBuf>,
+    /// The folder that a relative path counts from; without one, where the process stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
     /// What a table's target is; without it classes, and an error where that is in doubt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
@@ -231,6 +235,7 @@ impl Default for Options {
         Self {
             source: Source::Digits,
             path: None,
+            folder: None,
             task: None,
             target: None,
             drop: Vec::new(),
@@ -260,6 +265,12 @@ impl Options {
     pub fn at(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         Ok(Self { source: detect(path)?, path: Some(path.to_owned()), ..Self::default() })
+    }
+
+    /// Where the folder or file lies.
+    pub fn place(&self) -> Option<PathBuf> {
+        let path = self.path.as_ref()?;
+        Some(self.folder.as_ref().map_or_else(|| path.clone(), |folder| folder.join(path)))
     }
 
     /// Checks what can be checked before anything is read.

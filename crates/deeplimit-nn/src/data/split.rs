@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cifar::Layout;
 use super::random::{Purpose, permutation};
@@ -58,24 +58,42 @@ impl Raw {
     }
 }
 
-/// A part of a data set that networks are scored on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// The test samples.
-    Test,
-    /// The validation samples, where the set has no test samples.
+    /// Samples to train on.
+    Train,
+    /// Samples held out of the training part; networks are scored on them where there is no test part.
     Validation,
+    /// Samples to test on.
+    Test,
     /// All rows of a table that is not the run's own.
     Whole,
+}
+
+impl Part {
+    /// Every part of a run's own data.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
+    /// Its samples; `None` where a set has no such part.
+    pub fn of(self, splits: &Splits) -> Option<&Samples> {
+        match self {
+            Self::Train => Some(&splits.train),
+            Self::Validation => Some(&splits.validation),
+            Self::Test => splits.test.as_ref(),
+            Self::Whole => None,
+        }
+    }
 }
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Part::Test => "test",
-            Part::Validation => "validation",
-            Part::Whole => "whole table:",
+            Self::Train => "training",
+            Self::Validation => "validation",
+            Self::Test => "test",
+            Self::Whole => "whole table:",
         })
     }
 }

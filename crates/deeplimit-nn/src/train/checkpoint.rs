@@ -5,10 +5,9 @@
 //! weights file that is there has its optimiser state beside it.
 
 use super::refine::in_order;
-use super::{Config, TrainError, Trainer};
-use crate::data::Schema;
+use super::{Config, Difference, TrainError, Trainer};
+use crate::data::{Options, Schema};
 use crate::network::{WeightsError, WeightsFile};
-use burn::tensor::Bytes;
 use deeplimit::control::ProlongBy;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -31,6 +30,9 @@ pub struct Position {
     /// With `gradient.method = "auto"`: which flows are walked back by checkpoints, once that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stored: Vec<bool>,
+    /// Where the number of epochs was changed: the steps done then, and the number before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed_epochs: Vec<[usize; 2]>,
 }
 
 /// Why a checkpoint cannot be written or read.
@@ -52,6 +54,17 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What does not fit.
         source: WeightsError,
+    },
+    /// Weights were trained with another configuration than that of the run.
+    #[error(
+        "{path}: {difference}; put it back: in a run only data.path and train.epochs may change",
+        path = path.display()
+    )]
+    OtherConfig {
+        /// The weights file.
+        path: PathBuf,
+        /// A setting that is another one.
+        difference: Difference,
     },
     /// An entry in a file is missing or garbled.
     #[error("{path}: {reason}", path = path.display())]
@@ -138,7 +151,7 @@ pub fn schema(file: &WeightsFile, path: &Path) -> Result<Option<Schema>, Checkpo
 }
 
 /// The optimiser's state after so many steps.
-fn optimiser_path(folder: &Path, step: usize) -> PathBuf {
+pub(super) fn optimiser_path(folder: &Path, step: usize) -> PathBuf {
     folder.join(format!("optimiser-{step:08}.bpk"))
 }
 
@@ -146,7 +159,10 @@ impl Trainer {
     /// The weights file of the network as it stands.
     fn weights(&self) -> WeightsFile {
         let mut file = WeightsFile::of(&self.network);
-        let config = toml::to_string(&self.config).expect("a configuration is plain data");
+        // Where a run began is no part of its weights.
+        let data = Options { folder: None, ..self.config.data.clone() };
+        let config = Config { data, ..self.config.clone() };
+        let config = toml::to_string(&config).expect("a configuration is plain data");
         let position = serde_json::to_string(&self.position).expect("a position is plain data");
         file.metadata.insert("config".to_owned(), config);
         file.metadata.insert("position".to_owned(), position);
@@ -155,6 +171,7 @@ impl Trainer {
         let normalisation = serde_json::to_string(&self.splits.normalisation);
         let normalisation = normalisation.expect("a normalisation is plain data");
         file.metadata.insert("normalisation".to_owned(), normalisation);
+        file.metadata.extend([self.digests()]);
         file
     }
 
@@ -201,29 +218,6 @@ impl Trainer {
                 let _ = fs::remove_file(path);
             }
         }
-    }
-
-    /// Takes up training at the checkpoint in a folder.
-    ///
-    /// # Errors
-    /// If the checkpoint is not whole or does not fit the configuration.
-    pub fn resume(&mut self, folder: &Path) -> Result<(), TrainError> {
-        let path = folder.join("last.safetensors");
-        let (file, config, position) = read_weights(&path)?;
-        if config != self.config {
-            let reason = "was trained with another configuration than the run's config.toml";
-            return Err(CheckpointError::Garbled { path, reason: reason.to_owned() }.into());
-        }
-        self.load_weights(&path, &file, &position)?;
-        let path = optimiser_path(folder, position.step);
-        let bytes =
-            fs::read(&path).map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
-        let optimiser = self.config.train.optimiser();
-        self.optimiser = optimiser.from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|error| {
-            CheckpointError::Garbled { path: path.clone(), reason: error.to_string() }
-        })?;
-        self.go_to(position);
-        self.plan_gradient()
     }
 
     /// Sets where training stands, and the schedule of learning rates there.

@@ -7,6 +7,7 @@ mod finetune;
 mod gradient;
 mod objective;
 mod refine;
+mod resume;
 
 pub use auto::{AUTO, Mistrust};
 pub use checkpoint::{CheckpointError, Position, read_weights, schema, write_whole};
@@ -14,8 +15,12 @@ pub use config::{Config, ConfigError, Optimiser, Schedule, TrainConfig};
 pub use finetune::{Initial, Initialised, NormStatistics, RateGroup};
 pub use gradient::{GradientConfig, PLANNED};
 pub use objective::ObjectiveConfig;
+pub use resume::{ChangedData, Difference, Resumed, identity};
 
-use crate::data::{Batch, DataError, Draw, Samples, Splits, batch, epoch_order, in_order};
+use crate::data::{
+    Batch, DataChanged, DataError, Digest, Draw, Part, Samples, Splits, batch, epoch_order,
+    in_order,
+};
 use crate::network::{
     BadOutput, DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Regularisation,
     Score, WeightsError,
@@ -27,6 +32,8 @@ use deeplimit::Certificate;
 use deeplimit::control::ProlongBy;
 use deeplimit::gradient::{Choice, Plan};
 use deeplimit::seed;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// Parts the seeds of dropout from others of a run.
 const DROPOUT: u64 = 0x6472_6f70_6f75_7400;
@@ -45,6 +52,8 @@ pub struct Trainer {
     position: Position,
     /// An epoch, and the order in which it visits the training samples.
     order: Option<(usize, Vec<u32>)>,
+    /// Digests of the data, once a weights file was written.
+    digests: OnceLock<BTreeMap<Part, Digest>>,
 }
 
 /// Why a run cannot start or go on.
@@ -54,6 +63,9 @@ pub enum TrainError {
     /// The data cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The data are not those of the run that is to go on.
+    #[error(transparent)]
+    DataChanged(#[from] DataChanged),
     /// The network cannot be built.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -137,6 +149,14 @@ impl Trainer {
     pub fn scoring(config: Config) -> Result<Self, TrainError> {
         config.method()?;
         let splits = crate::data::load(&config.data)?;
+        Self::scoring_on(config, splits)
+    }
+
+    /// As [`scoring`](Self::scoring), on data that was read before with the same options.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used, or not with these data.
+    pub fn scoring_on(config: Config, splits: Splits) -> Result<Self, TrainError> {
         Self::built(config, splits)
     }
 
@@ -208,6 +228,7 @@ impl Trainer {
             optimiser,
             position: Position::default(),
             order: None,
+            digests: OnceLock::new(),
         };
         trainer.position.depths = trainer.network.depths();
         trainer.schedule = trainer.scheduled();

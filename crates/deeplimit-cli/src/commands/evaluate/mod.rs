@@ -3,11 +3,12 @@
 mod outputs;
 mod over_depth;
 
-use crate::trained::Trained;
-use crate::{Outcome, imported, new_file};
+use crate::progress::Waiting;
+use crate::trained::{Trained, same_data};
+use crate::{Outcome, imported, new_file, run_folder};
 use anyhow::{Result, bail};
 use deeplimit::limit::DormandPrince;
-use deeplimit_nn::data::{Part, Samples, Scored, load_scored};
+use deeplimit_nn::data::{Part, Samples, Scored, load, load_scored};
 use deeplimit_nn::network::{Outputs, Score};
 use deeplimit_nn::pretrained::Stages;
 use deeplimit_nn::train::Trainer;
@@ -25,6 +26,9 @@ pub struct Arguments {
     /// Folder or file of the data set, if it is not where it was.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Evaluate on the run's data though they have changed since.
+    #[arg(long, conflicts_with = "data")]
+    accept_changed_data: bool,
     /// Depths at which the network is walked instead of its own, such as 8,64,limit: each flow takes that
     /// many steps, or is its neural ODE.
     #[arg(long, value_name = "DEPTHS", value_delimiter = ',')]
@@ -58,7 +62,8 @@ struct Evaluation {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
-    let Arguments { run, weights, data, depth, tolerance, outputs, json } = arguments;
+    let Arguments { run, weights, data, accept_changed_data, depth, tolerance, outputs, json } =
+        arguments;
     if let Some(table) = outputs {
         new_file::check(OUTPUTS, table)?;
     }
@@ -66,11 +71,21 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         return of_imported(arguments);
     }
     let solver = over_depth::solver(depth, *tolerance)?;
+    let waiting = Waiting::new("evaluation");
     let trained = Trained::read(run, weights.as_deref(), data.as_deref())?;
+    run_folder::data_are_there(&trained.config)?;
     if !depth.is_empty() {
-        return over_depths(trained, depth, solver, *json);
+        let sweep = over_depths(trained, depth, solver, *accept_changed_data)?;
+        drop(waiting);
+        super::print(&if *json { serde_json::to_string(&sweep)? } else { sweep.to_string() })?;
+        return Ok(Outcome::Success);
     }
-    let Scored { part, samples, normalisation, .. } = load_scored(&trained.config.data)?;
+    let scored = load_scored(&trained.config.data)?;
+    let schema = scored.schema();
+    let Scored { part, samples, normalisation, .. } = scored;
+    let found = [(part, Some(&samples))];
+    let (identity, config) = (trained.identity.as_ref(), &trained.config);
+    same_data(identity, config, &schema, found, *accept_changed_data)?;
     let network = trained.network(samples.shape(), Outputs::of(&samples))?;
     let scored = imported::outputs(&network.evaluator(), &samples, &normalisation)?;
     let Trained { path, position, .. } = trained;
@@ -78,6 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     if let Some(table) = outputs {
         outputs::write(table, &samples, &normalisation, &scored.1)?;
     }
+    drop(waiting);
     evaluation.print(*json)
 }
 
@@ -86,23 +102,26 @@ fn over_depths(
     trained: Trained,
     depths: &[Depth],
     solver: Option<DormandPrince>,
-    json: bool,
-) -> Result<Outcome> {
-    let Trained { path, file, config, position } = trained;
-    let mut trainer = Trainer::scoring(config)?;
+    accept: bool,
+) -> Result<Sweep> {
+    let Trained { path, file, config, position, identity } = trained;
+    let splits = load(&config.data)?;
+    let used = if splits.test.is_some() { Part::Test } else { Part::Validation };
+    let found = [Part::Train, used].map(|part| (part, part.of(&splits)));
+    same_data(identity.as_ref(), &config, &splits.schema(), found, accept)?;
+    let mut trainer = Trainer::scoring_on(config, splits)?;
     trainer.load_weights(&path, &file, &position)?;
     let Some((part, samples)) = imported::part(trainer.splits()) else {
         bail!("{}: the data set has nothing to evaluate on", path.display());
     };
     let mut sweep = Sweep::new(&trainer, path, position.step, part, samples.len())?;
     sweep.walk(&trainer, samples, depths, solver)?;
-    super::print(&if json { serde_json::to_string(&sweep)? } else { sweep.to_string() })?;
-    Ok(Outcome::Success)
+    Ok(sweep)
 }
 
 /// A network as it was trained elsewhere.
 fn of_imported(arguments: &Arguments) -> Result<Outcome> {
-    let Arguments { run, weights, data, depth, outputs, tolerance, json } = arguments;
+    let Arguments { run, weights, data, depth, outputs, tolerance, json, .. } = arguments;
     let name = run.display();
     if weights.is_some() || !depth.is_empty() || tolerance.is_some() {
         bail!(
@@ -110,6 +129,7 @@ fn of_imported(arguments: &Arguments) -> Result<Outcome> {
         );
     }
     let Some(data) = data else { bail!("{name}: an imported network needs --data DIR") };
+    let waiting = Waiting::new("evaluation");
     let network = imported::read(run)?;
     let Scored { part, samples, normalisation, .. } = imported::scored(&network, data)?;
     let evaluator = network.converted(samples.shape(), &Stages::none())?.evaluator();
@@ -117,6 +137,7 @@ fn of_imported(arguments: &Arguments) -> Result<Outcome> {
     if let Some(table) = outputs {
         outputs::write(table, &samples, &normalisation, &found)?;
     }
+    drop(waiting);
     Evaluation::of(run.clone(), None, part, &samples, &score).print(*json)
 }
 
