@@ -200,11 +200,11 @@ fn a_run_does_not_go_on_with_other_data_unless_one_insists() {
 
     fs::write(at.join("table.csv"), table(90).concat()).expect("written");
     refused(at, "train --resume run", &["it had 72 (digest ", "found 65 (digest "]);
-    fs::write(at.join("table.csv"), table(100).concat().replace(",b", ",0")).expect("written");
+    fs::write(at.join("table.csv"), table(100).concat().replace(",b", ",c")).expect("written");
     refused(
         at,
         "evaluate finer",
-        &["the classes are not those of the run: it had a, b, found 0, a"],
+        &["the classes are not those of the run: it had a, b, found a, c"],
     );
 }
 
