@@ -1,5 +1,6 @@
 //! Configurations from TOML files and the command line.
 
+use crate::words::{self, Meaning};
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::data::{Options, detect};
 use deeplimit_nn::train::Config;
@@ -130,22 +131,21 @@ fn explain(error: &toml::de::Error, text: Option<&str>, origin: &str) -> anyhow:
     });
     let place = line.map_or_else(|| origin.to_owned(), |line| format!("{origin}: line {line}"));
     let message = error.message().replace('\n', " ");
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    if let Some((found, known)) = quoted.split_first()
-        && message.starts_with("unknown ")
-    {
-        let nearest = known.iter().max_by(|a, b| {
-            strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b))
-        });
-        let what = if message.starts_with("unknown field") { "key" } else { "value" };
-        if let Some(nearest) = nearest {
-            let known = known.join(", ");
-            return anyhow::anyhow!(
-                "{place}: unknown {what} `{found}`, did you mean `{nearest}`? Known are: {known}"
-            );
-        }
-    }
-    anyhow::anyhow!("{place}: {message}")
+    let quoted: Vec<&str> = words::quoted(&message).collect();
+    let Some((found, known)) = quoted.split_first().filter(|_| message.starts_with("unknown "))
+    else {
+        return anyhow::anyhow!("{place}: {message}");
+    };
+    let (what, meant) = match message.starts_with("unknown field") {
+        true => ("key", words::meaning(found, known)),
+        false => ("value", words::value(found, known).map(|value| Meaning::Key(value.to_owned()))),
+    };
+    let hint = match meant {
+        Some(Meaning::Key(key)) => format!(", did you mean `{key}`?"),
+        Some(Meaning::Answer(answer)) => format!(": {answer}."),
+        None => ".".to_owned(),
+    };
+    anyhow::anyhow!("{place}: unknown {what} `{found}`{hint} Known here are: {}", known.join(", "))
 }
 
 #[cfg(test)]
@@ -176,6 +176,21 @@ mod tests {
         let text = error.expect_err("an unknown key").to_string();
         assert!(text.contains("`detph`, did you mean `depth`?"), "{text}");
         assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn words_of_other_libraries_are_answered_with_the_right_key() {
+        for (setting, parts) in [
+            ("train.lr=0.1", ["unknown key `lr`", "did you mean `train.rate`?"]),
+            ("lr=0.1", ["unknown key `lr`", "did you mean `train.rate`?"]),
+            ("train.device=cuda", ["unknown key `device`", "on the CPU"]),
+            ("train.optimiser=SGD", ["unknown value `SGD`", "did you mean `sgd`?"]),
+            ("train.optimiser=lbfgs", ["unknown value `lbfgs`.", "Known here are: adamw"]),
+        ] {
+            let error = read(None, &[setting.to_owned()], None).expect_err("no such setting");
+            let text = error.to_string();
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        }
     }
 
     #[test]

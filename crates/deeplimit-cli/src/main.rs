@@ -18,10 +18,13 @@ mod run_folder;
 mod shell;
 mod trained;
 mod weight_paths;
+mod words;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
+use words::Meaning;
 
 /// Trains residual networks of any depth in the memory of one layer, and certifies their gradients.
 ///
@@ -70,7 +73,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
     match run(arguments) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
@@ -80,6 +83,29 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Ends with what is wrong with the arguments, or with the help that was asked for. An option of `train` that
+/// is a setting is answered with it.
+fn refuse(error: &clap::Error) -> ! {
+    let unknown = (error.kind() == ErrorKind::UnknownArgument)
+        .then(|| error.get(ContextKind::InvalidArg))
+        .flatten();
+    if let Some(ContextValue::String(option)) = unknown
+        && std::env::args().nth(1).is_some_and(|command| command == "train")
+        && let Some(meaning) = words::meaning(option.trim_start_matches('-'), &[])
+    {
+        say(&match meaning {
+            Meaning::Key(key) => {
+                format!("deeplimit: train has no option {option}; give --set {key}=VALUE instead")
+            }
+            Meaning::Answer(answer) => {
+                format!("deeplimit: train has no option {option}: {answer}")
+            }
+        });
+        std::process::exit(2);
+    }
+    error.exit()
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
