@@ -4,8 +4,8 @@ use crate::shell::word;
 use crate::{config, run_folder};
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::data::{
-    Batch, DataError, Identity, Normalisation, Normalise, Part, Samples, Schema, Shape, Splits,
-    batch, epoch_order, load_scored,
+    Batch, DataError, Identity, Normalisation, Normalise, Part, Samples, Schema, Scored, Shape,
+    Source, Splits, batch, epoch_order, load, load_by, load_scored, load_scored_by,
 };
 use deeplimit_nn::network::{Network, Outputs, WeightsFile};
 use deeplimit_nn::train::{Config, Position, Trainer, identity, read_weights, schema};
@@ -84,6 +84,34 @@ impl Trained {
                 )
             })?;
         Ok((scored.schema(), scored.normalisation))
+    }
+
+    /// The data set that is named in the place of the run's own, matched to it by the names of classes and columns.
+    /// Runs of earlier versions know none: then it is read as it is.
+    pub fn other(&self) -> Result<Splits> {
+        let data = &self.config.data;
+        Ok(match schema(&self.file, &self.path)? {
+            Some(schema) => load_by(data, &schema)?,
+            None => load(data)?,
+        })
+    }
+
+    /// What of that the network is scored on: all of a table, unless it is the run's own, which has moved.
+    pub fn other_scored(&self) -> Result<Scored> {
+        let data = &self.config.data;
+        let Some(schema) = schema(&self.file, &self.path)? else { return Ok(load_scored(data)?) };
+        // Read as the run reads it, its own table has the run's digests.
+        if data.source == Source::Csv
+            && let Some(had) = identity(&self.file, &self.path)?
+            && let Ok(splits) = load(data)
+            && had.check(&splits.schema(), Part::ALL.map(|part| (part, part.of(&splits)))).is_ok()
+        {
+            crate::say("these are the data of the run: what it was not trained on is evaluated");
+            return Ok(load_scored(data)?);
+        }
+        let scored = load_scored_by(data, &schema)?;
+        scored.told.iter().for_each(|line| crate::say(line));
+        Ok(scored)
     }
 
     /// The network, for inputs of a shape.

@@ -158,3 +158,101 @@ fn an_offset_of_coordinates_or_of_the_target_changes_no_loss() {
         assert!((far - near).abs() < 1e-3 * near, "{name}: {far} {near}");
     }
 }
+
+/// A run on a table of two measures of which one tells apart two classes, 0 and 1.
+fn trained(folder: &Path) -> String {
+    let row = |index: u32| {
+        let class = index % 2;
+        let (size, noise) = (f64::from(class) + 0.3 * noise(index, 7), noise(index, 11));
+        format!("{size:.3},{noise:.3},{class}\n")
+    };
+    let rows: String = (0..300).map(row).collect();
+    fs::write(folder.join("train.csv"), format!("size,noise,forged\n{rows}")).expect("written");
+    let run = "train --data train.csv --out run --set train.epochs=20 --set train.batch=32";
+    done(folder, &format!("{run} {SMALL}"));
+    let rows: String = (1000..1100).map(row).collect();
+    format!("size,noise,forged\n{rows}")
+}
+
+/// Between −1 and 1, another number for each index.
+fn noise(index: u32, times: u32) -> f64 {
+    f64::from(index * times % 101) / 50.0 - 1.0
+}
+
+#[test]
+fn another_table_is_evaluated_whole_its_columns_and_classes_matched_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let test = trained(folder.path());
+    let evaluate = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).expect("written");
+        json(folder.path(), &format!("evaluate run --json --data {name}"))
+    };
+    let whole = evaluate("test.csv", &test);
+    assert_eq!(whole["samples"], 100);
+    let accuracy = whole["accuracy"].as_f64().expect("an accuracy");
+    assert!(accuracy > 0.9, "{accuracy}");
+    // The same samples, with their columns in another order and one more.
+    let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let turned = |line: &str| {
+        let cells = cells(line);
+        format!("{},{},7,{}\n", cells[2], cells[1], cells[0])
+    };
+    let moved: String = test.lines().map(turned).collect();
+    let moved = moved.replacen("noise,7", "noise,id", 1);
+    assert_eq!(evaluate("moved.csv", &moved), whole);
+    // One class alone, and of names that sort otherwise.
+    let ones: String =
+        test.lines().filter(|line| !line.ends_with(",0")).map(|line| format!("{line}\n")).collect();
+    let ones = evaluate("ones.csv", &ones);
+    assert_eq!(ones["samples"], 50);
+    assert!(ones["accuracy"].as_f64().expect("an accuracy") > 0.9, "{ones}");
+    let named = test.replace(",0\n", ",unreal\n").replace(",1\n", ",real\n");
+    fs::write(folder.path().join("named.csv"), named).expect("written");
+    let message = refused(folder.path(), "evaluate run --data named.csv");
+    assert!(
+        message.ends_with(
+            "named.csv: classes real, unreal; the run has 0, 1, by whose names they are matched"
+        ),
+        "{message}"
+    );
+    let renamed = test.replacen("size", "width", 1);
+    fs::write(folder.path().join("renamed.csv"), renamed).expect("written");
+    let message = refused(folder.path(), "evaluate run --data renamed.csv");
+    assert!(
+        message.contains("no \"size\", which the run was trained with; the file has \"width\""),
+        "{message}"
+    );
+    assert!(refused(folder.path(), "diagnose run --data renamed.csv").contains("no \"size\""));
+    done(folder.path(), "diagnose run --data moved.csv --out diagnosis --samples 16");
+}
+
+#[test]
+fn the_table_of_a_run_that_has_moved_is_evaluated_on_what_was_held_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    trained(folder.path());
+    let own = json(folder.path(), "evaluate run --json");
+    assert_eq!(own["samples"], 60);
+    fs::rename(folder.path().join("train.csv"), folder.path().join("moved.csv")).expect("moved");
+    assert_eq!(json(folder.path(), "evaluate run --json --data moved.csv"), own);
+}
+
+#[test]
+fn weights_go_on_with_the_same_columns_and_classes_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = trained(folder.path());
+    let init = |name: &str, text: String| {
+        fs::write(folder.path().join(name), text).expect("written");
+        format!("train --init run --data {name} --out {name}.run --set train.epochs=1")
+    };
+    done(folder.path(), &init("same.csv", other.clone()));
+    let turned = init("turned.csv", other.replacen("size,noise", "noise,size", 1));
+    assert!(
+        refused(folder.path(), &turned)
+            .contains("inputs noise, size; the weights are for size, noise")
+    );
+    let named = init("named.csv", other.replace(",0\n", ",unreal\n").replace(",1\n", ",real\n"));
+    assert!(
+        refused(folder.path(), &named).contains("classes real, unreal; the weights are for 0, 1")
+    );
+    done(folder.path(), &format!("{named} --new-head"));
+}

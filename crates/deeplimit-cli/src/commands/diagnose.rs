@@ -70,10 +70,14 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 
 /// Walks training samples through the network; without a data set synthetic ones, which is said.
 fn report(trained: Trained, arguments: &Arguments) -> Result<Report> {
+    let read = match &arguments.data {
+        Some(_) => Ok(trained.other()?),
+        None => load(&trained.config.data),
+    };
     let Trained { path, file, config, position, identity } = trained;
     let _waiting = Waiting::new("diagnosis");
     let asked = arguments.samples.get();
-    let (flows, inputs) = match load(&config.data) {
+    let (flows, inputs) = match read {
         Ok(splits) => {
             let accept = arguments.accept_changed_data;
             let used = [(Part::Train, Some(&splits.train))];

@@ -15,7 +15,7 @@ use deeplimit_nn::data::{Part, load};
 use deeplimit_nn::network::{Score, StagePlan};
 use deeplimit_nn::train::{
     ChangedData, Config, Initial, Initialised, Mistrust, Resumed, StepReport, Trainer, identity,
-    read_weights, write_whole,
+    read_weights, schema, write_whole,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -185,6 +185,9 @@ impl Session {
         config.train.epochs = arguments.epochs.unwrap_or(config.train.epochs);
         let mut trainer = Trainer::new(config)?;
         if let Some(init) = init {
+            if let Some(had) = schema(&init.file, &init.path)? {
+                had.check_names(&trainer.splits().schema(), arguments.new_head)?;
+            }
             let by = arguments.by.as_deref().map_or(Ok(ProlongBy::default()), super::way)?;
             let how = Initial { by, new_head: arguments.new_head };
             let taken = trainer.initialise(&init.file, &init.config, how);

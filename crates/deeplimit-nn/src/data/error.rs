@@ -222,11 +222,17 @@ pub enum DataError {
         /// Those of the run.
         known: Vec<String>,
     },
-    /// A table is to be predicted by a run that was not trained on one.
-    #[error("{}: the run was not trained on a table, or by a version that did not keep how it was read", path.display())]
-    NoTable {
-        /// The table.
-        path: PathBuf,
+    /// Inputs or classes have other names than those that weights were trained for.
+    #[error("{what} {}; the weights are for {}: {instead}", names(.found), names(.known))]
+    OtherNames {
+        /// What is named.
+        what: &'static str,
+        /// The names here.
+        found: Vec<String>,
+        /// Those of the weights.
+        known: Vec<String>,
+        /// What to do.
+        instead: &'static str,
     },
     /// All training samples are of one class.
     #[error(

@@ -23,7 +23,8 @@ pub struct Arguments {
     /// Which weights of a run folder: best by validation (the default where there are such) or last.
     #[arg(long, value_parser = ["best", "last"])]
     weights: Option<String>,
-    /// Folder or file of the data set, if it is not where it was.
+    /// Another data set, or where the run's own lies now. Classes are matched by name, the columns of a table, too;
+    /// a table is evaluated whole, unless it is the run's own.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Evaluate on the run's data though they have changed since.
@@ -53,7 +54,7 @@ struct Evaluation {
     weights: PathBuf,
     /// Steps trained; null for an imported network.
     step: Option<usize>,
-    /// "test", or "validation" where the data set has no test samples.
+    /// "test", or "validation" where the data set has no test samples; "whole" of another table.
     part: Part,
     samples: usize,
     loss: f64,
@@ -75,12 +76,15 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let trained = Trained::read(run, weights.as_deref(), data.as_deref())?;
     run_folder::data_are_there(&trained.config)?;
     if !depth.is_empty() {
-        let sweep = over_depths(trained, depth, solver, *accept_changed_data)?;
+        let sweep = over_depths(trained, data.is_some(), depth, solver, *accept_changed_data)?;
         drop(waiting);
         super::print(&if *json { serde_json::to_string(&sweep)? } else { sweep.to_string() })?;
         return Ok(Outcome::Success);
     }
-    let scored = load_scored(&trained.config.data)?;
+    let scored = match data {
+        Some(_) => trained.other_scored()?,
+        None => load_scored(&trained.config.data)?,
+    };
     let schema = scored.schema();
     let Scored { part, samples, normalisation, .. } = scored;
     let found = [(part, Some(&samples))];
@@ -100,18 +104,23 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 /// A trained network at several depths; it takes training samples, too, to tell whether it has a limit.
 fn over_depths(
     trained: Trained,
+    other: bool,
     depths: &[Depth],
     solver: Option<DormandPrince>,
     accept: bool,
 ) -> Result<Sweep> {
+    let (splits, scored) = match other {
+        true => (trained.other()?, Some(trained.other_scored()?)),
+        false => (load(&trained.config.data)?, None),
+    };
     let Trained { path, file, config, position, identity } = trained;
-    let splits = load(&config.data)?;
     let used = if splits.test.is_some() { Part::Test } else { Part::Validation };
     let found = [Part::Train, used].map(|part| (part, part.of(&splits)));
     same_data(identity.as_ref(), &config, &splits.schema(), found, accept)?;
     let mut trainer = Trainer::scoring_on(config, splits)?;
     trainer.load_weights(&path, &file, &position)?;
-    let Some((part, samples)) = imported::part(trainer.splits()) else {
+    let of_scored = scored.as_ref().map(|scored| (scored.part, &scored.samples));
+    let Some((part, samples)) = of_scored.or_else(|| imported::part(trainer.splits())) else {
         bail!("{}: the data set has nothing to evaluate on", path.display());
     };
     let mut sweep = Sweep::new(&trainer, path, position.step, part, samples.len())?;

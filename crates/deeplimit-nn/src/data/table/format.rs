@@ -85,6 +85,15 @@ impl TableFormat {
         self.features.iter().flat_map(of).collect()
     }
 
+    /// What each input is without its column's name: a number, or a category.
+    pub(in crate::data) fn kinds(&self) -> Vec<String> {
+        let of = |feature: &Feature| match &feature.kind {
+            FeatureKind::Numbers { .. } => vec!["a number".to_owned()],
+            FeatureKind::Categories { names, .. } => names.clone(),
+        };
+        self.features.iter().flat_map(of).collect()
+    }
+
     /// The name of the column that is predicted.
     pub fn target_name(&self) -> String {
         told(self.target.name.as_deref(), self.target.place)
