@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A Burn module that can be a residual function: its output has the shape of its input.
 ///
 /// `D` is the rank of the state, the samples' dimension included.
-pub trait Residual<const D: usize>: Module + Sync {
+pub trait Residual<const D: usize>: Module + Sync + 'static {
     /// f(x, θ), with the shape of x.
     fn forward(&self, x: Tensor<D>) -> Tensor<D>;
 }
@@ -76,8 +76,11 @@ pub enum BlockError {
 ///
 /// A scheme that reads the control between nodes gets blocks with linearly interpolated
 /// parameters.
+///
+/// A block is linearised with its parameters as leaves of their own: that happens while a graph that its
+/// parameters may be part of is being walked back.
 pub struct Blocks<M, const D: usize> {
-    training: Vec<M>,
+    blocks: Vec<M>,
     plain: Vec<M>,
 }
 
@@ -97,6 +100,7 @@ impl<M: Residual<D>, const D: usize> Blocks<M, D> {
             if let Some(module) = moving_statistics(module) {
                 return Err(BlockError::MovingStatistics { block, module });
             }
+            let module = gradients::apart(module.clone());
             let out = || module.forward(Tensor::from_inner(example.clone())).inner();
             let first = out();
             if first.dims() != example.dims() {
@@ -117,12 +121,12 @@ impl<M: Residual<D>, const D: usize> Blocks<M, D> {
     /// Takes blocks that have been checked before, such as in an earlier training step.
     pub fn trusted(blocks: Vec<M>) -> Self {
         let plain = blocks.iter().map(M::valid).collect();
-        Self { training: blocks, plain }
+        Self { blocks, plain }
     }
 
     /// The blocks.
     pub fn blocks(&self) -> &[M] {
-        &self.training
+        &self.blocks
     }
 
     fn at<'b>(blocks: &'b [M], position: Position) -> Cow<'b, M> {
@@ -182,7 +186,7 @@ impl<M: Residual<D>, const D: usize> Field for Blocks<M, D> {
     type Sink<'g> = &'g BlockGradients;
 
     fn nodes(&self) -> usize {
-        self.training.len()
+        self.blocks.len()
     }
 
     fn tape(&self, _like: &TensorState<D>) -> Self::Tape {
@@ -213,7 +217,7 @@ impl<M: Residual<D>, const D: usize> Field for Blocks<M, D> {
         out: &mut TensorState<D>,
         tape: &mut Self::Tape,
     ) {
-        let block = Self::at(&self.training, position).into_owned();
+        let block = gradients::apart(Self::at(&self.blocks, position).into_owned());
         let input = Tensor::from_inner(x.0.clone()).require_grad();
         let output = block.forward(input.clone());
         out.0 = output.clone().inner();
@@ -246,7 +250,7 @@ impl<M: Residual<D>, const D: usize> Field for Blocks<M, D> {
     }
 
     fn zero_gradient(&self) -> BlockGradients {
-        BlockGradients::zeros(self.training.len(), 0)
+        BlockGradients::zeros(self.blocks.len(), 0)
     }
 
     fn open<'g>(&self, gradient: &'g mut BlockGradients) -> &'g BlockGradients {

@@ -7,6 +7,34 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 /// One flattened gradient a float parameter; `None` where the parameter took no part.
 pub(crate) type Flat = Vec<Option<Tensor<1>>>;
 
+/// The module with parameters of the same values and ids, which are leaves of their own in Burn's graph
+/// where they take part in it.
+pub(crate) fn apart<M: Module>(module: M) -> M {
+    struct Apart;
+    impl ModuleMapper for Apart {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|value| {
+                let tracked = value.is_tracked();
+                let value = Tensor::from_inner(value.inner());
+                if tracked { value.require_grad() } else { value }
+            })
+        }
+    }
+    module.map(&mut Apart)
+}
+
+/// The module with parameters that belong to Burn's graph without being part of it: an optimiser takes no
+/// others.
+pub(crate) fn lifted<M: Module>(module: M) -> M {
+    struct Lifted;
+    impl ModuleMapper for Lifted {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(Tensor::from_inner)
+        }
+    }
+    module.map(&mut Lifted)
+}
+
 /// Takes the gradients of a module's parameters out of a backward pass.
 pub(crate) fn take<M: Module>(gradients: &mut Gradients, module: &M) -> Flat {
     struct Taker<'g> {
@@ -59,29 +87,6 @@ pub(crate) fn register<M: Module>(module: &M, flat: Flat, record: &mut Gradients
     module.visit(&mut Registrar { flat: flat.into_iter(), record });
 }
 
-/// Adds the gradients of `other` to `record`, for all parameters of `module`.
-pub(crate) fn merge<M: Module>(
-    module: &M,
-    record: &mut GradientsParams,
-    mut other: GradientsParams,
-) {
-    struct Merger<'g> {
-        record: &'g mut GradientsParams,
-        other: &'g mut GradientsParams,
-    }
-    impl ModuleVisitor for Merger<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let Some(more) = self.other.remove::<D>(param.id) else { return };
-            let sum = match self.record.remove::<D>(param.id) {
-                Some(have) => have.add(more),
-                None => more,
-            };
-            self.record.register(param.id, sum);
-        }
-    }
-    module.visit(&mut Merger { record, other: &mut other });
-}
-
 /// `(1 − w) a + w b` for every float parameter: the weight interpolant between two layers.
 pub(crate) fn blend<M: Module>(a: &M, b: &M, w: f64) -> M {
     struct Collector {
@@ -101,10 +106,10 @@ pub(crate) fn blend<M: Module>(a: &M, b: &M, w: f64) -> M {
             let next = self.values.next().expect("layers of a flow have the same parameters");
             let w = self.w;
             param.map(|value| {
-                let (autodiff, shape) = (value.is_autodiff(), value.shape());
+                let (tracked, shape) = (value.is_tracked(), value.shape());
                 let blended = value.inner().mul_scalar(1.0 - w);
                 let blended = blended.add(next.reshape(shape).mul_scalar(w));
-                if autodiff { Tensor::from_inner(blended).require_grad() } else { blended }
+                if tracked { Tensor::from_inner(blended).require_grad() } else { blended }
             })
         }
     }

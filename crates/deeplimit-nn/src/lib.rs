@@ -4,7 +4,7 @@
 //! head) and *flows* (deep residual parts, walked memory-free by the [`deeplimit`] crate).
 //!
 //! - [`blocks`]: any Burn module as the residual function of a flow, on any Burn device.
-//! - [`pass`]: one training step across graphs and flows.
+//! - [`pass`]: flows of such blocks in Burn's graph.
 //! - [`network`]: networks described by a configuration, their flows on the CPU kernels.
 //! - [`data`]: data sets, batches, augmentation.
 //! - [`pretrained`]: residual networks trained elsewhere, and the flows that they become.
@@ -19,8 +19,9 @@ pub mod pretrained;
 mod tensor_file;
 mod tensor_state;
 pub mod train;
+mod way_back;
 
 pub use blocks::{BlockError, Blocks, Residual};
 pub use deeplimit;
-pub use pass::{FlowPass, Pass};
+pub use pass::{FlowPass, MissingGradients, Pass, gradients_of};
 pub use tensor_state::TensorState;

@@ -9,7 +9,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::activation::{gelu, tanh};
 use burn::tensor::{Device, Tensor, TensorData};
 use deeplimit_nn::deeplimit::{Bytes, Flow, GradientMethod, Method, Scheme, seed};
-use deeplimit_nn::{BlockError, Blocks, FlowPass, Residual, TensorState};
+use deeplimit_nn::{BlockError, Blocks, FlowPass, Residual, TensorState, gradients_of};
 
 #[derive(Module, Debug)]
 struct Block {
@@ -110,8 +110,10 @@ fn memory_free(net: &Net, method: &str) -> Vec<f64> {
     let flow = FlowPass::new(&net.blocks, Scheme::EULER, &x0).expect("a reconstructible block");
     let method: Method = method.parse().expect("a method");
     let (x_end, pass) = flow.forward(&method, x0);
-    let (record, _) = pass.backward(&loss(net, x_end), net);
-    flatten(net, &record)
+    assert!(pass.certificate().is_none(), "nothing is known before the way back");
+    let gradients = gradients_of(&loss(net, x_end), net).expect("all gradients");
+    assert!(pass.certificate().is_some());
+    flatten(net, &gradients)
 }
 
 fn plain_autodiff(net: &Net) -> Vec<f64> {
