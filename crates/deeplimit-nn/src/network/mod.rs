@@ -194,9 +194,10 @@ impl Network {
         Self { stages, head, frozen: self.frozen }.map(&mut Numbered(0))
     }
 
-    /// Networks run on the CPU: their flows are the library's own kernels.
+    /// Networks run on the CPU: their flows are the library's own kernels. Their gradients are, too, so
+    /// that no parameter is a leaf of Burn's graph, whose tables grow with every leaf until a backward pass.
     fn device() -> Device {
-        Device::flex().autodiff()
+        Device::flex()
     }
 
     /// The checked description of each stage, with its present control at the nodes.

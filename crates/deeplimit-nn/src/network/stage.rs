@@ -84,10 +84,7 @@ fn shared<const D: usize>(param: &Param<Tensor<D>>) -> Numbers<f32> {
 /// The parameter with other numbers, which may have another number of nodes.
 fn replaced(param: &Param<Tensor<2>>, values: Vec<f32>, nodes: usize) -> Param<Tensor<2>> {
     let shape = [nodes, values.len() / nodes];
-    param.clone().map(|old| {
-        let new = Tensor::from_data(TensorData::new(values, shape), &old.device());
-        if old.is_require_grad() { new.require_grad() } else { new }
-    })
+    param.clone().map(|old| Tensor::from_data(TensorData::new(values, shape), &old.device()))
 }
 
 /// The map of an affine module.

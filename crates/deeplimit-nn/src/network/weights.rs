@@ -356,10 +356,7 @@ struct Loader {
 impl ModuleMapper for Loader {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let values = self.values.next().expect("one array a parameter, checked before");
-        param.map(|old| {
-            let data = TensorData::new(values, old.shape());
-            Tensor::from_data(data, &old.device()).require_grad()
-        })
+        param.map(|old| Tensor::from_data(TensorData::new(values, old.shape()), &old.device()))
     }
 }
 /// A tensor on its way into a file.

@@ -21,12 +21,14 @@ use crate::data::{
     Batch, DataChanged, DataError, Digest, Draw, Part, Samples, Splits, batch, epoch_order,
     in_order,
 };
+use crate::gradients;
 use crate::network::{
     BadOutput, DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, Regularisation,
     Score, WeightsError,
 };
 use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use deeplimit::Certificate;
 use deeplimit::control::ProlongBy;
@@ -318,7 +320,8 @@ impl Trainer {
         let rate = self.schedule.step();
         // The optimiser has the only hold on the weights: old and new ones are not all there at once.
         let network = std::mem::replace(&mut self.network, Network::hollow());
-        self.network = self.optimiser.step(rate.clone(), network, gradient.record);
+        let network = gradients::lifted(network);
+        self.network = self.optimiser.step(rate.clone(), network, gradient.record).valid();
         if let Some(objective) = with_step(PenaltyStep::Proximal) {
             self.network.proximal(&objective, rate.base());
         }

@@ -1,5 +1,7 @@
 //! An allocator that counts: bytes asked for now, and the most there were.
 
+#![allow(dead_code, reason = "each test asks for something else")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -42,6 +44,13 @@ pub fn peak_on<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> (T, 
     drop(pool);
     handles.into_iter().for_each(|handle| handle.join().expect("a thread that ends"));
     found
+}
+
+/// The most bytes that there were at any time while `work` ran, with those that were there before.
+pub fn most_during(work: impl FnOnce()) -> usize {
+    MOST.store(NOW.load(Ordering::SeqCst), Ordering::SeqCst);
+    work();
+    MOST.load(Ordering::SeqCst)
 }
 
 /// Waits until threads that have nothing left to do have given back what they held: until nothing has
