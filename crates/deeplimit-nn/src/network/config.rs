@@ -1,6 +1,7 @@
 //! The description of a network, and its check.
 
 use super::field::{FieldName, Formula};
+use super::normalised::Blueprint;
 use super::transition::TransitionConfig;
 use crate::data::{Samples, Shape, Targets};
 use deeplimit::control::{Basis, Expansion, Family, Sampling};
@@ -147,6 +148,18 @@ pub enum NetworkError {
         /// What does not go together, and what to use instead.
         reason: String,
     },
+    /// A normalisation by the batch would see one number a channel.
+    #[error(
+        "network.stage.{stage}: its {part} normalises images of 1×1 pixels by the batch, and with \
+         train.batch = 1 a channel is one number, which has no variance; take a train.batch of 2 or \
+         more, or train.statistics = \"frozen\""
+    )]
+    OneNumber {
+        /// Index of the stage.
+        stage: usize,
+        /// Whether it is the transition or the field.
+        part: &'static str,
+    },
 }
 
 /// A stage that has been checked: shapes are known and fit.
@@ -189,6 +202,16 @@ impl StagePlan {
             && self.scheme == other.scheme
             && self.rectified == other.rectified
             && (other.control.is_none() || self.control == other.control)
+    }
+
+    /// Which part of the stage normalises images of one pixel by the batch, if one does: of a single sample
+    /// a channel is then one number.
+    pub(super) fn normalises_one_pixel(&self) -> Option<&'static str> {
+        let one = |pixels: Option<usize>| pixels == Some(1);
+        if one(Blueprint::of(self).map(|blueprint| blueprint.fewest_pixels())) {
+            return Some("transition");
+        }
+        one(self.formula.fewest_pixels()).then_some("field")
     }
 
     /// Control nodes of the flow.

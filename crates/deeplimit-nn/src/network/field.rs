@@ -146,6 +146,14 @@ impl Formula {
         }
     }
 
+    /// Pixels of the smallest image that is normalised; none where none is.
+    pub(super) fn fewest_pixels(&self) -> Option<usize> {
+        match self {
+            Self::Layer(_) => None,
+            Self::ConvBn(layer) => Some(layer.chain().fewest_pixels()),
+        }
+    }
+
     /// Whether a kind is the scale or the shift of a normalisation.
     pub fn normalises(&self, kind: &str) -> bool {
         matches!(self, Self::ConvBn(_)) && (scales(kind) || shifts(kind))

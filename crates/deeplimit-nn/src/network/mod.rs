@@ -159,6 +159,23 @@ impl Network {
         network.map(&mut Numbered(0))
     }
 
+    /// Checks that normalisations by a batch of so many samples have something to go by.
+    ///
+    /// # Errors
+    /// [`NetworkError::OneNumber`] where one would see one number a channel.
+    pub fn check_batch(&self, samples: usize) -> Result<(), NetworkError> {
+        match self.one_number(samples).filter(|_| !self.frozen) {
+            Some((stage, part)) => Err(NetworkError::OneNumber { stage, part }),
+            None => Ok(()),
+        }
+    }
+
+    /// The first stage and its part of which a batch of so many samples is one number a channel.
+    fn one_number(&self, samples: usize) -> Option<(usize, &'static str)> {
+        let parts = self.plans().map(StagePlan::normalises_one_pixel).enumerate();
+        parts.filter(|_| samples == 1).find_map(|(stage, part)| Some((stage, part?)))
+    }
+
     /// What stands in a network's place while an optimiser has it in its hands.
     pub(crate) fn hollow() -> Self {
         Self { stages: Vec::new(), head: Head::hollow(&Self::device()), frozen: false }
@@ -232,6 +249,9 @@ impl Network {
     ///
     /// All stages but the last are recorded for the whole batch. The last one, the head and the loss
     /// go there and back tile by tile.
+    ///
+    /// # Panics
+    /// Like all gradients, for a batch that [`check_batch`](Self::check_batch) refuses.
     pub fn gradient(&self, batch: &Batch, method: &Method) -> Gradient {
         self.gradient_with(batch, method, &Memory::default())
     }
@@ -300,6 +320,9 @@ impl Network {
         dropout: Option<u64>,
     ) -> Walk {
         assert_eq!(choices.len(), self.stages.len(), "one choice a stage");
+        if let Err(fault) = self.check_batch(batch.len()) {
+            panic!("{fault}");
+        }
         let mask = |(index, stage): (usize, &Stage)| {
             dropout.and_then(|seed| Mask::draw(stage.plan(), seed::derive(seed, index as u64)))
         };

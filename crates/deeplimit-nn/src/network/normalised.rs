@@ -113,6 +113,12 @@ impl Blueprint {
         self.0.iter().map(Piece::normalised).sum()
     }
 
+    /// Pixels of the smallest image that is normalised.
+    pub(super) fn fewest_pixels(&self) -> usize {
+        let pieces = self.0.iter().map(Piece::fewest_pixels);
+        pieces.min().expect("a transition has a piece")
+    }
+
     /// With its weights, and the statistics that it normalises by where they are not the batch's.
     pub(super) fn with(self, theta: Vec<Vec<f32>>, held: Option<LayerStatistics>) -> Normalised {
         let (mut theta, mut held) = (theta.into_iter(), held.map(Vec::into_iter));
@@ -169,6 +175,14 @@ impl Piece {
             kinds.extend(named("shortcut.", chain));
         }
         kinds
+    }
+
+    fn fewest_pixels(&self) -> usize {
+        let own = self.body.fewest_pixels();
+        match &self.shortcut {
+            Around::Project(chain) => own.min(chain.fewest_pixels()),
+            _ => own,
+        }
     }
 
     fn normalised(&self) -> usize {

@@ -48,9 +48,16 @@ impl Network {
     /// the flow that it is without.
     ///
     /// # Errors
-    /// If weights or states are not finite, or no gradient reaches a flow; the first such flow is
-    /// named.
+    /// If weights or states are not finite, no gradient reaches a flow, or a normalisation would see one
+    /// number a channel; the first such flow is named.
     pub fn diagnose(&self, probe: Probe<'_>) -> Result<Vec<Diagnosis>, StageFault> {
+        let samples = match probe {
+            Probe::Batch(batch) => batch.len(),
+            Probe::Synthetic { samples, .. } => samples,
+        };
+        if let Some((stage, _)) = self.one_number(samples) {
+            return Err(StageFault { stage, source: DiagnosisError::OneNumber });
+        }
         let passages = match probe {
             Probe::Batch(batch) => self
                 .passages(map::inputs(batch.shape, &batch.inputs), |reader, end| {

@@ -175,6 +175,7 @@ impl Trainer {
         for (_, depths) in trainer.config.eras().into_iter().skip(1) {
             trainer.planned(&trainer.network.prolonged(&depths, ProlongBy::Constant))?;
         }
+        trainer.network.check_batch(trainer.config.train.batch())?;
         trainer.plan_gradient()?;
         Ok(trainer)
     }

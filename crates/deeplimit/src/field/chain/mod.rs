@@ -7,10 +7,10 @@ mod exposure;
 mod tape;
 
 use super::{NodeGradient, Tiled};
-use crate::Real;
 use crate::control::Kind;
 use crate::kernel::normalise::{self, Moments};
 use crate::kernel::{Activation, Buffer, Convolution, Image, Start, vector};
+use crate::{Real, Rows};
 use rayon::prelude::*;
 pub use tape::ChainTape;
 use tape::{Back, Kept, Norm, Tile};
@@ -67,6 +67,12 @@ impl Chain {
     /// The size of the images that come out.
     pub fn out(&self) -> Image {
         self.last().out()
+    }
+
+    /// Pixels of the smallest image that is normalised.
+    pub fn fewest_pixels(&self) -> usize {
+        let pixels = self.links.iter().map(|link| link.windows.out().pixels());
+        pixels.min().expect("a chain has a link")
     }
 
     /// Channels that are normalised, of all links together.
@@ -126,7 +132,8 @@ impl Chain {
     /// link where they are `held`.
     ///
     /// # Panics
-    /// If parameters, states or the tape have other shapes.
+    /// If parameters, states or the tape have other shapes, or nothing is held and the batch is one sample
+    /// of one pixel: one number a channel has no variance.
     pub fn linearize<R: Real>(
         &self,
         theta: &[&[R]],
@@ -137,6 +144,8 @@ impl Chain {
     ) {
         let ChainTape { tiles, norms, by_batch } = tape;
         *by_batch = held.is_none();
+        let one = x.tiles.iter().map(Rows::rows).sum::<usize>() * self.fewest_pixels() == 1;
+        assert!(!(one && *by_batch), "batch normalisation of one number a channel");
         let mut held = held;
         for (index, link) in self.links.iter().enumerate() {
             let (settled, coming) = norms.split_at_mut(index);

@@ -151,6 +151,12 @@ pub enum DiagnosisError {
         /// What it is.
         what: &'static str,
     },
+    /// Batch normalisation has nothing to go by.
+    #[error(
+        "of one sample with images of 1×1 pixels batch normalisation sees one number a channel, which has \
+         no variance; diagnose with two samples or more"
+    )]
+    OneNumber,
 }
 
 impl Diagnosis {
