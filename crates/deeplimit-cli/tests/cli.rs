@@ -52,7 +52,12 @@ fn a_training_run_leaves_a_whole_folder_and_ends_with_one_object() {
     let accuracy = summary["test_accuracy"].as_f64().expect("an accuracy");
     assert!((0.3..=1.0).contains(&accuracy), "{accuracy}");
     assert_eq!(summary["epochs"], 2);
-    assert_eq!(summary["gradient_method"], "adjoint-adaptive");
+    assert_eq!(summary["gradient_method"], "auto");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("gradients by auto: memory-free within 0.01, recomputed where"),
+        "{said}"
+    );
     assert!(summary["certificate"]["error_estimate"].as_f64().expect("a number") < 0.1);
     let run = folder.path().join(summary["run"].as_str().expect("a path"));
     for file in ["config.toml", "metrics.jsonl", "report.html", "weights/best.safetensors"] {

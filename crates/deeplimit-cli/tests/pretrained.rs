@@ -165,6 +165,21 @@ fn a_network_goes_from_its_file_through_flows_to_a_run_and_back() {
     succeeds(at, &["export", "deeper", "--out", "deeper.safetensors"]);
     assert!(at.join("deeper.safetensors").is_file());
 
+    // Without a method the run finds out what these flows allow; with one it says once what it does not.
+    let (_, said) = succeeds(at, &[&start[..], &quick, &["--out", "auto"]].concat());
+    assert!(said.contains("gradients by auto: memory-free within 0.01"), "{said}");
+    assert!(said.contains("from now on its gradients are by checkpoint"), "{said}");
+    assert!(!said.contains("warning"), "{said}");
+    let named = ["--set", "gradient.method=adjoint-adaptive", "--out", "named"];
+    let (_, said) = succeeds(at, &[&start[..], &quick, &named].concat());
+    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("warning")).collect();
+    let [warning] = warnings[..] else { panic!("one warning: {said}") };
+    for part in
+        ["step 1:", "gradient.method = \"adjoint-adaptive\"", "take gradient.method = \"auto\""]
+    {
+        assert!(warning.contains(part), "{part:?} in {warning}");
+    }
+
     let wrong = ["--set", "train.rates=[{weights='haed',factor=2.0}]"];
     refused(at, &[&start[..], &quick, &wrong].concat(), &["\"haed\"", "head.linear.weight"]);
     let other = ["--set", "network.stage.0.scheme=heun"];
@@ -191,6 +206,11 @@ fn stages_that_become_no_flows_stay_as_they_were_and_train_by_exact_methods() {
     let flows: Vec<&Value> =
         mixed["stages"].as_array().expect("stages").iter().map(|stage| &stage["flow"]).collect();
     assert_eq!(flows, [true, false, true]);
+    for file in ["none.safetensors", "mixed.safetensors"] {
+        let bytes = fs::read(at.join(file)).expect(file);
+        let file = deeplimit_nn::network::WeightsFile::from_bytes(&bytes).expect(file);
+        assert!(file.metadata["config"].contains("method = \"auto\""), "whichever its flows are");
+    }
     let (told, _) =
         succeeds(at, &["diagnose", "mixed.safetensors", "--data", "data", "--samples", "8"]);
     assert_eq!(told.matches("Relu follows every step").count(), 1, "{told}");
@@ -213,6 +233,12 @@ fn stages_that_become_no_flows_stay_as_they_were_and_train_by_exact_methods() {
     let arguments = train("adjoint-adaptive");
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     refused(at, &arguments, &["network.stage.1.rectified = true", "checkpoint"]);
+    let arguments = train("auto");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (_, said) = succeeds(at, &arguments);
+    let told = "gradients by auto: stage 0, 2 memory-free within 0.01, recomputed where the estimate is \
+                above; stage 1 by checkpoint";
+    assert!(said.contains(told), "{said}");
     refused(at, &["evaluate", "checkpoint", "--depth", "4"], &["network.stage.1.rectified"]);
     for stages in ["4", "0"] {
         let arguments = ["convert", "net.pt", "--out", "x.safetensors", "--stages", stages];

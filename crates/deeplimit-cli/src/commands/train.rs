@@ -9,13 +9,14 @@ use crate::trained::{Trained, same_data, unedited};
 use crate::weight_paths::weight_paths;
 use crate::{Outcome, config, report};
 use anyhow::{Context, Result, bail};
+use deeplimit::Method;
 use deeplimit::control::ProlongBy;
-use deeplimit::gradient::Plan;
+use deeplimit::gradient::{Adjoint, Plan};
 use deeplimit_nn::data::{Part, load};
 use deeplimit_nn::network::{Score, StagePlan};
 use deeplimit_nn::train::{
-    ChangedData, Config, Initial, Initialised, Mistrust, Resumed, StepReport, Trainer, identity,
-    read_weights, schema, write_whole,
+    AUTO, ChangedData, Config, Doubt, Initial, Initialised, Mistrust, Resumed, StepReport, Trainer,
+    identity, read_weights, schema, write_whole,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -247,11 +248,39 @@ impl Session {
             splits.test.as_ref().map_or(0, |test| test.len()),
             self.trainer.network().parameters(),
             self.told_depths(),
-            self.config().gradient.method,
+            self.told_gradients(),
             splits.told.iter().map(|line| format!("\n{line}")).collect::<String>(),
             self.trainer.plan().map_or_else(String::new, |plan| format!("\nmemory plan: {plan}")),
             self.folder.path().display(),
         )
+    }
+
+    /// The gradient method; of `auto` what it comes to for each flow, as far as is known.
+    fn told_gradients(&self) -> String {
+        let method = self.config().gradient.method.clone();
+        if method != AUTO {
+            return method;
+        }
+        let mut told: Vec<(String, Vec<usize>)> = Vec::new();
+        for (stage, choice) in self.trainer.choices().iter().enumerate() {
+            let way = match choice.method {
+                Method::Adjoint(Adjoint { tolerance: Some(tolerance), .. }) => format!(
+                    "memory-free within {tolerance}, recomputed where the estimate is above"
+                ),
+                other => format!("by {}", other.name()),
+            };
+            match told.iter_mut().find(|(known, _)| *known == way) {
+                Some((_, stages)) => stages.push(stage),
+                None => told.push((way, vec![stage])),
+            }
+        }
+        if let [(way, _)] = &told[..] {
+            return format!("{method}: {way}");
+        }
+        let of = |(way, stages): &(String, Vec<usize>)| {
+            format!("stage {} {way}", super::listed(stages, ", "))
+        };
+        format!("{method}: {}", told.iter().map(of).collect::<Vec<_>>().join("; "))
     }
 
     /// The depths of the flows, or those that they have one after the other.
@@ -291,6 +320,14 @@ impl Session {
                      from now on its gradients are by checkpoint",
                     step.step,
                     100.0 * again
+                ));
+            }
+            if let Some(Doubt { stage, estimate, instead }) = step.doubt {
+                progress.say(&format!(
+                    "warning: step {}: the error of the gradient of stage {stage} is about {estimate:.1} \
+                     times the gradient, by gradient.method = {:?}; {instead}",
+                    step.step,
+                    self.config().gradient.method,
                 ));
             }
             let line = self.step_line(&step);

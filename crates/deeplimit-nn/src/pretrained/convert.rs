@@ -147,7 +147,7 @@ impl Pretrained {
         let architecture = self.architecture();
         let network = self.converted(architecture.input(), flows)?;
         let normalisation = architecture.normalisation();
-        let mut config = Config {
+        let config = Config {
             network: architecture.flows(flows)?,
             data: Options {
                 source: Source::Cifar10,
@@ -156,10 +156,6 @@ impl Pretrained {
             },
             ..Config::default()
         };
-        // Only exact methods walk relu back.
-        if config.network.stage.iter().any(|stage| stage.rectified) {
-            config.gradient.method = "checkpoint".to_owned();
-        }
         let position = Position { depths: network.depths(), ..Position::default() };
         let mut file = WeightsFile::of(&network);
         let mut entry = |key: &str, text: String| file.metadata.insert(key.to_owned(), text);

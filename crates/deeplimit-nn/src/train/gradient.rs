@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 ///
 /// | name | default | meaning | range |
 /// |---|---|---|---|
-/// | `method` | `adjoint-adaptive`, with a `memory_budget` `planned` | gradient method, or a formula such as `P1C2`; `planned` is whichever the budget allows, `auto` a certified adjoint or `checkpoint`, as each flow turns out | see `deeplimit gradcheck` |
+/// | `method` | `auto`, with a `memory_budget` `planned` | gradient method, or a formula such as `P1C2`; `planned` is whichever the budget allows, `auto` a certified adjoint or `checkpoint`, as each flow turns out | see `deeplimit gradcheck` |
 /// | `memory_budget` | none | most bytes that the gradient of the flows may take beyond weights and their gradient | such as `"256 MiB"`, or a number of bytes |
 /// | `tolerance` | none, with `auto` 0.01 | certificate above which a segment is walked again with stored steps | 1e-6 ≤ tolerance < 1 |
 /// | `anchors` | √depth with a tolerance, else 1 | states kept to check and reset the reconstruction | 1 to the depth |
@@ -44,7 +44,7 @@ impl Default for GradientConfig {
 /// The method where a budget alone decides.
 pub const PLANNED: &str = "planned";
 
-/// The method where nothing decides, and the adjoint that a plan may choose.
+/// The adjoint that a plan may choose, and that [`AUTO`] begins with.
 const USUAL: &str = "adjoint-adaptive";
 
 /// The table as it is written: what is not there depends on what is.
@@ -62,7 +62,7 @@ struct Written {
 impl From<Written> for GradientConfig {
     fn from(written: Written) -> Self {
         let Written { method, memory_budget, tolerance, anchors, segments, slots } = written;
-        let unnamed = if memory_budget.is_some() { PLANNED } else { USUAL };
+        let unnamed = if memory_budget.is_some() { PLANNED } else { AUTO };
         let method = method.unwrap_or_else(|| unnamed.to_owned());
         Self { method, memory_budget, tolerance, anchors, segments, slots }
     }
@@ -228,7 +228,7 @@ mod tests {
     fn a_budget_plans_unless_a_method_is_named_and_a_plan_needs_a_budget() {
         let config = |text: &str| toml::from_str::<GradientConfig>(text);
         let method = |text: &str| config(text).expect("a configuration").method;
-        assert_eq!(method(""), "adjoint-adaptive");
+        assert_eq!(method(""), "auto");
         assert_eq!(method("memory_budget = '64 KiB'"), "planned");
         assert_eq!(method("memory_budget = 65536\nmethod = 'backprop'"), "backprop");
         let planned = config("memory_budget = '1.5 MiB'").expect("a configuration");
@@ -273,7 +273,7 @@ mod tests {
         for (text, parts) in [
             ("method = 'backprop'\nslots = 8", ["gradient.slots", "\"backprop\""]),
             ("method = 'P1C2'\nslots = 8", ["gradient.slots", "\"P1C2\""]),
-            ("slots = 8", ["gradient.slots", "\"adjoint-adaptive\""]),
+            ("slots = 8", ["gradient.slots", "\"auto\""]),
             ("method = 'checkpoint'\nslots = 17", ["gradient.slots = 17", "depth"]),
             (
                 "method = 'checkpoint'\nslots = 8\nsegments = 3",

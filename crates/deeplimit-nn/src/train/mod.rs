@@ -9,7 +9,7 @@ mod objective;
 mod refine;
 mod resume;
 
-pub use auto::{AUTO, Mistrust};
+pub use auto::{AUTO, Doubt, Mistrust};
 pub use checkpoint::{CheckpointError, Position, read_weights, schema, write_whole};
 pub use config::{Config, ConfigError, Optimiser, Schedule, TrainConfig};
 pub use finetune::{Initial, Initialised, NormStatistics, RateGroup};
@@ -56,6 +56,8 @@ pub struct Trainer {
     order: Option<(usize, Vec<u32>)>,
     /// Digests of the data, once a weights file was written.
     digests: OnceLock<BTreeMap<Part, Digest>>,
+    /// Whether a gradient was found to be mostly error.
+    doubted: bool,
 }
 
 /// Why a run cannot start or go on.
@@ -127,6 +129,8 @@ pub struct StepReport {
     pub certificates: Vec<Certificate>,
     /// With `gradient.method = "auto"`: flows that are walked back by checkpoints from now on.
     pub mistrusted: Vec<Mistrust>,
+    /// The first time that a flow's certificate says that its gradient is mostly error: which.
+    pub doubt: Option<Doubt>,
     /// Bytes that the gradient method kept.
     pub tape_bytes: usize,
     /// Whether the epoch ended with this step.
@@ -171,11 +175,11 @@ impl Trainer {
         splits.check_classes()?;
         config.train.check(splits.train.len())?;
         let mut trainer = Self::built(config, splits)?;
+        trainer.network.check_batch(trainer.config.train.batch())?;
         // A depth that does not fit the budget is known before the run begins.
         for (_, depths) in trainer.config.eras().into_iter().skip(1) {
             trainer.planned(&trainer.network.prolonged(&depths, ProlongBy::Constant))?;
         }
-        trainer.network.check_batch(trainer.config.train.batch())?;
         trainer.plan_gradient()?;
         Ok(trainer)
     }
@@ -232,6 +236,7 @@ impl Trainer {
             position: Position::default(),
             order: None,
             digests: OnceLock::new(),
+            doubted: false,
         };
         trainer.position.depths = trainer.network.depths();
         trainer.schedule = trainer.scheduled();
@@ -247,6 +252,11 @@ impl Trainer {
     /// How the gradient keeps to its memory budget, where there is one.
     pub fn plan(&self) -> Option<&Plan> {
         self.plan.as_ref()
+    }
+
+    /// How each flow is walked back, as far as is known.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
     }
 
     /// The data.
@@ -332,6 +342,7 @@ impl Trainer {
             true => self.learn_trust(&gradient.certificates),
             false => Vec::new(),
         };
+        let doubt = self.learn_doubt(&gradient.certificates);
         Ok(StepReport {
             epoch,
             step: self.position.step,
@@ -342,6 +353,7 @@ impl Trainer {
             gradient_norm: gradient.norm,
             certificates: gradient.certificates,
             mistrusted,
+            doubt,
             tape_bytes: gradient.tape_bytes,
             epoch_ended: self.position.step.is_multiple_of(self.steps_per_epoch()),
         })
