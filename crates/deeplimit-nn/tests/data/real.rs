@@ -33,7 +33,7 @@ fn fashion_mnist_has_6000_and_1000_images_a_class() {
 }
 
 #[test]
-fn the_classical_tables_are_read_or_refused_for_their_known_reason() {
+fn the_classical_tables_are_read_and_what_they_miss_is_named() {
     let Some(folder) = shared("tabular") else { return };
     let read = |file: &str, task| load(&Options { task: Some(task), ..all(&folder.join(file)) });
     for (file, samples, features, classes) in [
@@ -52,11 +52,21 @@ fn the_classical_tables_are_read_or_refused_for_their_known_reason() {
     // The second feature of ionosphere is constant.
     let ionosphere = read("ionosphere.csv", Task::Classification).unwrap();
     assert_eq!(ionosphere.normalisation.std[1], 1.0);
-    let message = read("abalone.csv", Task::Regression).unwrap_err().to_string();
-    assert!(message.ends_with("line 1, column 1: \"M\": expected a number"), "{message}");
+    // A category and seven measures of an animal, and the rings of its shell.
+    let abalone = read("abalone.csv", Task::Regression).unwrap();
+    assert_eq!((abalone.train.len(), abalone.train.shape()), (4177, Shape::table(10)));
+    let inputs = abalone.table.as_ref().unwrap().input_names();
+    assert_eq!(inputs[..4], ["column 1=F", "column 1=I", "column 1=M", "column 2"]);
+    assert_eq!(read("abalone.csv", Task::Classification).unwrap().train.classes(), Some(28));
+    // Sixteen values are missing, in lines of their own.
     let error = read("breast-cancer-wisconsin.csv", Task::Classification).unwrap_err();
     assert!(
         matches!(error, DataError::BadCell { line: 24, fault: CellFault::Missing, .. }),
         "{error}"
     );
+    for (missing, samples) in [(Missing::Median, 699), (Missing::Drop, 683)] {
+        let options = Options { missing, ..all(&folder.join("breast-cancer-wisconsin.csv")) };
+        let splits = load(&options).unwrap();
+        assert_eq!((splits.train.len(), splits.train.classes()), (samples, Some(2)));
+    }
 }
