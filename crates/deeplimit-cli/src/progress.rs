@@ -88,6 +88,9 @@ impl Drop for Waiting {
 /// A bar over all steps of a run.
 pub struct Progress {
     bar: ProgressBar,
+    began: Instant,
+    /// Steps done before, and of the whole run.
+    steps: [usize; 2],
     epochs: usize,
     status: Arc<Mutex<String>>,
     ticker: Option<Ticker>,
@@ -106,7 +109,7 @@ impl Progress {
         let told = Arc::clone(&status);
         let tell = move || crate::say(&text(&told));
         let ticker = (!stderr().is_terminal()).then(|| Ticker::new(SILENCE, tell));
-        Self { bar, epochs, status, ticker }
+        Self { bar, began: Instant::now(), steps: [done, total], epochs, status, ticker }
     }
 
     /// Shows the last step.
@@ -123,8 +126,9 @@ impl Progress {
         );
         self.bar.set_position(line.step as u64);
         if self.ticker.is_some() {
-            let (total, left) = (self.bar.length().unwrap_or(0), HumanDuration(self.bar.eta()));
-            let status = format!("step {}/{total}, {left} left  {message}", line.step);
+            let ([done, total], step) = (self.steps, line.step);
+            let left = left(self.began.elapsed(), step - done, total - step);
+            let status = format!("step {step}/{total}, {} left  {message}", HumanDuration(left));
             *self.status.lock().expect("no thread panics with it") = status;
         }
         self.bar.set_message(message);
@@ -142,6 +146,11 @@ impl Progress {
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The time that is left, where all steps take as long as those that were done.
+fn left(took: Duration, done: usize, left: usize) -> Duration {
+    took.mul_f64(left as f64 / done.max(1) as f64)
 }
 
 fn text(status: &Mutex<String>) -> String {
@@ -166,6 +175,12 @@ mod tests {
         // What was said before the end may still come; then there is no one left to say anything.
         while heard.try_recv().is_ok() {}
         assert_eq!(heard.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn what_is_left_takes_as_long_as_what_was_done() {
+        assert_eq!(left(Duration::from_secs(30), 10, 25), Duration::from_secs(75));
+        assert_eq!(left(Duration::from_secs(30), 0, 0), Duration::ZERO);
     }
 
     #[test]
