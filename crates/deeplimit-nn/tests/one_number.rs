@@ -84,7 +84,7 @@ fn networks_say_so_too_and_cannot_be_diagnosed_by_one_sample() {
         assert_eq!(network.check_batch(1), Err(NetworkError::OneNumber { stage, part }));
         assert_eq!(network.check_batch(2), Ok(()));
         for probe in [Probe::Batch(&one), Probe::Synthetic { samples: 1, seed: 1 }] {
-            let fault = network.diagnose(probe).err().expect("one number");
+            let fault = network.diagnose(probe).expect_err("one number");
             assert_eq!((fault.stage, fault.source), (stage, DiagnosisError::OneNumber));
         }
         let frozen = network.with_frozen_statistics(true);

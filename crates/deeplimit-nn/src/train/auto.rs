@@ -72,7 +72,8 @@ impl Trainer {
         }
         let estimates = certificates.iter().map(Certificate::error_estimate).enumerate();
         // What is not a number is not within anything, and worse than all that is.
-        let beyond = estimates.filter(|(_, estimate)| !(*estimate <= MOSTLY_ERROR));
+        let beyond =
+            estimates.filter(|(_, estimate)| estimate.is_nan() || *estimate > MOSTLY_ERROR);
         let (stage, estimate) = beyond.max_by(|(_, a), (_, b)| a.abs().total_cmp(&b.abs()))?;
         self.doubted = true;
         let instead = match self.choices[stage].method {

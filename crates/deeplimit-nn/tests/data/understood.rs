@@ -292,7 +292,7 @@ fn medians_are_of_the_training_part_and_kept() {
     // Rows 0 … 59 of which every fifth misses a value or a category.
     let line = |row: usize| match row % 5 {
         0 => format!("?,NA,{row}\n"),
-        _ => format!("{row},{},{row}\n", if row % 3 == 0 { "rare" } else { "usual" }),
+        _ => format!("{row},{},{row}\n", if row.is_multiple_of(3) { "rare" } else { "usual" }),
     };
     let text: String = (0..60).map(line).collect();
     let folder = table(&text);
