@@ -149,8 +149,8 @@ pub(super) fn unpacked_len(path: &Path) -> Option<u64> {
     file.seek(SeekFrom::End(-4)).ok()?;
     file.read_exact(&mut end).ok()?;
     let length = u64::from(u32::from_le_bytes(end));
-    // Bytes that do not pack are stored in blocks of 65 535, with 5 bytes each.
-    let most_packed = length + 5 * (length / 65_535 + 1) + 1024;
+    // What does not pack becomes a little more.
+    let most_packed = length + length / 8 + 1024;
     (packed <= most_packed && length / BELIEVED <= packed).then_some(length)
 }
 

@@ -300,7 +300,10 @@ fn take_rows<T: Copy>(values: &mut Vec<T>, size: usize, out: &[bool]) -> Vec<T> 
         }
     }
     values.truncate(kept * size);
-    values.shrink_to_fit();
+    // Giving back what is left takes a copy, where an allocator knows no better.
+    if 2 * values.len() < values.capacity() {
+        values.shrink_to_fit();
+    }
     taken
 }
 

@@ -6,12 +6,12 @@
 //! large because h = 1/N. A stage that is `rectified` has relu after every step, and is that of the original.
 
 use super::{Architecture, Family, Pretrained, Stages};
-use crate::data::{Normalisation, Normalise, Options, Shape, Source};
+use crate::data::{Normalisation, Normalise, Options, Schema, Shape, Source};
 use crate::network::{
     FieldName, HeadConfig, Network, NetworkConfig, NetworkError, Outputs, Shortcut, StageConfig,
     TransitionConfig, WeightsError, WeightsFile,
 };
-use crate::train::{Config, Position};
+use crate::train::{Config, Position, SCHEMA};
 use deeplimit::field::Order;
 use deeplimit::kernel::Activation;
 
@@ -161,6 +161,8 @@ impl Pretrained {
         let mut entry = |key: &str, text: String| file.metadata.insert(key.to_owned(), text);
         entry("config", toml::to_string(&config).expect("a configuration is plain data"));
         entry("position", serde_json::to_string(&position).expect("a position is plain data"));
+        let schema = Schema { shape: Some(self.architecture().input()), classes: Vec::new() };
+        entry(SCHEMA, serde_json::to_string(&schema).expect("a schema is plain data"));
         let normalisation = serde_json::to_string(&normalisation);
         entry("normalisation", normalisation.expect("a normalisation is plain data"));
         Ok(file)

@@ -133,7 +133,7 @@ pub fn read_weights(path: &Path) -> Result<(WeightsFile, Config, Position), Chec
 }
 
 /// The entry of a weights file with the [`Schema`] of its run's data.
-const SCHEMA: &str = "schema";
+pub(crate) const SCHEMA: &str = "schema";
 
 /// What a weights file says of its run's data; `None` in files of earlier versions, and in those that no run
 /// has written.

@@ -10,6 +10,7 @@ mod refine;
 mod resume;
 
 pub use auto::{AUTO, Doubt, Mistrust};
+pub(crate) use checkpoint::SCHEMA;
 pub use checkpoint::{CheckpointError, Position, read_weights, schema, write_whole};
 pub use config::{Config, ConfigError, Optimiser, Schedule, TrainConfig};
 pub use finetune::{Initial, Initialised, NormStatistics, RateGroup};
