@@ -45,7 +45,7 @@ enum Command {
     Train(commands::train::Arguments),
     /// Loss and accuracy of a trained network.
     Evaluate(commands::evaluate::Arguments),
-    /// What a trained network says of images: classes and their probabilities, or values.
+    /// What a trained network says of data without labels: classes and their probabilities, or values.
     Predict(commands::predict::Arguments),
     /// Read a pretrained residual network of PyTorch, recognise it, write it as safetensors.
     Import(commands::import::Arguments),

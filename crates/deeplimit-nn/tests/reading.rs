@@ -4,7 +4,7 @@
 mod counting;
 
 use deeplimit_nn::data::{
-    HeldOut, Normalisation, Normalise, Options, Shape, Taken, Unlabelled, load, load_scored,
+    HeldOut, Normalisation, Normalise, Options, Schema, Shape, Unlabelled, load, load_scored,
 };
 use flate2::{Compression, write::GzEncoder};
 use std::fs;
@@ -112,9 +112,9 @@ fn a_file_that_announces_much_is_not_believed() {
     let options = Options::at(folder.path()).expect("CIFAR-10");
     let (outcome, bytes) = most(|| load(&options).map(|_| ()));
     assert!(outcome.is_err() && bytes < BUFFERS, "{bytes}");
-    let taken = Taken { shape: Shape::image(1, 256, 256), resize: false, channels: false };
+    let takes = Schema { shape: Some(Shape::image(1, 256, 256)), ..Schema::default() };
     let path = folder.path().join("images");
-    let (outcome, bytes) = most(|| Unlabelled::open(&path, taken).map(|_| ()));
+    let (outcome, bytes) = most(|| Unlabelled::open(&path, &options, &takes).map(|_| ()));
     assert!(outcome.is_err() && bytes < BUFFERS, "{bytes}");
 }
 
@@ -128,9 +128,11 @@ fn a_picture_of_too_many_pixels_is_refused_before_it_is_unpacked() {
     let mut encoder = png::Encoder::new(file, 30_000, 30_000);
     encoder.set_color(png::ColorType::Grayscale);
     drop(encoder.write_header().expect("a header"));
-    let taken = Taken { shape: Shape::image(1, 8, 8), resize: true, channels: true };
-    let normalisation = Normalisation::identity(taken.shape);
-    let read = || Unlabelled::open(&path, taken)?.read(0..1, &normalisation);
+    let shape = Shape::image(1, 8, 8);
+    let takes = Schema { shape: Some(shape), ..Schema::default() };
+    let options = Options { resize: Some(8), channels: Some(1), ..Options::default() };
+    let normalisation = Normalisation::identity(shape);
+    let read = || Unlabelled::open(&path, &options, &takes)?.read(0..1, &normalisation);
     let (outcome, bytes) = most(read);
     let text = outcome.expect_err("too large").to_string();
     assert!(text.contains("30000 × 30000 pixels, of which at most 100000000"), "{text}");

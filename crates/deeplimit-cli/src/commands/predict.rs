@@ -1,9 +1,10 @@
 //! `deeplimit predict`.
 
+use crate::progress::Waiting;
 use crate::trained::Trained;
 use crate::{Outcome, imported, new_file};
 use anyhow::{Context, Result, bail};
-use deeplimit_nn::data::{DataError, Normalisation, Schema, Taken, Unlabelled};
+use deeplimit_nn::data::{DataError, InputName, Normalisation, Options, Schema, Unlabelled};
 use deeplimit_nn::network::{Answer, Evaluator, Outputs};
 use deeplimit_nn::pretrained::Stages;
 use serde::Serialize;
@@ -14,8 +15,8 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// Run folder, a weights file of a run, or an imported network.
     run: PathBuf,
-    /// What to predict: a PNG or JPEG file, a folder of them, a file of IDX images, or a .bin file of CIFAR.
-    /// Labels are not needed, and not read.
+    /// What to predict: a table with the columns of the run's, a PNG or JPEG file, a folder of them, a file of IDX
+    /// images, or a .bin file of CIFAR. Targets and labels are not needed, and not read.
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
     /// Which weights of a run folder: best by validation (the default where there are such) or last.
@@ -46,10 +47,10 @@ const AT_ONCE: usize = 64;
 struct Model {
     weights: PathBuf,
     evaluator: Evaluator,
-    taken: Taken,
+    /// How its data were read.
+    options: Options,
+    schema: Schema,
     normalisation: Normalisation,
-    /// Empty in regression.
-    classes: Vec<String>,
 }
 
 /// The object that `--json` prints.
@@ -68,9 +69,9 @@ struct Prediction {
     /// The file's name, where each holds one input.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
-    /// The number of the input, counted from 0.
+    /// The number of the input in its file, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    index: Option<usize>,
+    index: Option<u64>,
     #[serde(flatten)]
     found: Found,
 }
@@ -95,39 +96,38 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     if let Some(out) = out {
         new_file::check(OUT, out)?;
     }
+    // Rows that come one after the other are what one waits by.
+    let waiting = (*json || out.is_some()).then(|| Waiting::new("prediction"));
     let model = match imported::is_here(run) {
         true => Model::imported(arguments)?,
         false => Model::trained(arguments)?,
     };
-    if *all && model.classes.is_empty() {
+    if *all && model.schema.classes.is_empty() {
         bail!("--all: the network predicts a value, and there are no classes; leave it out");
     }
-    let inputs = Unlabelled::open(data, model.taken(*fit)).map_err(|error| told(error, *fit))?;
-    if let [first, more @ ..] = inputs.left_out() {
-        let more =
-            if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-        let place = data.display();
-        crate::say(&format!("{place}: left out what is no PNG or JPEG file: {first}{more}"));
-    }
+    let options = model.options(*fit)?;
+    let inputs = Unlabelled::open(data, &options, &model.schema);
+    let inputs = inputs.map_err(|error| told(error, *fit))?;
+    inputs.notes().iter().for_each(|note| crate::say(&format!("{}: {note}", data.display())));
     let mut rows = model.predict(&inputs, arguments);
-    if *json {
-        let predictions = rows.collect::<Result<Vec<_>>>()?;
-        let (weights, classes) = (model.weights.clone(), model.classes.clone());
-        let object = Predictions { weights, data: data.clone(), classes, predictions };
-        let text = serde_json::to_string(&object)?;
-        match out {
-            Some(out) => new_file::write(OUT, out, text.as_bytes())?,
-            None => super::print(&text)?,
+    match (json, out) {
+        (true, _) => {
+            let predictions = rows.collect::<Result<Vec<_>>>()?;
+            let (weights, classes) = (model.weights.clone(), model.schema.classes.clone());
+            let object = Predictions { weights, data: data.clone(), classes, predictions };
+            let text = serde_json::to_string(&object)?;
+            drop(waiting);
+            match out {
+                Some(out) => new_file::write(OUT, out, text.as_bytes())?,
+                None => super::print(&text)?,
+            }
         }
-        return Ok(Outcome::Success);
-    }
-    match out {
-        Some(out) => {
+        (false, Some(out)) => {
             let mut table = Vec::new();
             model.write(&mut table, &inputs, &mut rows, *all)?;
             new_file::write(OUT, out, &table)?;
         }
-        None => model.write(&mut io::stdout().lock(), &inputs, &mut rows, *all)?,
+        (false, None) => model.write(&mut io::stdout().lock(), &inputs, &mut rows, *all)?,
     }
     Ok(Outcome::Success)
 }
@@ -146,21 +146,18 @@ impl Model {
     /// Of a run, or a weights file of one.
     fn trained(arguments: &Arguments) -> Result<Self> {
         let trained = Trained::read(&arguments.run, arguments.weights.as_deref(), None)?;
-        let (Schema { shape, mut classes, .. }, normalisation) = trained.known()?;
+        let (mut schema, normalisation) = trained.known()?;
         let (_, outputs) = trained.file.ends(&trained.config.network);
-        let (Some(shape), Some(outputs)) = (shape, outputs) else {
+        let (Some(shape), Some(outputs)) = (schema.shape, outputs) else {
             bail!("{}: does not say what goes in and comes out", trained.path.display());
         };
         // A converted network has none.
-        if let (true, Outputs::Classes(count)) = (classes.is_empty(), outputs) {
-            classes = numbered(count);
+        if let (true, Outputs::Classes(count)) = (schema.classes.is_empty(), outputs) {
+            schema.classes = numbered(count);
         }
-        let network = trained.network(shape, outputs)?;
-        let data = &trained.config.data;
-        let (resize, channels) = (data.resize.is_some(), data.channels.is_some());
-        let taken = Taken { shape, resize, channels };
-        let (weights, evaluator) = (trained.path.clone(), network.evaluator());
-        Ok(Self { weights, evaluator, taken, normalisation, classes })
+        let evaluator = trained.network(shape, outputs)?.evaluator();
+        let Trained { path: weights, config, .. } = trained;
+        Ok(Self { weights, evaluator, options: config.data, schema, normalisation })
     }
 
     /// Trained elsewhere, with numbers for the names of classes.
@@ -174,18 +171,24 @@ impl Model {
         let network = imported::read(run)?;
         let architecture = network.architecture();
         let shape = architecture.input();
+        let classes = numbered(architecture.classes);
         Ok(Self {
             weights: run.clone(),
             evaluator: network.converted(shape, &Stages::none())?.evaluator(),
-            taken: Taken { shape, resize: false, channels: false },
+            options: Options::default(),
+            schema: Schema { shape: Some(shape), classes, table: None },
             normalisation: architecture.normalisation(),
-            classes: numbered(architecture.classes),
         })
     }
 
-    fn taken(&self, fit: bool) -> Taken {
-        let Taken { shape, resize, channels } = self.taken;
-        Taken { shape, resize: resize || fit, channels: channels || fit }
+    /// How inputs are read; with `fit`, images of any shape as the network takes them.
+    fn options(&self, fit: bool) -> Result<Options> {
+        let options = self.options.clone();
+        let Some(shape) = self.schema.shape.filter(|_| fit) else { return Ok(options) };
+        if self.schema.table.is_some() {
+            bail!("--fit is about images, but the network takes the rows of a table; leave it out");
+        }
+        Ok(Options { resize: Some(shape.height), channels: Some(shape.channels), ..options })
     }
 
     /// What the network says of the inputs, one after the other.
@@ -198,22 +201,25 @@ impl Model {
             let range = first..inputs.len().min(first + AT_ONCE);
             let read = inputs.read(range.clone(), &self.normalisation);
             let outputs = match read.map_err(|error| told(error, arguments.fit)) {
-                Ok(values) => self.evaluator.outputs(self.taken.shape, &values),
+                Ok(values) => self.evaluator.outputs(inputs.shape(), &values),
                 Err(error) => return vec![Err(error)],
             };
             let one = |index: usize| {
-                let file = inputs.files().map(|files| files[index].clone());
-                let outputs = outputs.row(index - first);
-                let found = self.found(&outputs, arguments.all).with_context(|| {
-                    let input = file.clone().unwrap_or_else(|| format!("input {index}"));
+                let (file, number) = match inputs.name(index) {
+                    InputName::File(name) => (Some(name), None),
+                    InputName::Index(number) => (None, Some(number)),
+                };
+                let found = self.found(&outputs.row(index - first), arguments.all);
+                let found = found.with_context(|| {
+                    let number = number.map_or_else(String::new, |number| format!("input {number}"));
+                    let input = file.as_ref().unwrap_or(&number);
                     let weights = self.weights.display();
                     format!(
                         "{input}: an output of the network is not a finite number, so that nothing is \
                          predicted; check {weights}"
                     )
                 })?;
-                let index = file.is_none().then_some(index);
-                Ok(Prediction { file, index, found })
+                Ok(Prediction { file, index: number, found })
             };
             range.map(one).collect()
         })
@@ -221,13 +227,13 @@ impl Model {
 
     /// What outputs say; `None` where they say nothing.
     fn found(&self, outputs: &[f32], all: bool) -> Option<Found> {
-        let answer = match self.classes.is_empty() {
+        let answer = match self.schema.classes.is_empty() {
             true => Answer::value(outputs[0], self.normalisation.target.as_ref()),
             false => Answer::class(outputs),
         };
         Some(match answer? {
             Answer::Class { class, probabilities } => Found::Class {
-                class: self.classes[class].clone(),
+                class: self.schema.classes[class].clone(),
                 probability: probabilities[class],
                 probabilities: all.then_some(probabilities),
             },
@@ -244,13 +250,13 @@ impl Model {
         all: bool,
     ) -> Result<()> {
         let mut table = csv::Writer::from_writer(to);
-        let mut head = vec![if inputs.files().is_some() { "file" } else { "index" }];
-        match self.classes.is_empty() {
+        let mut head = vec![if inputs.in_files() { "file" } else { "index" }];
+        match self.schema.classes.is_empty() {
             true => head.push("value"),
             false => head.extend(["class", "probability"]),
         }
         if all {
-            head.extend(self.classes.iter().map(String::as_str));
+            head.extend(self.schema.classes.iter().map(String::as_str));
         }
         table.write_record(head)?;
         for row in rows {

@@ -160,9 +160,10 @@ pub(super) fn inputs(
     let size = shape.elements();
     let mut out = vec![0.0; indices.len() * size]; // [indices, channels, height, width]
     let values = Values::new(inputs, reshape, normalisation);
+    let first = indices.start;
     let pairs = indices.into_par_iter().zip(out.par_chunks_exact_mut(size));
     pairs.for_each(|(index, out)| values.write(index, shape, out));
-    check_single(&out, size, |row| row as u32)?;
+    check_single(&out, size, |row| (first + row) as u32)?;
     Ok(out)
 }
 

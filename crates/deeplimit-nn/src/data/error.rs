@@ -156,7 +156,7 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A path holds no images to ask a network about.
+    /// A path holds nothing to ask a network about.
     #[error(
         "{}: {}", path.display(),
         hint.as_deref().unwrap_or(
@@ -164,7 +164,7 @@ pub enum DataError {
              CIFAR"
         )
     )]
-    NoImages {
+    NoInputs {
         /// The path.
         path: PathBuf,
         /// What was found, and what to do.

@@ -77,7 +77,7 @@ pub use table::{
     ColumnRef, Decimal, Feature, FeatureKind, Missing, Separator, TableFault, TableFormat,
     TableRows, TargetColumn,
 };
-pub use unlabelled::{Taken, Unlabelled};
+pub use unlabelled::{InputName, Unlabelled};
 
 /// Reads, splits and normalises a data set.
 ///

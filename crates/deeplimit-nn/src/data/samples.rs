@@ -149,6 +149,14 @@ impl Samples {
         Ok(Self { shape, inputs, targets, rows, reshape: None })
     }
 
+    /// The same samples with their numbers among all that the files hold, one for each.
+    pub(super) fn numbered(self, rows: &[u64]) -> Result<Self, DataError> {
+        let number = |&row: &u64| u32::try_from(row);
+        let rows = rows.iter().map(number).collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(|_| DataError::TooManySamples { found: self.len() as u64 })?;
+        Ok(Self { rows, ..self })
+    }
+
     /// The same samples, of which the first is number `first` of all that the files hold.
     pub(super) fn numbered_from(self, first: u64) -> Result<Self, DataError> {
         Ok(Self { rows: numbers(first, self.len())?, ..self })

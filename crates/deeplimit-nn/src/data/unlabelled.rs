@@ -1,7 +1,7 @@
 //! Inputs without targets: what a trained network is asked about.
 //!
-//! Read are a PNG or JPEG file or a folder of them, IDX images, and records of the CIFAR sets, whose labels
-//! are skipped.
+//! Read are tables in the format of the run, whose target column may be there or not, a PNG or JPEG file or a
+//! folder of them, IDX images, and records of the CIFAR sets, whose labels are skipped.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,54 @@ use rayon::prelude::*;
 
 use super::cifar::Layout;
 use super::reshape::Reshape;
-use super::{DataError, Inputs, Normalisation, Shape, batch, hint, idx, picture};
+use super::table::{self, TableRows};
+use super::{DataError, Inputs, Normalisation, Options, Schema, Shape, batch, hint, idx, picture};
+
+/// Inputs without targets, of which some are read at a time.
+#[derive(Debug)]
+pub struct Unlabelled {
+    taken: Taken,
+    held: Held,
+    /// The name of each input: that of its file, or its number.
+    names: Names,
+    notes: Vec<String>,
+}
 
 /// What a network takes, and which images are brought to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// The shape of an input.
-    pub shape: Shape,
-    /// [`Options::resize`](super::Options::resize) of the run: images of any size are brought to that.
-    pub resize: bool,
-    /// [`Options::channels`](super::Options::channels) of the run: so are images in grey or in colour.
-    pub channels: bool,
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    shape: Shape,
+    /// Whether images of any size are.
+    resize: bool,
+    /// Whether images in grey or in colour are.
+    channels: bool,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// All of one shape, in memory.
+    Together { inputs: Inputs, len: usize, shape: Shape, reshape: Option<Reshape> },
+    /// In a file each.
+    Pictures(Vec<PathBuf>),
+}
+
+#[derive(Debug)]
+enum Names {
+    /// Those of files.
+    Files(Vec<String>),
+    /// The number of each row of a table, of which some may be left out.
+    Rows(Vec<u64>),
+    /// From 0 on.
+    InOrder,
+}
+
+/// The name of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputName {
+    /// Its file, where each input has one.
+    File(String),
+    /// Its number in a file of many, counted from 0.
+    Index(u64),
 }
 
 impl Taken {
@@ -36,33 +73,31 @@ impl Taken {
     }
 }
 
-/// Inputs without targets, of which some are read at a time.
-#[derive(Debug)]
-pub struct Unlabelled {
-    taken: Taken,
-    held: Held,
-    /// Names of the files, where each holds one input.
-    files: Option<Vec<String>>,
-    left_out: Vec<String>,
-}
-
-#[derive(Debug)]
-enum Held {
-    /// All of one shape, in memory.
-    Together { inputs: Inputs, len: usize, shape: Shape, reshape: Option<Reshape> },
-    /// In a file each.
-    Pictures(Vec<PathBuf>),
-}
-
 impl Unlabelled {
-    /// Finds out what lies at a path, and reads it if it is one file of many images.
+    /// Finds out what lies at a path, and reads it if it is one file of many inputs. They are read as a run with
+    /// these options and this schema reads its own.
     ///
     /// # Errors
-    /// A [`DataError`] for a path that holds no images, or images of another shape than are taken.
-    pub fn open(path: &Path, taken: Taken) -> Result<Self, DataError> {
+    /// A [`DataError`] for a path that holds no inputs, or others than the network takes.
+    pub fn open(path: &Path, options: &Options, schema: &Schema) -> Result<Self, DataError> {
+        let no_inputs = |hint| Err(DataError::NoInputs { path: path.to_owned(), hint });
         if !path.exists() {
             return Err(DataError::Missing { path: path.to_owned() });
         }
+        if let Some(format) = &schema.table {
+            if path.is_dir() {
+                let hint = "is a folder, but the network takes the rows of a table; name its file";
+                return no_inputs(Some(hint.to_owned()));
+            }
+            return Self::rows(table::rows_by(path, options, format)?);
+        }
+        let Some(shape) = schema.shape else {
+            return no_inputs(Some(
+                "is not read: the network does not say what it takes".to_owned(),
+            ));
+        };
+        let (resize, channels) = (options.resize.is_some(), options.channels.is_some());
+        let taken = Taken { shape, resize, channels };
         if path.is_file() {
             return Self::of_file(path, taken);
         }
@@ -70,24 +105,32 @@ impl Unlabelled {
         let (pictures, others): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|file| picture::is_named(file));
         if !pictures.is_empty() {
-            let files = others.iter().map(|file| hint::name(file));
+            let others = others.iter().map(|file| hint::name(file));
             let folders = folders.iter().map(|folder| hint::name(folder) + "/");
-            let left_out = files.chain(folders).collect();
-            return Ok(Self { left_out, ..Self::pictures(pictures, taken) });
+            let notes = left_out(&others.chain(folders).collect::<Vec<_>>());
+            return Ok(Self { notes, ..Self::pictures(pictures, taken) });
         }
         let many: Vec<PathBuf> = others.into_iter().filter(|file| kind(file).is_some()).collect();
         match &many[..] {
             [only] => Self::of_file(only, taken),
-            [] => {
-                Err(DataError::NoImages { path: path.to_owned(), hint: hint::pictures_below(path) })
-            }
+            [] => no_inputs(hint::pictures_below(path)),
             _ => Err(DataError::SeveralSets { path: path.to_owned(), files: many }),
         }
     }
 
+    /// Rows of a table.
+    fn rows(rows: TableRows) -> Result<Self, DataError> {
+        let TableRows { values, numbers, notes, .. } = rows;
+        let len = numbers.len();
+        let shape = Shape::table(values.len() / len.max(1));
+        let taken = Taken { shape, resize: false, channels: false };
+        let held = Held::Together { inputs: Inputs::Floats(values), len, shape, reshape: None };
+        Ok(Self { taken, held, names: Names::Rows(numbers), notes })
+    }
+
     fn pictures(files: Vec<PathBuf>, taken: Taken) -> Self {
-        let names = files.iter().map(|file| hint::name(file)).collect();
-        Self { taken, held: Held::Pictures(files), files: Some(names), left_out: Vec::new() }
+        let names = Names::Files(files.iter().map(|file| hint::name(file)).collect());
+        Self { taken, held: Held::Pictures(files), names, notes: Vec::new() }
     }
 
     fn of_file(path: &Path, taken: Taken) -> Result<Self, DataError> {
@@ -99,14 +142,18 @@ impl Unlabelled {
                 return Ok(Self::pictures(vec![path.to_owned()], taken));
             }
             None => {
-                let hint = hint::archive(&hint::name(path));
-                return Err(DataError::NoImages { path: path.to_owned(), hint });
+                let shape = taken.shape;
+                let hint = match table::is_named(path) {
+                    true => Some(format!("is a table, but the network takes images of {shape}")),
+                    false => hint::archive(&hint::name(path)),
+                };
+                return Err(DataError::NoInputs { path: path.to_owned(), hint });
             }
         };
         let reshape = taken.reshape(shape, path)?;
         let len = inputs.len() / shape.elements();
         let held = Held::Together { inputs, len, shape, reshape };
-        Ok(Self { taken, held, files: None, left_out: Vec::new() })
+        Ok(Self { taken, held, names: Names::InOrder, notes: Vec::new() })
     }
 
     /// How many inputs there are.
@@ -122,14 +169,28 @@ impl Unlabelled {
         self.len() == 0
     }
 
-    /// The name of each file, where each holds one input.
-    pub fn files(&self) -> Option<&[String]> {
-        self.files.as_deref()
+    /// The shape of an input, as the network takes it.
+    pub fn shape(&self) -> Shape {
+        self.taken.shape
     }
 
-    /// Files of the folder that are not images, and folders in it.
-    pub fn left_out(&self) -> &[String] {
-        &self.left_out
+    /// The name of an input.
+    pub fn name(&self, index: usize) -> InputName {
+        match &self.names {
+            Names::Files(names) => InputName::File(names[index].clone()),
+            Names::Rows(numbers) => InputName::Index(numbers[index]),
+            Names::InOrder => InputName::Index(index as u64),
+        }
+    }
+
+    /// Whether each input has a file of its own.
+    pub fn in_files(&self) -> bool {
+        matches!(self.names, Names::Files(_))
+    }
+
+    /// What is worth saying about how inputs were read, a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Some of the inputs, normalised, row-major `[inputs, channels, height, width]`.
@@ -157,6 +218,13 @@ impl Unlabelled {
             }
         }
     }
+}
+
+/// What of a folder is no image, said in a line if there is any.
+fn left_out(names: &[String]) -> Vec<String> {
+    let [first, more @ ..] = names else { return Vec::new() };
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    vec![format!("left out what is no PNG or JPEG file: {first}{more}")]
 }
 
 /// A file of many images.

@@ -161,7 +161,7 @@ impl Pretrained {
         let mut entry = |key: &str, text: String| file.metadata.insert(key.to_owned(), text);
         entry("config", toml::to_string(&config).expect("a configuration is plain data"));
         entry("position", serde_json::to_string(&position).expect("a position is plain data"));
-        let schema = Schema { shape: Some(self.architecture().input()), classes: Vec::new() };
+        let schema = Schema { shape: Some(self.architecture().input()), ..Schema::default() };
         entry(SCHEMA, serde_json::to_string(&schema).expect("a schema is plain data"));
         let normalisation = serde_json::to_string(&normalisation);
         entry("normalisation", normalisation.expect("a normalisation is plain data"));

@@ -74,6 +74,8 @@ pub struct TableRows {
     pub values: Vec<f64>,
     /// The line of each row, counted from 1.
     pub lines: Vec<u64>,
+    /// The number of each row among all of the file, those that were left out included, counted from 0.
+    pub numbers: Vec<u64>,
     /// What is worth saying about how the table was read, a line each.
     pub notes: Vec<String>,
 }
@@ -170,7 +172,8 @@ pub(super) fn rows_by(
     if missing == Missing::Median {
         missing::fill_rows(format, &mut rows.values).or_else(|fault| survey.fault(fault))?;
     }
-    Ok(TableRows { values: rows.values, lines: rows.lines, notes })
+    let Rows { values, lines, numbers, .. } = rows;
+    Ok(TableRows { values, lines, numbers, notes })
 }
 
 /// A survey of another table, whether it has a header, and its decimal: as options say, or the table itself, or,
@@ -216,6 +219,7 @@ fn raw(
         Labels::Values(values) => Targets::Values(values),
     };
     let shape = Shape::table(reading.format.inputs());
-    let train = Some(Samples::new(shape, Inputs::Floats(rows.values), targets)?);
+    let train = Samples::new(shape, Inputs::Floats(rows.values), targets)?;
+    let train = Some(train.numbered(&rows.numbers)?);
     Ok(Raw { train, test: None, files: vec![path.to_owned()], table: Some(reading) })
 }

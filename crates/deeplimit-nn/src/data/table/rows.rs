@@ -34,6 +34,8 @@ pub(super) struct Rows {
     pub(super) labels: Labels,
     /// The line of each row.
     pub(super) lines: Vec<u64>,
+    /// The number of each row among all of the file, those that were left out included, from 0.
+    pub(super) numbers: Vec<u64>,
     /// Rows that were left out, because a value is missing.
     pub(super) dropped: u64,
     /// Cells of features that are missing in the rows that stay.
@@ -59,7 +61,8 @@ pub(super) fn read(
         Some(_) => Labels::Classes(Vec::new()),
         None => Labels::Values(Vec::new()),
     };
-    let rows = Rows { values: Vec::new(), labels, lines: Vec::new(), dropped: 0, missing: 0 };
+    let (lines, numbers) = (Vec::new(), Vec::new());
+    let rows = Rows { values: Vec::new(), labels, lines, numbers, dropped: 0, missing: 0 };
     let mut reader = Reader { survey, format, layout, categories, classes, missing, rows };
     let mut records = Records::open(&survey.file, Some(survey.separator), None)?;
     if format.header {
@@ -105,6 +108,7 @@ impl Reader<'_> {
         if let Some(index) = self.layout.target {
             self.add_target(line, record, index)?;
         }
+        self.rows.numbers.push(self.rows.lines.len() as u64 + self.rows.dropped);
         self.rows.lines.push(line);
         Ok(())
     }
