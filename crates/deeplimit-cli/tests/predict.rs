@@ -375,11 +375,13 @@ fn outputs_that_are_no_numbers_are_no_prediction() {
     });
     let text = refused(folder, "predict tiny.safetensors --data set/t10k-images-idx3-ubyte");
     assert!(text.contains("input 1 is beyond single precision"), "{text}");
-    // Outputs so large, of inputs that are not.
-    changed("large.safetensors", &|metadata| {
-        let large = r#"{"mean":[0.0],"std":[1e-38]}"#;
-        metadata.insert("normalisation".to_owned(), large.to_owned());
-    });
+    // Weights that are numbers, but so large that the outputs are none.
+    let bytes = fs::read(folder.join("run/weights/best.safetensors")).expect("read");
+    let file = WeightsFile::from_bytes(&bytes).expect("weights");
+    let head = "head.linear.weight";
+    let count = file.tensors().find(|(name, ..)| *name == head).expect("a head").2.len();
+    let large = file.replaced(head, vec![3e38; count]).to_bytes().expect("bytes");
+    fs::write(folder.join("large.safetensors"), large).expect("written");
     let text = refused(folder, "predict large.safetensors --data set/t10k-images-idx3-ubyte");
     assert!(text.contains("input 0: an output of the network is not a finite number"), "{text}");
 
@@ -521,8 +523,8 @@ fn a_regression_predicts_values_in_the_targets_units_and_rows_left_out_keep_thei
         errors += (number(row, "value") - number(expected, "target")).abs() / 39.0;
     }
     assert_eq!([&found[0]["index"], &found[1]["index"]], ["0", "2"]);
-    // Prices spread over some 140; a network that has learnt them is nearer.
-    assert!(errors < 30.0, "{errors}");
+    // Prices lie some 110 from their mean; a network that has learnt them is nearer.
+    assert!(errors < 60.0, "{errors}");
     let object: Value =
         serde_json::from_str(&told(folder, "predict run --data bare.csv --json")).expect("JSON");
     assert_eq!(
@@ -530,7 +532,7 @@ fn a_regression_predicts_values_in_the_targets_units_and_rows_left_out_keep_thei
         (&2.into(), Some(0))
     );
     let value = object["predictions"][1]["value"].as_f64().expect("a value");
-    assert_eq!(value, number(&found[1], "value"));
+    assert!((value / number(&found[1], "value") - 1.0).abs() < 1e-12, "{value}");
     assert!(refused(folder, "predict run --data bare.csv --all").contains("there are no classes"));
 }
 

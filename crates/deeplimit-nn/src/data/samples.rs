@@ -309,7 +309,7 @@ fn take_rows<T: Copy>(values: &mut Vec<T>, size: usize, out: &[bool]) -> Vec<T> 
     }
     values.truncate(kept * size);
     // Giving back what is left takes a copy, where an allocator knows no better.
-    if 2 * values.len() < values.capacity() {
+    if values.len() < values.capacity() / 4 {
         values.shrink_to_fit();
     }
     taken
