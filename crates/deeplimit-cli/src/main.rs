@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod diagnosis;
 mod experiment;
+mod history;
 mod imported;
 mod memory;
 mod metrics;

@@ -36,14 +36,6 @@ impl Line {
             Self::Epoch(line) => line.step,
         }
     }
-
-    /// Seconds since the start of training.
-    pub fn seconds(&self) -> f64 {
-        match self {
-            Self::Step(line) => line.seconds,
-            Self::Epoch(line) => line.seconds,
-        }
-    }
 }
 
 /// What one training step measured, on its batch and before its update.

@@ -8,6 +8,7 @@
 //! report.html           one self-contained page
 //! ```
 
+use crate::history::History;
 use crate::metrics::Line;
 use anyhow::{Context, Result, bail};
 use deeplimit::gradient::Plan;
@@ -52,8 +53,9 @@ impl RunFolder {
     /// Opens a folder to go on after `step` steps: later metrics, and a half-written line, are cut off,
     /// since they will be written again. What is kept is not touched. The configuration says where the
     /// data lie now, and for how many epochs the run goes on.
-    pub fn resume(path: &Path, config: &Config, step: usize) -> Result<(Self, Vec<Line>)> {
-        let kept = History::read(path, Some(step))?;
+    pub fn resume(path: &Path, config: &Config, step: usize) -> Result<(Self, History)> {
+        let mut history = History::default();
+        let kept = read(path, Some(step), |line| history.push(line))?;
         let file = path.join(METRICS);
         let place = || file.display().to_string();
         let mut metrics = OpenOptions::new().append(true).open(&file).with_context(place)?;
@@ -62,12 +64,13 @@ impl RunFolder {
             metrics.write_all(b"\n").with_context(place)?;
         }
         write_config(path, config)?;
-        Ok((Self { path: path.to_owned(), metrics }, kept.lines))
+        Ok((Self { path: path.to_owned(), metrics }, history))
     }
 
     /// Takes over the metrics of another run up to a step, as they are.
-    pub fn take_over(&mut self, run: &Path, step: usize) -> Result<Vec<Line>> {
-        let kept = History::read(run, Some(step))?;
+    pub fn take_over(&mut self, run: &Path, step: usize) -> Result<History> {
+        let mut history = History::default();
+        let kept = read(run, Some(step), |line| history.push(line))?;
         let file = run.join(METRICS);
         let place = || file.display().to_string();
         let from = File::open(&file).with_context(place)?;
@@ -75,7 +78,7 @@ impl RunFolder {
         if kept.open {
             self.metrics.write_all(b"\n").with_context(place)?;
         }
-        Ok(kept.lines)
+        Ok(history)
     }
 
     /// Writes how the gradient keeps to its memory budget, where there is one.
@@ -215,48 +218,53 @@ pub fn of(path: &Path) -> Option<&Path> {
     run.join(CONFIG).is_file().then_some(run)
 }
 
-/// The metrics of a run; a half-written last line is left out.
-pub fn lines(path: &Path) -> Result<Vec<Line>> {
-    Ok(History::read(path, None)?.lines)
+/// What a run has recorded; a half-written last line is left out.
+pub fn history(run: &Path) -> Result<History> {
+    let mut history = History::default();
+    each_line(run, |line| history.push(line))?;
+    Ok(history)
 }
 
-/// The first lines of a run's metrics.
-struct History {
-    lines: Vec<Line>,
+/// Shows the lines of a run's metrics one after the other; a half-written last line is left out.
+pub fn each_line(run: &Path, show: impl FnMut(Line)) -> Result<()> {
+    read(run, None, show)?;
+    Ok(())
+}
+
+/// Where the first lines of a run's metrics end.
+struct End {
     /// The bytes that they take in the file.
     bytes: u64,
     /// Whether the last of them has no line end.
     open: bool,
 }
 
-impl History {
-    /// The lines up to a step, or all; a half-written last line is left out.
-    fn read(run: &Path, until: Option<usize>) -> Result<Self> {
-        let file = run.join(METRICS);
-        let place = || file.display().to_string();
-        let mut reader = BufReader::new(File::open(&file).with_context(place)?);
-        let mut found = Self { lines: Vec::new(), bytes: 0, open: false };
-        let (mut text, mut number) = (Vec::new(), 0);
-        loop {
-            text.clear();
-            let length = reader.read_until(b'\n', &mut text).with_context(place)?;
-            if length == 0 {
-                return Ok(found);
-            }
-            number += 1;
-            let line: Line = match serde_json::from_slice(&text) {
-                Ok(line) => line,
-                Err(_) if reader.fill_buf().with_context(place)?.is_empty() => return Ok(found),
-                Err(error) => {
-                    return Err(error).with_context(|| format!("{}: line {number}", place()));
-                }
-            };
-            if until.is_some_and(|step| line.step() > step) {
-                return Ok(found);
-            }
-            found.lines.push(line);
-            found.bytes += length as u64;
-            found.open = !text.ends_with(b"\n");
+/// Shows the lines up to a step, or all; a half-written last line is left out.
+fn read(run: &Path, until: Option<usize>, mut show: impl FnMut(Line)) -> Result<End> {
+    let file = run.join(METRICS);
+    let place = || file.display().to_string();
+    let mut reader = BufReader::new(File::open(&file).with_context(place)?);
+    let mut end = End { bytes: 0, open: false };
+    let (mut text, mut number) = (Vec::new(), 0);
+    loop {
+        text.clear();
+        let length = reader.read_until(b'\n', &mut text).with_context(place)?;
+        if length == 0 {
+            return Ok(end);
         }
+        number += 1;
+        let line: Line = match serde_json::from_slice(&text) {
+            Ok(line) => line,
+            Err(_) if reader.fill_buf().with_context(place)?.is_empty() => return Ok(end),
+            Err(error) => {
+                return Err(error).with_context(|| format!("{}: line {number}", place()));
+            }
+        };
+        if until.is_some_and(|step| line.step() > step) {
+            return Ok(end);
+        }
+        show(line);
+        end.bytes += length as u64;
+        end.open = !text.ends_with(b"\n");
     }
 }

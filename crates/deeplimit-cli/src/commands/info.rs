@@ -117,8 +117,7 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
     if let Some(difference) = config.difference(&trained) {
         crate::say(&format!("{}: {difference}", path.join("config.toml").display()));
     }
-    let lines = run_folder::lines(path)?;
-    let find = |wanted: fn(&Line) -> bool| lines.iter().rev().find(|line| wanted(line)).cloned();
+    let history = run_folder::history(path)?;
     let plan = run_folder::plan(path)?;
     let told =
         plan.as_ref().map_or_else(String::new, |plan| format!("memory plan: {}\n", plan.told));
@@ -129,8 +128,8 @@ fn of_run(path: &Path, json: bool) -> Result<()> {
         memory_plan: plan.map(|plan| plan.plan),
         position,
         schema,
-        last_step: find(|line| matches!(line, Line::Step(_))),
-        last_epoch: find(|line| matches!(line, Line::Epoch(_))),
+        last_step: history.last_step().cloned().map(Line::Step),
+        last_epoch: history.epochs().last().cloned().map(Line::Epoch),
     };
     if json {
         return super::print(&serde_json::to_string(&info)?);

@@ -87,10 +87,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let name = format!("{}-depth{}", name_of(run), arguments.depth);
     let mut folder = RunFolder::create(arguments.out.as_deref(), &name, trainer.config())?;
     folder.plan(trainer.plan())?;
-    let lines = folder.take_over(run, step)?;
+    let history = folder.take_over(run, step)?;
     trainer.save(&folder.weights())?;
     let refined = Refined { run: folder.path().to_owned(), step, steps, before, after };
-    Session::of(trainer, folder, lines).write_report(None)?;
+    Session::of(trainer, folder, history).write_report(None)?;
     if scheduled {
         crate::say("the schedule train.refine of the run ends here: the new run keeps its depth");
     }

@@ -1,5 +1,6 @@
 //! `deeplimit train`.
 
+use crate::history::History;
 use crate::memory::peak_mb;
 use crate::metrics::{self, EpochLine, Line, StepLine};
 use crate::progress::{Progress, Waiting};
@@ -97,11 +98,11 @@ impl Certificate {
     }
 }
 
-/// A training session: the trainer, its folder, and the lines so far.
+/// A training session: the trainer, its folder, and what was recorded so far.
 pub(super) struct Session {
     trainer: Trainer,
     folder: RunFolder,
-    lines: Vec<Line>,
+    history: History,
     began: Instant,
     /// Seconds of training before this session.
     before: f64,
@@ -201,7 +202,7 @@ impl Session {
         folder.plan(trainer.plan())?;
         // A run killed before its first checkpoint can be resumed too.
         trainer.save(&folder.weights())?;
-        Ok(Self::of(trainer, folder, Vec::new()))
+        Ok(Self::of(trainer, folder, History::default()))
     }
 
     fn resume(run: &Path, arguments: &Arguments) -> Result<Self> {
@@ -217,16 +218,16 @@ impl Session {
             ));
         }
         let step = trainer.position().step;
-        let (folder, lines) = RunFolder::resume(run, trainer.config(), step)?;
+        let (folder, history) = RunFolder::resume(run, trainer.config(), step)?;
         // The number of threads may be another.
         folder.plan(trainer.plan())?;
-        Ok(Self::of(trainer, folder, lines))
+        Ok(Self::of(trainer, folder, history))
     }
 
     /// The session of a run that is about to be gone on with.
-    pub(super) fn of(trainer: Trainer, folder: RunFolder, lines: Vec<Line>) -> Self {
-        let before = lines.last().map_or(0.0, Line::seconds);
-        Self { trainer, folder, lines, began: Instant::now(), before }
+    pub(super) fn of(trainer: Trainer, folder: RunFolder, history: History) -> Self {
+        let before = history.seconds();
+        Self { trainer, folder, history, began: Instant::now(), before }
     }
 
     fn seconds(&self) -> f64 {
@@ -305,7 +306,7 @@ impl Session {
         let total = self.trainer.total_steps();
         let progress = Progress::new(total, self.trainer.position().step, epochs);
         let done_before = self.trainer.position().step;
-        let mut epoch = self.epoch_so_far();
+        let mut epoch = self.epoch_so_far()?;
         let mut depths = self.trainer.position().depths.clone();
         while !self.trainer.finished() {
             let step = self.trainer.step()?;
@@ -349,19 +350,19 @@ impl Session {
     }
 
     /// Loss and hits of the steps of an epoch that an earlier session began.
-    fn epoch_so_far(&self) -> Score {
+    fn epoch_so_far(&self) -> Result<Score> {
         let epoch = self.trainer.position().step / self.trainer.steps_per_epoch();
         let mut sum = Score::default();
         let batch = self.config().train.batch();
-        for line in &self.lines {
+        run_folder::each_line(self.folder.path(), |line| {
             if let Line::Step(line) = line
                 && line.epoch == epoch
             {
                 let hits = (line.accuracy.unwrap_or(0.0) * batch as f64).round() as usize;
                 sum.add(&Score { loss: line.loss, hits, samples: batch });
             }
-        }
-        sum
+        })?;
+        Ok(sum)
     }
 
     fn step_line(&self, step: &StepReport) -> StepLine {
@@ -424,28 +425,8 @@ impl Session {
 
     fn record(&mut self, line: Line) -> Result<()> {
         self.folder.record(&line)?;
-        self.lines.push(line);
+        self.history.push(line);
         Ok(())
-    }
-
-    /// Mean share of the layers that were walked again, and the steps in which some were.
-    fn walked_again(&self) -> (f64, usize) {
-        let shares = self.lines.iter().filter_map(|line| match line {
-            Line::Step(line) => Some(line.again),
-            Line::Epoch(_) => None,
-        });
-        let shares: Vec<f64> = shares.collect();
-        let mean = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
-        (mean, shares.iter().filter(|share| **share > 0.0).count())
-    }
-
-    /// Layers, summed over all steps, at which the fixed-point iteration did not contract.
-    fn stalled_layers(&self) -> usize {
-        let stalled = self.lines.iter().map(|line| match line {
-            Line::Step(line) => line.stalled,
-            Line::Epoch(_) => 0,
-        });
-        stalled.sum()
     }
 
     /// Takes the weights of the best validation, where there was one.
@@ -482,7 +463,7 @@ impl Session {
             title: &name,
             summary,
             config: &config,
-            lines: &self.lines,
+            history: &self.history,
             weights: &weight_paths(self.trainer.network()),
         })?;
         Ok(write_whole(&self.folder.path().join("report.html"), page.as_bytes())?)
@@ -490,10 +471,6 @@ impl Session {
 
     fn conclude(&self, test: Option<Score>, seconds: f64, json: bool) -> Result<()> {
         let run = self.folder.path();
-        let last = self.lines.iter().rev().find_map(|line| match line {
-            Line::Step(line) => Some(line),
-            Line::Epoch(_) => None,
-        });
         let summary = Summary {
             run,
             epochs: self.config().train.epochs,
@@ -503,7 +480,7 @@ impl Session {
             peak_mb: peak_mb(),
             gradient_method: &self.config().gradient.method,
             memory_plan: self.trainer.plan(),
-            certificate: last.map(Certificate::of),
+            certificate: self.history.last_step().map(Certificate::of),
         };
         if json {
             return super::print(&serde_json::to_string(&summary)?);
@@ -524,7 +501,8 @@ impl Session {
                 format!("certificate of the last gradient: relative error about {estimate:.1e}\n")
             };
         }
-        let (again, steps) = self.walked_again();
+        let counts = self.history.counts();
+        let (again, steps) = (counts.again_share(), counts.again);
         if again > 0.0 {
             text += &format!(
                 "{:.1} % of all layers were walked again with stored steps, in {steps} steps, to stay \
@@ -532,7 +510,7 @@ impl Session {
                 100.0 * again
             );
         }
-        let stalled: usize = self.stalled_layers();
+        let stalled = counts.stalled_layers;
         if stalled > 0 {
             text += &format!(
                 "in {stalled} layers, over all steps, the reconstruction did not contract (h L ≥ 1): \

@@ -1,6 +1,7 @@
 //! What the certificates of a run say, in numbers.
 
 use super::charts::estimate;
+use crate::history::History;
 use crate::metrics::StepLine;
 use crate::page::significant;
 use serde::Serialize;
@@ -36,19 +37,18 @@ pub struct Row {
 
 impl Verdict {
     /// Sums up the steps; `None` if there is none.
-    pub fn new(steps: &[&StepLine]) -> Option<Self> {
-        if steps.is_empty() {
-            return None;
-        }
-        let has_kinks = steps.iter().any(|line| line.kink.is_some());
+    pub fn new(history: &History) -> Option<Self> {
+        let last = history.last_step()?;
+        let has_kinks = history.steps().any(|line| line.kink.is_some());
         let row = |name, ink, meaning, value: &dyn Fn(&StepLine) -> Option<f64>| {
-            let values = steps.iter().filter_map(|line| value(line));
-            let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
-            let last = steps.last().and_then(|line| value(line)).unwrap_or(f64::NAN);
+            let finite = |value: &f64| value.is_finite();
+            let mut values: Vec<f64> = history.typical().filter_map(value).filter(finite).collect();
             values.sort_by(f64::total_cmp);
             let median = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
-            let largest = values.last().copied().unwrap_or(f64::NAN);
-            let [median, largest, last] = [median, largest, last].map(significant);
+            let largest = history.steps().filter_map(value).filter(finite).reduce(f64::max);
+            let last = value(last).unwrap_or(f64::NAN);
+            let [median, largest, last] =
+                [median, largest.unwrap_or(f64::NAN), last].map(significant);
             Row { name, ink, meaning, median, largest, last }
         };
         let mut rows = vec![
@@ -60,17 +60,15 @@ impl Verdict {
         }
         let sum = if has_kinks { "e₀ + D + K" } else { "e₀ + D" };
         rows.push(row(sum, "grey", SUM, &|line| Some(estimate(line))));
-        let mut stalled = steps.iter().filter(|line| line.stalled > 0).map(|line| line.step);
-        let first_stalled = stalled.next();
-        let shares = || steps.iter().map(|line| line.again).filter(|share| *share > 0.0);
-        let share = 100.0 * shares().sum::<f64>() / steps.len() as f64;
+        let counts = history.counts();
+        let share = 100.0 * counts.again_share();
         Some(Self {
-            exact: steps.iter().all(|line| estimate(line) == 0.0 && line.again == 0.0),
+            exact: counts.inexact == 0,
             rows,
-            stalled: stalled.count() + usize::from(first_stalled.is_some()),
-            first_stalled,
-            broken: steps.iter().filter(|line| !estimate(line).is_finite()).count(),
-            again: (share > 0.0).then(|| (shares().count(), significant(share))),
+            stalled: counts.stalled,
+            first_stalled: counts.first_stalled,
+            broken: counts.broken,
+            again: (share > 0.0).then(|| (counts.again, significant(share))),
         })
     }
 }
@@ -87,9 +85,10 @@ const SUM: &str = "Estimates the relative error of the gradient.";
 mod tests {
     use super::super::tests::step;
     use super::*;
+    use crate::metrics::Line;
 
     fn verdict(lines: &[StepLine]) -> Verdict {
-        Verdict::new(&lines.iter().collect::<Vec<_>>()).unwrap()
+        Verdict::new(&lines.iter().cloned().map(Line::Step).collect()).unwrap()
     }
 
     #[test]

@@ -1,31 +1,30 @@
 //! The charts of a report: which curves each one holds, and what is said below it.
 
 use super::WeightPaths;
-use crate::metrics::{EpochLine, Line, StepLine};
+use crate::history::History;
+use crate::metrics::{EpochLine, StepLine};
 use crate::page::{
     BLUE, Curve, Figure, Frame, GREEN, GREY, Ink, ORANGE, PageError, Scale, Stroke, VIOLET,
     medians, significant,
 };
 
-/// The lines of a run, by kind.
+/// The lines of a run that are drawn, by kind.
 pub struct Record<'a> {
     /// Lines of steps.
     pub steps: Vec<&'a StepLine>,
     /// Lines of epochs.
-    pub epochs: Vec<&'a EpochLine>,
+    pub epochs: &'a [EpochLine],
 }
 
 impl<'a> Record<'a> {
-    /// Sorts the lines by kind.
-    pub fn new(lines: &'a [Line]) -> Self {
-        let mut record = Self { steps: Vec::new(), epochs: Vec::new() };
-        for line in lines {
-            match line {
-                Line::Step(step) => record.steps.push(step),
-                Line::Epoch(epoch) => record.epochs.push(epoch),
-            }
-        }
-        record
+    /// What is held of a run, with its peaks.
+    pub fn new(history: &'a History) -> Self {
+        Self { steps: history.steps().collect(), epochs: history.epochs() }
+    }
+
+    /// Lines at even distances, for trends.
+    pub fn typical(history: &'a History) -> Self {
+        Self { steps: history.typical().collect(), epochs: history.epochs() }
     }
 
     fn step_curve(
@@ -78,10 +77,12 @@ pub fn fit(record: &Record) -> Result<Vec<Figure>, PageError> {
 }
 
 /// Learning rate and norm of the gradient.
-pub fn optimiser(record: &Record) -> Result<Vec<Figure>, PageError> {
+pub fn optimiser(history: &History) -> Result<Vec<Figure>, PageError> {
+    let record = Record::new(history);
     let rate = [record.step_curve("", (GREEN, Stroke::Thin), |line| Some(line.rate))];
-    let norm = record.step_curve("", (VIOLET, Stroke::Thin), |line| Some(line.gradient_norm));
-    let (norm, note) = with_trends(vec![norm]);
+    let (norm, note) = with_trends(history, |record| {
+        vec![record.step_curve("", (VIOLET, Stroke::Thin), |line| Some(line.gradient_norm))]
+    });
     let mut figures = vec![
         over_steps("Learning rate", "learning rate", Scale::FromZero, &rate, "")?,
         over_steps("Norm of the gradient", "norm of the gradient", by_spread(&norm), &norm, note)?,
@@ -102,35 +103,36 @@ pub fn optimiser(record: &Record) -> Result<Vec<Figure>, PageError> {
 }
 
 /// e_0, D, K and their sum.
-pub fn certificate(record: &Record) -> Result<Figure, PageError> {
+pub fn certificate(history: &History) -> Result<Figure, PageError> {
     let thin = |ink| (ink, Stroke::Thin);
-    let has_kinks = record.steps.iter().any(|line| line.kink.is_some());
+    let has_kinks = history.steps().any(|line| line.kink.is_some());
     let sum = if has_kinks { "e₀ + D + K" } else { "e₀ + D" };
-    let (curves, note) = with_trends(vec![
-        record.step_curve(sum, (GREY, Stroke::Broad), |line| Some(estimate(line))),
-        record.step_curve("e₀", thin(BLUE), |line| Some(line.state_error)),
-        record.step_curve("D", thin(ORANGE), |line| Some(line.defect)),
-        record.step_curve("K", thin(GREEN), |line| line.kink),
-    ]);
+    let (curves, note) = with_trends(history, |record| {
+        vec![
+            record.step_curve(sum, (GREY, Stroke::Broad), |line| Some(estimate(line))),
+            record.step_curve("e₀", thin(BLUE), |line| Some(line.state_error)),
+            record.step_curve("D", thin(ORANGE), |line| Some(line.defect)),
+            record.step_curve("K", thin(GREEN), |line| line.kink),
+        ]
+    });
     over_steps("Certificate", "relative error", Scale::Log, &curves, note)
 }
 
 /// Where there are too many values to follow: all of them, pale, below their running medians.
-fn with_trends(curves: Vec<Curve>) -> (Vec<Curve>, &'static str) {
-    if curves.iter().all(|curve| curve.points.len() <= 300) {
-        return (curves, "");
+fn with_trends(
+    history: &History,
+    curves: impl Fn(&Record) -> Vec<Curve>,
+) -> (Vec<Curve>, &'static str) {
+    let all = curves(&Record::new(history));
+    if all.iter().all(|curve| curve.points.len() <= 300) {
+        return (all, "");
     }
-    let pale = curves.iter().map(|curve| Curve {
-        name: "".into(),
-        stroke: Stroke::Faint,
-        ..curve.clone()
+    let pale = |curve| Curve { name: "".into(), stroke: Stroke::Faint, ..curve };
+    let trend = curves(&Record::typical(history)).into_iter().map(|mut curve| {
+        curve.points.retain(|point| point.1.is_finite());
+        Curve { points: medians(&curve.points, 120), ..curve }
     });
-    let trend = curves.iter().map(|curve| {
-        let mut points = curve.points.clone();
-        points.retain(|point| point.1.is_finite());
-        Curve { points: medians(&points, 120), ..curve.clone() }
-    });
-    let all = pale.chain(trend).collect();
+    let all = all.into_iter().map(pale).chain(trend).collect();
     (all, "Pale: every step. Solid: medians of neighbouring steps.")
 }
 

@@ -7,7 +7,7 @@
 mod certificate;
 mod charts;
 
-use crate::metrics::Line;
+use crate::history::History;
 use crate::page::{Figure, PageError, fill};
 use certificate::Verdict;
 use charts::Record;
@@ -37,8 +37,8 @@ pub struct Report<'a> {
     pub summary: Vec<(String, String)>,
     /// The configuration as TOML text.
     pub config: &'a str,
-    /// The lines of `metrics.jsonl`, in their order.
-    pub lines: &'a [Line],
+    /// What was recorded.
+    pub history: &'a History,
     /// The weights over depth, one item a kind and stage.
     pub weights: &'a [WeightPaths],
 }
@@ -70,12 +70,12 @@ struct Section {
 /// If a chart cannot be drawn or the template cannot be filled in; neither depends on the values,
 /// which may be missing, infinite or NaN.
 pub fn render(report: &Report) -> Result<String, PageError> {
-    let record = Record::new(report.lines);
+    let (history, record) = (report.history, Record::new(report.history));
     let sections = match record.steps.is_empty() && record.epochs.is_empty() {
         true => Vec::new(),
         false => vec![
             Section { title: "Fit", figures: charts::fit(&record)? },
-            Section { title: "Optimiser", figures: charts::optimiser(&record)? },
+            Section { title: "Optimiser", figures: charts::optimiser(history)? },
         ],
     };
     let page = Page {
@@ -83,15 +83,15 @@ pub fn render(report: &Report) -> Result<String, PageError> {
         summary: &report.summary,
         config: report.config,
         sections,
-        verdict: Verdict::new(&record.steps),
-        certificate: charts::certificate(&record)?,
+        verdict: Verdict::new(history),
+        certificate: charts::certificate(history)?,
         resources: charts::resources(&record)?,
         weights: charts::weights(report.weights)?,
-        steps: record.steps.len(),
+        steps: history.counts().steps,
         epochs: record.epochs.len(),
     };
     fill("report.html", include_str!("page.html"), &page)
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -1,7 +1,7 @@
 //! Claims about the whole page.
 
 use super::*;
-use crate::metrics::{EpochLine, StepLine};
+use crate::metrics::{EpochLine, Line, StepLine};
 
 /// A plausible step.
 pub fn step(step: usize) -> StepLine {
@@ -53,7 +53,8 @@ fn page(lines: &[Line]) -> String {
     }];
     let summary = vec![("Test accuracy".into(), "98.2 %".into())];
     let config = "depth = 3\n";
-    render(&Report { title: "spirals", summary, config, lines, weights: &weights }).unwrap()
+    let history = &lines.iter().cloned().collect();
+    render(&Report { title: "spirals", summary, config, history, weights: &weights }).unwrap()
 }
 
 fn run(change: impl Fn(StepLine) -> StepLine) -> Vec<Line> {
@@ -85,7 +86,8 @@ fn text_from_the_user_is_escaped() {
         scaled_increment: 1.0,
     }];
     let summary = vec![(evil.to_string(), evil.to_string())];
-    let report = Report { title: evil, summary, config: evil, lines: &[], weights: &weights };
+    let history = &History::default();
+    let report = Report { title: evil, summary, config: evil, history, weights: &weights };
     let page = render(&report).unwrap();
     assert!(!page.contains("<script"), "{page}");
     // Title twice, name and value of the row, the kind, the configuration.
@@ -174,7 +176,8 @@ fn many_kinds_of_weights_stay_below_two_megabytes() {
         scaled_increment: 1e6,
     };
     let weights: Vec<_> = (0..60).map(kind).collect();
-    let report = Report { title: "w", summary: vec![], config: "", lines: &[], weights: &weights };
+    let history = &History::default();
+    let report = Report { title: "w", summary: vec![], config: "", history, weights: &weights };
     let page = render(&report).unwrap();
     assert!(page.len() < 2_000_000, "{}", page.len());
     assert!(page.contains("kind 59, stage 9"));
