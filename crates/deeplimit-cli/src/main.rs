@@ -49,9 +49,9 @@ enum Command {
     /// What a trained network says of data without labels: classes and their probabilities, or values.
     Predict(commands::predict::Arguments),
     /// Read a pretrained residual network of PyTorch, recognise it, write it as safetensors.
-    Import(commands::import::Arguments),
+    Import(commands::import::Import),
     /// Write weights as plain safetensors, which PyTorch loads.
-    Export(commands::import::Arguments),
+    Export(commands::import::Export),
     /// Turn a pretrained residual network into flows, which train memory-free.
     Convert(commands::convert::Arguments),
     /// Carry a run to another depth; training goes on from there.

@@ -1,7 +1,7 @@
 //! Files that an option names to be written. None that is there already is overwritten.
 
 use anyhow::{Context, Result, bail};
-use deeplimit_nn::train::write_whole;
+use deeplimit_nn::train::{write_whole, write_whole_by};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
@@ -19,6 +19,20 @@ pub fn check(option: &str, path: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Writes a file that is not there yet by `write`, whole or not at all; what is no file is written to as it is.
+pub fn write_by(
+    option: &str,
+    path: &Path,
+    write: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<()> {
+    check(option, path)?;
+    let place = || format!("cannot write {}", path.display());
+    match path.exists() {
+        true => write(path).with_context(place),
+        false => write_whole_by(path, write).with_context(place),
+    }
 }
 
 /// Writes a file that is not there yet, whole or not at all.

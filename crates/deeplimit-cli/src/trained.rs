@@ -1,14 +1,15 @@
 //! Trained weights that a command is pointed at.
 
 use crate::shell::word;
-use crate::{config, run_folder};
+use crate::{config, imported, run_folder};
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::data::{
     Batch, DataError, Identity, Normalisation, Normalise, Part, Samples, Schema, Scored, Shape,
     Source, Splits, batch, epoch_order, load, load_by, load_scored, load_scored_by,
 };
 use deeplimit_nn::network::{Network, Outputs, WeightsFile};
-use deeplimit_nn::train::{Config, Position, Trainer, identity, read_weights, schema};
+use deeplimit_nn::pretrained::Stages;
+use deeplimit_nn::train::{Config, Position, Trainer, entries, identity, read_weights, schema};
 use std::path::{Path, PathBuf};
 
 /// A weights file, read.
@@ -30,7 +31,7 @@ impl Trained {
     /// where one is given, else where it was.
     pub fn read(run: &Path, weights: Option<&str>, data: Option<&Path>) -> Result<Self> {
         let path = path(run, weights)?;
-        let (file, mut config, position) = read_weights(&path)?;
+        let (file, mut config, position) = read_any(&path)?;
         if let Some(run) = run_folder::of(&path) {
             let now = run_folder::config(run)?;
             unedited(run, &now, &config)?;
@@ -48,7 +49,7 @@ impl Trained {
     /// that of their run says now.
     pub fn weights(run: &Path) -> Result<Self> {
         let path = path(run, None)?;
-        let (file, config, position) = read_weights(&path)?;
+        let (file, config, position) = read_any(&path)?;
         Self::of(path, file, config, position)
     }
 
@@ -120,6 +121,20 @@ impl Trained {
         let plan = self.config.network.check(shape, outputs).with_context(place)?;
         self.file.load_into(Network::new(&plan, self.config.seed)).with_context(place)
     }
+}
+
+/// A weights file; of a network that was trained elsewhere the one that `deeplimit convert` would write.
+fn read_any(path: &Path) -> Result<(WeightsFile, Config, Position)> {
+    if !imported::is_here(path) {
+        return Ok(read_weights(path)?);
+    }
+    let network = imported::read(path)?;
+    let (name, architecture) = (path.display(), network.architecture());
+    crate::say(&format!("{name}: {architecture}, taken as flows, as deeplimit convert makes them"));
+    network.assumed().iter().for_each(|assumed| crate::say(&format!("assumed: {assumed}")));
+    let file = network.converted_file(&Stages::All).with_context(|| name.to_string())?;
+    let (config, position) = entries(&file, path)?;
+    Ok((file, config, position))
 }
 
 /// The weights file of a run folder, or the file itself.

@@ -2,7 +2,7 @@
 
 use assert_cmd::Command;
 use deeplimit::seed::uniform;
-use deeplimit_nn::pretrained::{Architecture, Family, NamedTensor, Numbers, Pretrained};
+use deeplimit_nn::pretrained::{Architecture, Family, NamedTensor, Numbers, Pretrained, Shortcuts};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,8 +38,11 @@ fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
 
 /// A network of random weights; normalisations are near those of a trained one.
 fn network(classes: usize) -> Pretrained {
-    let architecture =
-        Architecture { family: Family::Cifar, bottleneck: false, blocks: vec![2; 3], classes };
+    of(Architecture::usual(Family::Cifar, false, vec![2; 3], classes))
+}
+
+/// The same of another architecture.
+fn of(architecture: Architecture) -> Pretrained {
     let tensor = |(index, expected): (usize, deeplimit_nn::pretrained::Expected)| {
         let count = expected.shape.iter().product::<usize>();
         let fan_in = expected.shape.iter().skip(1).product::<usize>().max(1);
@@ -102,7 +105,7 @@ fn a_network_goes_from_its_file_through_flows_to_a_run_and_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
     let original = network(10);
-    fs::write(at.join("net.pt"), original.to_bytes().expect("bytes")).expect("written");
+    original.write_to(&at.join("net.pt")).expect("written");
     images(at, "data_batch_1.bin", 160, 1);
     images(at, "test_batch.bin", 40, 2);
 
@@ -190,7 +193,7 @@ fn a_network_goes_from_its_file_through_flows_to_a_run_and_back() {
 fn stages_that_become_no_flows_stay_as_they_were_and_train_by_exact_methods() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
-    fs::write(at.join("net.pt"), network(10).to_bytes().expect("bytes")).expect("written");
+    network(10).write_to(&at.join("net.pt")).expect("written");
     images(at, "data_batch_1.bin", 160, 1);
     images(at, "test_batch.bin", 40, 2);
     let convert = |stages: &str, out: &str| {
@@ -250,7 +253,7 @@ fn stages_that_become_no_flows_stay_as_they_were_and_train_by_exact_methods() {
 fn a_head_of_other_classes_is_drawn_anew_and_other_data_are_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
-    fs::write(at.join("seven.pt"), network(7).to_bytes().expect("bytes")).expect("written");
+    network(7).write_to(&at.join("seven.pt")).expect("written");
     images(at, "data_batch_1.bin", 80, 1);
     images(at, "test_batch.bin", 20, 2);
     refused(at, &["evaluate", "seven.pt", "--data", "data"], &["10 classes", "7 outputs"]);
@@ -276,7 +279,7 @@ fn a_head_of_other_classes_is_drawn_anew_and_other_data_are_refused_by_name() {
     assert!(said.contains("its head has 7 outputs and is drawn anew"), "{said}");
     fs::write(at.join("cut.pt"), &fs::read(at.join("seven.pt")).expect("a file")[..5000])
         .expect("written");
-    refused(at, &["import", "cut.pt", "--out", "out.safetensors"], &["cut.pt", "safetensors"]);
+    refused(at, &["import", "cut.pt", "--out", "out.safetensors"], &["cut.pt", "incomplete"]);
     assert!(!at.join("out.safetensors").exists());
 }
 
@@ -286,8 +289,8 @@ fn the_experiment_on_fine_tuning_names_what_it_cannot_use() {
     let at = folder.path();
     images(at, "data_batch_1.bin", 80, 1);
     images(at, "test_batch.bin", 20, 2);
-    fs::write(at.join("net.pt"), network(10).to_bytes().expect("bytes")).expect("written");
-    fs::write(at.join("seven.pt"), network(7).to_bytes().expect("bytes")).expect("written");
+    network(10).write_to(&at.join("net.pt")).expect("written");
+    network(7).write_to(&at.join("seven.pt")).expect("written");
     fs::write(at.join("text.pt"), "no weights").expect("written");
     fs::create_dir(at.join("empty")).expect("a folder");
     fs::write(at.join("table.csv"), "a,b\n1,0\n2,1\n3,0\n4,1\n5,0\n6,1\n").expect("written");
@@ -326,7 +329,7 @@ fn numbers_that_are_no_weights_are_refused_wherever_weights_are_read() {
         }
     }
 
-    fs::write(at.join("net.pt"), original.to_bytes().expect("bytes")).expect("written");
+    original.write_to(&at.join("net.pt")).expect("written");
     succeeds(at, &["convert", "net.pt", "--out", "flows.safetensors"]);
     let run = ["train", "--init", "flows.safetensors", "--data", "data", "--out", "run"];
     let quick = ["--set", "train.epochs=1", "--set", "train.batch=40"];
@@ -378,7 +381,7 @@ fn outputs_that_are_not_finite_have_no_accuracy() {
         values.iter_mut().for_each(|value| *value *= 1e38);
     }
     let large = Pretrained::of(tensors).expect("numbers");
-    fs::write(at.join("large.pt"), large.to_bytes().expect("bytes")).expect("written");
+    large.write_to(&at.join("large.pt")).expect("written");
     succeeds(at, &["convert", "large.pt", "--out", "flows.safetensors"]);
     let says = ["an output is", "no accuracy"];
     let outputs = ["evaluate", "large.pt", "--data", "data", "--outputs", "outputs.csv"];
@@ -423,4 +426,168 @@ fn outputs_that_are_not_finite_have_no_accuracy() {
     let large = whole.replaced("head.linear.weight", vec![3e38; 4]);
     fs::write(&path, large.to_bytes().expect("bytes")).expect("written");
     refused(at, &["evaluate", "run", "--weights", "last"], &says);
+}
+
+#[test]
+fn a_checkpoint_is_taken_as_it_is_by_every_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    images(at, "data_batch_1.bin", 160, 1);
+    images(at, "test_batch.bin", 20, 2);
+    network(10).write_to(&at.join("net.pt")).expect("written");
+    succeeds(at, &["import", "net.pt", "--out", "net.safetensors"]);
+    let [checkpoint, imported] =
+        ["net.pt", "net.safetensors"].map(|file| json(at, &["evaluate", file, "--data", "data"]));
+    assert_eq!(checkpoint["loss"], imported["loss"]);
+    assert_eq!(checkpoint["part"], "test");
+    assert_eq!(checkpoint["normalisation"]["name"], "imagenet");
+    assert_eq!(checkpoint["normalisation"]["assumed"], true);
+    let (told, _) = succeeds(at, &["evaluate", "net.pt", "--data", "data"]);
+    assert!(told.contains("assumed: inputs are normalised by imagenet"), "{told}");
+    assert_eq!(json(at, &["info", "net.pt"])["name"], "resnet14 (CIFAR)");
+    let diagnose = ["diagnose", "net.pt", "--data", "data", "--samples", "8", "--out", "page"];
+    let (_, said) = succeeds(at, &diagnose);
+    assert!(said.contains("taken as flows"), "{said}");
+    let run = ["train", "--init", "net.pt", "--data", "data", "--out", "run"];
+    let quick = ["--set", "train.epochs=1", "--set", "train.batch=40"];
+    let exact = ["--set", "gradient.method=checkpoint"];
+    let (_, said) = succeeds(at, &[&run[..], &quick, &exact].concat());
+    assert!(said.contains("begins with net.pt"), "{said}");
+    // What export makes of a run has no configuration, and is shown as what it is.
+    succeeds(at, &["export", "run", "--out", "tensors.safetensors"]);
+    let info = json(at, &["info", "tensors.safetensors"]);
+    assert_eq!(info["kind"], "tensors");
+    let names: Vec<&Value> =
+        info["tensors"].as_array().expect("tensors").iter().map(|tensor| &tensor["name"]).collect();
+    assert!(names.iter().any(|name| **name == "stages.0.w1"), "{names:?}");
+    let says = ["of a run of deeplimit without its configuration"];
+    refused(at, &["import", "tensors.safetensors", "--out", "x.safetensors"], &says);
+}
+
+#[test]
+fn what_the_tensors_do_not_tell_is_given_kept_and_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    images(at, "data_batch_1.bin", 80, 1);
+    images(at, "test_batch.bin", 20, 2);
+    network(10).write_to(&at.join("net.pt")).expect("written");
+    let import = |out: &str, options: &[&str]| {
+        json(at, &[&["import", "net.pt", "--out", out][..], options].concat())
+    };
+    let evaluated = |file: &str| json(at, &["evaluate", file, "--data", "data"]);
+    let usual = import("usual.safetensors", &[]);
+    assert_eq!(usual["assumed"].as_array().expect("a list").len(), 1);
+    let none = import("none.safetensors", &["--mean", "none"]);
+    assert_eq!(none["assumed"], serde_json::json!([]));
+    import("numbers.safetensors", &["--mean", "0,0,0", "--std", "1,1,1"]);
+    let (told, _) = succeeds(at, &["info", "none.safetensors"]);
+    assert!(told.contains("inputs normalised by none: values in 0 … 1"), "{told}");
+    let [usual, none, numbers] =
+        ["usual.safetensors", "none.safetensors", "numbers.safetensors"].map(evaluated);
+    assert_ne!(usual["loss"], none["loss"]);
+    assert_eq!(none["loss"], numbers["loss"]);
+    assert_eq!(none["normalisation"]["name"], "none");
+    assert_eq!(none["normalisation"]["assumed"], false);
+    // Flows go by it, too.
+    let convert = ["convert", "net.pt", "--stages", "none", "--mean", "none"];
+    let converted = json(at, &[&convert[..], &["--out", "flows.safetensors"]].concat());
+    assert_eq!(converted["normalisation"]["name"], "none");
+    assert_eq!(evaluated("flows.safetensors")["loss"], none["loss"]);
+
+    let tried = import("tried.safetensors", &["--data", "data"]);
+    let ways = tried["tried"].as_array().expect("ways");
+    assert_eq!(ways.len(), 5);
+    let accuracy = |way: &Value| way["accuracy"].as_f64().expect("an accuracy");
+    assert!(ways.windows(2).all(|pair| accuracy(&pair[0]) >= accuracy(&pair[1])), "{ways:?}");
+    assert_eq!(tried["normalisation"]["name"], ways[0]["name"]);
+    assert_eq!(evaluated("tried.safetensors")["accuracy"], ways[0]["accuracy"]);
+    let given = import("given.safetensors", &["--data", "data", "--mean", "half"]);
+    assert_eq!(given["normalisation"]["name"], "half");
+
+    let refuses = |options: &[&str], says: &[&str]| {
+        let start = ["import", "net.pt", "--out", "x.safetensors"];
+        refused(at, &[&start[..], options].concat(), says);
+    };
+    refuses(&["--mean", "0.5,0.5,0.5"], &["--mean needs --std"]);
+    refuses(&["--std", "1,0,1", "--mean", "none"], &["--std 0", "above 0"]);
+    refuses(&["--stride-in-1x1"], &["--stride-in-1x1", "no bottleneck blocks"]);
+}
+
+#[test]
+fn blocks_that_stride_in_their_first_convolution_are_another_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    images(at, "data_batch_1.bin", 80, 1);
+    images(at, "test_batch.bin", 10, 2);
+    let architecture = Architecture {
+        hidden: 4,
+        width: 16,
+        shortcuts: Shortcuts::Downsample,
+        ..Architecture::usual(Family::Cifar, true, vec![2; 3], 10)
+    };
+    of(architecture).write_to(&at.join("net.pt")).expect("written");
+    let late = json(at, &["import", "net.pt", "--out", "late.safetensors"]);
+    assert_eq!(late["assumed"].as_array().expect("a list").len(), 2);
+    succeeds(at, &["import", "net.pt", "--stride-in-1x1", "--out", "early.safetensors"]);
+    let [early, late] = ["early.safetensors", "late.safetensors"]
+        .map(|file| json(at, &["evaluate", file, "--data", "data"]));
+    assert_ne!(early["loss"], late["loss"]);
+    let (told, _) = succeeds(at, &["info", "early.safetensors"]);
+    assert!(told.contains("(v1)"), "{told}");
+    let tried = json(at, &["import", "net.pt", "--data", "data", "--out", "tried.safetensors"]);
+    assert_eq!(tried["tried"].as_array().expect("ways").len(), 10);
+}
+
+#[test]
+fn one_of_several_networks_is_chosen_by_its_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let (first, second) = (network(10), network(7));
+    let within = |network: &Pretrained, prefix: &str| -> Vec<NamedTensor> {
+        let renamed = |tensor: &NamedTensor| NamedTensor {
+            name: format!("{prefix}{}", tensor.name),
+            ..tensor.clone()
+        };
+        network.tensors().iter().map(renamed).collect()
+    };
+    let both = [within(&first, "model."), within(&second, "model_ema.module.")].concat();
+    fs::write(at.join("both.pt"), safetensors(&both)).expect("written");
+    for command in ["import", "export", "convert"] {
+        let arguments = [command, "both.pt", "--out", "x.safetensors"];
+        refused(at, &arguments, &["\"model\" and \"model_ema\"", "--key"]);
+    }
+    refused(at, &["info", "both.pt"], &["--key"]);
+    let key = ["import", "both.pt", "--out", "x.safetensors", "--key", "ema"];
+    refused(at, &key, &["--key \"ema\"", "\"model_ema\""]);
+    for (key, network) in [("model", &first), ("model_ema", &second)] {
+        let out = format!("{key}.safetensors");
+        succeeds(at, &["import", "both.pt", "--key", key, "--out", &out]);
+        assert_eq!(&Pretrained::read(&at.join(out)).expect("a network"), network);
+    }
+}
+
+#[test]
+fn files_that_are_no_weights_are_called_what_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    for (bytes, says) in [
+        (&b"<!DOCTYPE html>\n<html></html>"[..], "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "gzip"),
+        (b"", "empty"),
+        (b"PK\x03\x04 and no end", "incomplete"),
+        (b"\x80\x04\x95\0\0\0\0\0\0\0\0.", "torch.save did not write"),
+        (b"no weights at all", "neither a checkpoint"),
+    ] {
+        fs::write(at.join("file.pth"), bytes).expect("written");
+        for arguments in [
+            &["import", "file.pth", "--out", "x.safetensors"][..],
+            &["info", "file.pth"],
+            &["evaluate", "file.pth", "--data", "data"],
+            &["diagnose", "file.pth"],
+            &["train", "--init", "file.pth"],
+        ] {
+            refused(at, arguments, &["file.pth", says]);
+        }
+    }
 }

@@ -4,9 +4,12 @@
 #[path = "../../deeplimit/tests/common/counting.rs"]
 mod counting;
 
-use deeplimit_nn::data::{Normalise, Options, Splits, batch, load};
+use deeplimit_nn::data::{Batch, BatchTargets, Normalise, Options, Shape, Splits, batch, load};
 use deeplimit_nn::deeplimit::seed::uniform;
-use deeplimit_nn::pretrained::{NamedTensor, Numbers, Pretrained, ReadError, Stages, read};
+use deeplimit_nn::pretrained::{
+    Architecture, Family, Head, NamedTensor, Numbers, Pretrained, ReadError, Shortcuts, Stages,
+    read,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -40,7 +43,7 @@ fn names(tensors: &[NamedTensor]) -> Vec<&str> {
 #[test]
 fn all_containers_hold_the_same_tensors_without_what_they_were_nested_in() {
     let _alone = ALONE.lock();
-    let expected = read(&shipped("plain.safetensors")).expect("safetensors");
+    let expected = read(&shipped("plain.safetensors"), None).expect("safetensors");
     assert_eq!(
         names(&expected),
         [
@@ -55,7 +58,7 @@ fn all_containers_hold_the_same_tensors_without_what_they_were_nested_in() {
     assert_eq!(expected[0].numbers, Numbers::Whole(vec![7]));
     assert_eq!(expected[2].shape, [4, 3, 3, 3]);
     for name in ["zip.pt", "legacy.pt"] {
-        assert_eq!(read(&shipped(name)).expect(name), expected, "{name}");
+        assert_eq!(read(&shipped(name), None).expect(name), expected, "{name}");
     }
 }
 
@@ -65,13 +68,159 @@ fn a_view_larger_than_its_file_and_compressed_members_are_refused_before_they_ar
     let (error, most) = peak(&shipped("expanded.pt"));
     assert!(matches!(error, Err(ReadError::TooLarge { bytes: 3_600_000_000, .. })), "{error:?}");
     assert!(most < 1 << 20, "{most}");
-    let error = read(&shipped("deflated.pt")).expect_err("compressed");
+    let error = read(&shipped("deflated.pt"), None).expect_err("compressed");
     assert!(matches!(error, ReadError::Compressed { .. }), "{error}");
+}
+
+#[test]
+fn a_module_that_was_saved_whole_has_the_tensors_of_its_state() {
+    let _alone = ALONE.lock();
+    let expected = read(&shipped("zip.pt"), None).expect("tensors");
+    let found = read(&shipped("whole.pt"), None).expect("a module");
+    // What was not loaded into it is as it was made.
+    let own = |tensor: &&NamedTensor| !names(&expected).contains(&&tensor.name[..]);
+    let more: Vec<&str> = found.iter().filter(own).map(|tensor| &tensor.name[..]).collect();
+    assert_eq!(more, ["bn1.bias", "bn1.running_mean", "bn1.running_var"]);
+    for tensor in &expected {
+        assert!(found.contains(tensor), "{}", tensor.name);
+    }
+}
+
+/// In another order in memory, of other kinds of numbers, and beside what is no tensor or none that is read.
+#[test]
+fn tensors_are_the_same_however_they_lie_in_the_file() {
+    let _alone = ALONE.lock();
+    let expected = read(&shipped("zip.pt"), None).expect("tensors");
+    let mut found = read(&shipped("odd.pt"), None).expect("tensors");
+    assert_eq!(names(&found), names(&expected));
+    // Transposed, all four extents the other way round.
+    let place = found.iter().position(|tensor| tensor.name == "layer1.0.conv1.weight").expect("it");
+    let Numbers::Single(turned) = &found[place].numbers else { panic!("single precision") };
+    assert_eq!(found[place].shape, [3, 3, 4, 4]);
+    let mut back = vec![0.0; turned.len()];
+    for (at, value) in turned.iter().enumerate() {
+        let [a, b, c, d] = [at / 48, at / 16 % 3, at / 4 % 4, at % 4];
+        back[((d * 4 + c) * 3 + b) * 3 + a] = *value;
+    }
+    found[place] = NamedTensor {
+        shape: vec![4, 4, 3, 3],
+        numbers: Numbers::Single(back),
+        ..found[place].clone()
+    };
+    for (found, expected) in found.iter().zip(&expected) {
+        match (&found.numbers, &expected.numbers) {
+            // Half precision.
+            (Numbers::Single(found), Numbers::Single(expected)) if expected.len() == 2 => {
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!((found - expected).abs() < 1e-3 * expected.abs(), "{found} {expected}");
+                }
+            }
+            _ => assert_eq!(found, expected),
+        }
+    }
+}
+
+#[test]
+fn quantised_numbers_are_named() {
+    let _alone = ALONE.lock();
+    let error = read(&shipped("quantised.pt"), None).expect_err("quantised").to_string();
+    assert!(error.contains("\"conv1.weight\"") && error.contains("qint8"), "{error}");
+}
+
+/// What a network's layout is, and its logits in PyTorch.
+fn variants() -> Vec<(String, Architecture, Vec<Vec<f64>>)> {
+    let all: serde_json::Value =
+        serde_json::from_str(include_str!("pretrained/variants.json")).expect("the golden logits");
+    let one = |variant: &serde_json::Value| {
+        let number = |key: &str| variant[key].as_u64().expect(key) as usize;
+        let flag = |key: &str| variant[key] == true;
+        let list = |value: &serde_json::Value| value.as_array().expect("a list").clone();
+        let blocks: Vec<usize> = list(&variant["blocks"])
+            .iter()
+            .map(|count| count.as_u64().expect("blocks") as usize)
+            .collect();
+        let family = if number("window") == 3 { Family::Cifar } else { Family::Imagenet };
+        let architecture = Architecture {
+            stem: number("stem"),
+            hidden: number("hidden"),
+            width: number("width"),
+            shortcuts: match variant["shortcuts"].as_str() {
+                Some("downsample") => Shortcuts::Downsample,
+                Some("shortcut") => Shortcuts::Shortcut,
+                _ => Shortcuts::Pad,
+            },
+            head: if variant["head"] == "fc" { Head::Fc } else { Head::Linear },
+            pool: flag("pool"),
+            stride_in_1x1: flag("stride_in_1x1"),
+            ..Architecture::usual(family, flag("bottleneck"), blocks, 5)
+        };
+        let row = |row: &serde_json::Value| {
+            list(row).iter().map(|value| value.as_f64().expect("a number")).collect()
+        };
+        let logits = list(&variant["logits"]).iter().map(row).collect();
+        (variant["name"].as_str().expect("a name").to_owned(), architecture, logits)
+    };
+    all.as_array().expect("a list").iter().map(one).collect()
+}
+
+/// shift + scale sin(0.7 i² + key).
+fn numbers(count: usize, key: usize, [scale, shift]: [f64; 2]) -> Vec<f32> {
+    let number = |i: usize| (shift + scale * (0.7 * (i * i) as f64 + key as f64).sin()) as f32;
+    (0..count).map(number).collect()
+}
+
+/// A network with the weights of `pretrained/variants.py`.
+fn filled(architecture: &Architecture) -> Pretrained {
+    let mut expected = architecture.tensors();
+    expected.sort_by(|a, b| a.name.cmp(&b.name));
+    let made = expected.into_iter().enumerate().map(|(key, tensor)| {
+        let fan_in: usize = tensor.shape.iter().skip(1).product();
+        let about = match tensor.name.rsplit('.').next().expect("a part") {
+            "running_mean" => [0.1, 0.0],
+            "running_var" => [0.3, 1.0],
+            "bias" => [0.2, 0.0],
+            _ if tensor.shape.len() == 1 => [0.3, 1.0],
+            _ => [2.0 / (fan_in as f64).sqrt(), 0.0],
+        };
+        let numbers = numbers(tensor.shape.iter().product(), key, about);
+        NamedTensor { name: tensor.name, shape: tensor.shape, numbers: Numbers::Single(numbers) }
+    });
+    let network = Pretrained::of(made.collect()).expect("a network of these tensors");
+    match architecture.stride_in_1x1 {
+        true => network.with_stride_in_1x1().expect("bottleneck blocks"),
+        false => network,
+    }
+}
+
+#[test]
+fn published_variants_are_recognised_and_have_pytorchs_logits() {
+    let _alone = ALONE.lock();
+    let shape = Shape::image(3, 16, 16);
+    let inputs = numbers(3 * shape.elements(), 0, [0.5, 0.5]);
+    let batch = Batch { inputs, shape, targets: BatchTargets::Labels(vec![0; 3]) };
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, architecture, logits) in variants() {
+        let network = filled(&architecture);
+        assert_eq!(network.architecture(), &architecture, "{name}");
+        let path = folder.path().join(&name);
+        network.write_to(&path).expect("written");
+        assert_eq!(Pretrained::read(&path).expect("a network"), network, "{name}");
+        let found = network.converted(shape, &Stages::none()).expect(&name).evaluator();
+        let found = found.reach(&batch).outputs;
+        let largest = logits.iter().flatten().fold(0f64, |most, logit| most.max(logit.abs()));
+        for (row, expected) in logits.iter().enumerate() {
+            for (found, expected) in found.row(row).iter().zip(expected) {
+                // Rounding of single precision through twenty layers.
+                let apart = (f64::from(*found) - expected).abs();
+                assert!(apart < 1e-4 * largest, "{name}: {found}, not {expected}");
+            }
+        }
+    }
 }
 
 /// What reading a file gives, and the most bytes it took.
 fn peak(path: &Path) -> (Result<Vec<NamedTensor>, ReadError>, usize) {
-    counting::peak_on(1, || read(path))
+    counting::peak_on(1, || read(path, None))
 }
 
 /// Files made of a whole one: cut at many places, and with bytes that are others.
@@ -117,11 +266,11 @@ fn hostile(mark: &Path) -> Vec<(String, Vec<u8>)> {
     all.map(|(name, bytes)| (name.to_owned(), bytes)).into()
 }
 
-/// Most of what a reader keeps for itself, whatever the file.
-const BUFFERS: usize = 1 << 20;
+/// What reading may take, whatever the file, and what a reader keeps for itself.
+const FLOOR: usize = (64 << 20) + (1 << 20);
 
 #[test]
-fn damaged_and_hostile_files_end_in_one_line_within_twice_their_size() {
+fn damaged_and_hostile_files_end_in_one_line_within_twice_their_size_and_64_mb() {
     let _alone = ALONE.lock();
     let folder = tempfile::tempdir().expect("a folder");
     let mark = folder.path().join("was-run");
@@ -146,7 +295,7 @@ fn damaged_and_hostile_files_end_in_one_line_within_twice_their_size() {
     for (what, bytes) in &files {
         std::fs::write(&path, bytes).expect("written");
         let (found, most) = peak(&path);
-        assert!(most <= 2 * bytes.len() + BUFFERS, "{what}: {most} bytes of {}", bytes.len());
+        assert!(most <= 2 * bytes.len() + FLOOR, "{what}: {most} bytes of {}", bytes.len());
         let end = match found {
             Ok(_) => "read",
             Err(error) => {
@@ -163,6 +312,24 @@ fn damaged_and_hostile_files_end_in_one_line_within_twice_their_size() {
     assert!(ends["refused"] > 120, "{ends:?}");
 }
 
+/// Importing is reading and writing; the tensors are in memory once.
+#[test]
+fn an_honest_file_takes_little_more_than_its_tensors() {
+    let _alone = ALONE.lock();
+    let folder = tempfile::tempdir().expect("a folder");
+    let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+    let architecture = Architecture::usual(Family::Cifar, false, vec![9; 3], 10);
+    filled(&architecture).write_to(&from).expect("written");
+    let size = std::fs::metadata(&from).expect("a file").len() as usize;
+    let (network, most) = counting::peak_on(1, || {
+        let network = Pretrained::read(&from).expect("a network");
+        network.write_to(&to).expect("written");
+        network
+    });
+    assert_eq!(network.architecture(), &architecture);
+    assert!(size > 3_000_000 && most < size + size / 4 + (1 << 20), "{most} of {size}");
+}
+
 #[test]
 fn the_real_checkpoints_are_recognised_and_survive_their_file_to_the_bit() {
     let _alone = ALONE.lock();
@@ -172,7 +339,7 @@ fn the_real_checkpoints_are_recognised_and_survive_their_file_to_the_bit() {
         let network = Pretrained::read(&folder.join(file)).expect(file);
         assert_eq!(network.architecture().to_string(), format!("{name} (CIFAR)"));
         let written = out.path().join(name);
-        std::fs::write(&written, network.to_bytes().expect("bytes")).expect("written");
+        network.write_to(&written).expect("written");
         assert_eq!(Pretrained::read(&written).expect("a whole file"), network);
     }
 }
@@ -181,7 +348,7 @@ fn the_real_checkpoints_are_recognised_and_survive_their_file_to_the_bit() {
 fn images() -> Option<Splits> {
     let folder = real("cifar10")?;
     let network = Pretrained::read(&real("pretrained_cifar10")?.join(REAL[0])).expect("a network");
-    let normalise = Normalise::Given(network.architecture().normalisation());
+    let normalise = Normalise::Given(network.inputs().normalisation());
     let options = Options { normalise, ..Options::at(folder).expect("CIFAR-10") };
     Some(load(&Options { test: None, ..options }).expect("CIFAR-10"))
 }

@@ -1,9 +1,10 @@
 //! `deeplimit convert`: a pretrained residual network becomes flows.
 
+use crate::imported::{self, Choice, Normalised};
 use crate::progress::Waiting;
 use crate::shell::word;
 use crate::trained::first_samples;
-use crate::{Outcome, diagnosis, imported, new_file};
+use crate::{Outcome, diagnosis, new_file};
 use anyhow::{Context, Result};
 use deeplimit::limit::Diagnosis;
 use deeplimit_nn::data::Part;
@@ -30,6 +31,8 @@ pub struct Arguments {
     /// to an ODE.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -38,6 +41,10 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct Converted {
     architecture: String,
+    /// How inputs are normalised.
+    normalisation: Normalised,
+    /// What the file does not tell, and is taken for granted.
+    assumed: Vec<String>,
     out: PathBuf,
     stages: Vec<Stage>,
     /// Steps of each stage's flow.
@@ -84,7 +91,7 @@ impl Near {
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     new_file::check("--out", &arguments.out)?;
-    let original = imported::read(&arguments.weights)?;
+    let original = imported::read_as(&arguments.weights, &arguments.choice)?;
     let flows = &arguments.stages;
     let file = original.converted_file(flows)?;
     let config = original.architecture().flows(flows)?;
@@ -92,6 +99,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let stages = config.stage.iter().map(|stage| (stage.depth, !stage.rectified));
     let mut converted = Converted {
         architecture: original.architecture().to_string(),
+        normalisation: Normalised::of(&original),
+        assumed: original.assumed(),
         out: arguments.out.clone(),
         depths: config.stage.iter().map(|stage| stage.depth).collect(),
         stages: stages.map(stage).collect(),
@@ -110,6 +119,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             stage.near = Some(Near::of(flow));
         }
         if let Some((part, samples)) = imported::part(&splits) {
+            let part = imported::part_elsewhere(part, splits.test_held_out);
             let accuracy = |flows: &Stages| -> Result<f64> {
                 let evaluator = network(flows)?.evaluator();
                 let (score, _) = imported::outputs(&evaluator, samples, &splits.normalisation)?;
@@ -119,7 +129,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             (converted.samples, converted.part) = (Some(samples.len()), Some(part));
         }
     }
-    new_file::write("--out", &arguments.out, &file.to_bytes()?)?;
+    new_file::write_by("--out", &arguments.out, |path| file.write_to(path))?;
     super::print(&match arguments.json {
         true => serde_json::to_string(&converted)?,
         false => converted.told(),
@@ -130,7 +140,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
 impl Converted {
     fn told(&self) -> String {
         let out = self.out.display();
-        let mut text = format!("{}\n", self.architecture);
+        let mut text =
+            format!("{}, inputs normalised by {}\n", self.architecture, self.normalisation.told);
         for (index, Stage { depth, flow, near }) in self.stages.iter().enumerate() {
             let what = match flow {
                 true => format!("a flow of {depth} steps"),
@@ -151,6 +162,7 @@ impl Converted {
                 100.0 * after
             );
         }
+        text += &imported::notes(self.part, &self.assumed);
         let file = word(&self.out);
         text + &format!(
             "written to {out}; next\n  deeplimit diagnose {file}\n  deeplimit train --init {file} --data DIR --set gradient.method=checkpoint"

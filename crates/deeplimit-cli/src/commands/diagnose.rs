@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Run folder, or a weights file of a run.
+    /// Run folder, a weights file of a run, or a checkpoint of PyTorch, whose stages are taken as flows.
     run: PathBuf,
     /// Which weights of a run folder: best by validation (the default where there are such) or last.
     #[arg(long, value_parser = ["best", "last"])]

@@ -1,19 +1,26 @@
 //! `deeplimit info`.
 
+use crate::imported::{self, Choice, Normalised};
 use crate::metrics::Line;
-use crate::{Outcome, config, imported, run_folder};
-use anyhow::{Result, bail};
-use deeplimit_nn::data::{Schema, describe, load};
+use crate::{Outcome, config, run_folder};
+use anyhow::{Context, Result, bail};
+use deeplimit_nn::data::{DataError, Schema, describe, detect, load};
 use deeplimit_nn::network::ControlConfig;
-use deeplimit_nn::pretrained::Architecture;
+use deeplimit_nn::pretrained::{
+    Architecture, NamedTensor, Numbers, Pretrained, PretrainedError, read,
+};
 use deeplimit_nn::train::{Config, Position, read_weights, schema};
 use serde::Serialize;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Run folder, weights file (.safetensors), or data folder or file.
+    /// Run folder, weights file, checkpoint of PyTorch, or data folder or file.
     path: PathBuf,
+    /// Of several networks in a checkpoint, that which lies under a name, such as model_ema.
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// How a data set is to be read, such as data.header=true.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -55,22 +62,43 @@ struct TensorInfo {
     root_mean_square: f64,
 }
 
+impl TensorInfo {
+    fn of(name: &str, shape: &[usize], values: impl ExactSizeIterator<Item = f64>) -> Self {
+        let count = values.len().max(1) as f64;
+        let square: f64 = values.map(|value| value.powi(2)).sum();
+        let root_mean_square = (square / count).sqrt();
+        Self { name: name.to_owned(), shape: shape.to_vec(), root_mean_square }
+    }
+}
+
+impl fmt::Display for TensorInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, shape, root_mean_square } = self;
+        let shape = format!("{shape:?}");
+        write!(f, "  {name:32} {shape:22} root mean square {root_mean_square:.4}")
+    }
+}
+
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let path = &arguments.path;
     if !path.exists() {
         bail!("{}: no such file or folder", path.display());
     }
-    let is_data = !path.join("config.toml").is_file()
-        && !imported::is_here(path)
-        && path.extension().is_none_or(|extension| extension != "safetensors");
+    let choice = Choice { key: arguments.key.clone(), ..Choice::default() };
+    // Whether it is a data set is known by its name, whether it is a checkpoint by looking into it.
+    let checkpoint = path.is_file() && !is_data_set(path) && !imported::is_own(path);
+    if arguments.key.is_some() && !checkpoint {
+        bail!("--key is of checkpoints; leave it out with {}", path.display());
+    }
+    let is_data = !path.join("config.toml").is_file() && !checkpoint && !imported::is_own(path);
     if !is_data && !arguments.settings.is_empty() {
         bail!("{}: --set is about how a data set is read; leave it out", path.display());
     }
     if path.join("config.toml").is_file() {
         of_run(path, arguments.json)?;
-    } else if imported::is_here(path) {
-        of_imported(path, arguments.json)?;
-    } else if path.extension().is_some_and(|extension| extension == "safetensors") {
+    } else if checkpoint {
+        of_checkpoint(path, &choice, arguments.json)?;
+    } else if imported::is_own(path) {
         weights(path, arguments.json)?;
     } else {
         data(path, &arguments.settings, arguments.json)?;
@@ -85,10 +113,66 @@ struct ImportedInfo {
     name: String,
     architecture: Architecture,
     parameters: usize,
+    /// How inputs are normalised.
+    normalisation: Normalised,
+    /// What the file does not tell, and is taken for granted.
+    assumed: Vec<String>,
 }
 
-fn of_imported(path: &Path, json: bool) -> Result<()> {
-    let network = imported::read(path)?;
+/// Whether a path is named as a data set, or as something that can be made one.
+fn is_data_set(path: &Path) -> bool {
+    !matches!(detect(path), Err(DataError::Unrecognised { .. }))
+}
+
+/// Tensors of no network that is known, such as what `deeplimit export` makes of a run.
+#[derive(Serialize)]
+struct TensorsInfo {
+    kind: &'static str,
+    file: PathBuf,
+    numbers: usize,
+    tensors: Vec<TensorInfo>,
+}
+
+fn of_checkpoint(path: &Path, choice: &Choice, json: bool) -> Result<()> {
+    match imported::read_as(path, choice) {
+        Ok(network) => of_network(path, &network, json),
+        Err(error) if matches!(error.downcast_ref(), Some(PretrainedError::Unrecognised(_))) => {
+            of_tensors(path, choice, json)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn of_tensors(path: &Path, choice: &Choice, json: bool) -> Result<()> {
+    let tensors = read(path, choice.key.as_deref()).with_context(|| path.display().to_string())?;
+    let told = |tensor: &NamedTensor| {
+        let NamedTensor { name, shape, numbers } = tensor;
+        match numbers {
+            Numbers::Single(values) => {
+                TensorInfo::of(name, shape, values.iter().map(|v| f64::from(*v)))
+            }
+            Numbers::Whole(values) => TensorInfo::of(name, shape, values.iter().map(|v| *v as f64)),
+        }
+    };
+    let tensors: Vec<TensorInfo> = tensors.iter().map(told).collect();
+    let numbers = tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+    let info = TensorsInfo { kind: "tensors", file: path.to_owned(), numbers, tensors };
+    if json {
+        return super::print(&serde_json::to_string(&info)?);
+    }
+    let TensorsInfo { tensors, numbers, .. } = &info;
+    let mut text = format!(
+        "{}: {} tensors of {numbers} numbers, of no network that is known here and without a configuration\n",
+        path.display(),
+        tensors.len()
+    );
+    for tensor in tensors {
+        text += &format!("{tensor}\n");
+    }
+    super::print(text.trim_end())
+}
+
+fn of_network(path: &Path, network: &Pretrained, json: bool) -> Result<()> {
     let architecture = network.architecture().clone();
     let info = ImportedInfo {
         kind: "imported",
@@ -96,6 +180,8 @@ fn of_imported(path: &Path, json: bool) -> Result<()> {
         name: architecture.to_string(),
         parameters: network.parameters(),
         architecture,
+        normalisation: Normalised::of(network),
+        assumed: network.assumed(),
     };
     if json {
         return super::print(&serde_json::to_string(&info)?);
@@ -106,7 +192,14 @@ fn of_imported(path: &Path, json: bool) -> Result<()> {
     for (stage, (blocks, width)) in stages.enumerate() {
         text += &format!("  layer{}: {blocks} blocks of {width} channels\n", stage + 1);
     }
-    super::print(&format!("{text}{} classes", architecture.classes))
+    text += &format!("{} classes\n", architecture.classes);
+    if !info.normalisation.assumed {
+        text += &format!("inputs normalised by {}\n", info.normalisation.told);
+    }
+    for assumed in &info.assumed {
+        text += &format!("assumed: {assumed}\n");
+    }
+    super::print(text.trim_end())
 }
 
 fn of_run(path: &Path, json: bool) -> Result<()> {
@@ -164,12 +257,7 @@ fn weights(path: &Path, json: bool) -> Result<()> {
     let tensors: Vec<TensorInfo> = file
         .tensors()
         .map(|(name, shape, values)| {
-            let square: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
-            TensorInfo {
-                name: name.to_owned(),
-                shape: shape.to_vec(),
-                root_mean_square: (square / values.len().max(1) as f64).sqrt(),
-            }
+            TensorInfo::of(name, shape, values.iter().map(|v| f64::from(*v)))
         })
         .collect();
     let parameters = file.parameters();
@@ -202,11 +290,7 @@ fn weights(path: &Path, json: bool) -> Result<()> {
     }
     text += &told_table(info.schema.as_ref());
     for tensor in &info.tensors {
-        let shape = format!("{:?}", tensor.shape);
-        text += &format!(
-            "  {:32} {shape:22} root mean square {:.4}\n",
-            tensor.name, tensor.root_mean_square
-        );
+        text += &format!("{tensor}\n");
     }
     super::print(text.trim_end())
 }

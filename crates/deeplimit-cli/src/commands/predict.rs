@@ -177,7 +177,7 @@ impl Model {
             evaluator: network.converted(shape, &Stages::none())?.evaluator(),
             options: Options::default(),
             schema: Schema { shape: Some(shape), classes, table: None },
-            normalisation: architecture.normalisation(),
+            normalisation: network.inputs().normalisation(),
         })
     }
 

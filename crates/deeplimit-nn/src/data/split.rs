@@ -70,6 +70,9 @@ pub enum Part {
     Test,
     /// All rows of a table that is not the run's own.
     Whole,
+    /// Samples held out of the training files here, of a network that was trained elsewhere: perhaps on them.
+    #[serde(rename = "held-out")]
+    HeldOut,
 }
 
 impl Part {
@@ -82,7 +85,7 @@ impl Part {
             Self::Train => Some(&splits.train),
             Self::Validation => Some(&splits.validation),
             Self::Test => splits.test.as_ref(),
-            Self::Whole => None,
+            Self::Whole | Self::HeldOut => None,
         }
     }
 }
@@ -94,6 +97,7 @@ impl fmt::Display for Part {
             Self::Validation => "validation",
             Self::Test => "test",
             Self::Whole => "whole table:",
+            Self::HeldOut => "held-out",
         })
     }
 }
@@ -109,6 +113,8 @@ pub struct Scored {
     pub files: Vec<PathBuf>,
     /// Which part they are.
     pub part: Part,
+    /// Whether they were held out here: they lie among the training samples of the files.
+    pub held_out: bool,
     /// The samples, raw.
     pub samples: Samples,
     /// How inputs and regression targets are normalised.
@@ -141,6 +147,8 @@ pub struct Splits {
     pub validation: Samples,
     /// Samples to test on, raw; none where `test` was 0.
     pub test: Option<Samples>,
+    /// Whether the test samples were held out here: they lie among the training samples of the files.
+    pub test_held_out: bool,
     /// How inputs and regression targets are normalised.
     pub normalisation: Normalisation,
     /// How a table was read; none for images.
@@ -183,6 +191,7 @@ impl Splits {
 pub(super) fn split(raw: Raw, name: String, options: &Options) -> Result<Splits, DataError> {
     let Raw { train, test, files, table } = raw;
     let mut train = Raw::whole(train);
+    let test_held_out = test.is_none();
     let mut test = match (test, options.test) {
         (None, _) => held_out_test(&mut train, options)?,
         (Some(test), _) => Some(own_test(test, options)?),
@@ -197,7 +206,18 @@ pub(super) fn split(raw: Raw, name: String, options: &Options) -> Result<Splits,
     let (table, told) = Reading::finish(table, &mut parts, options, &files)?;
     let normalisation = options.normalise.of(&train)?;
     let source = options.source;
-    Ok(Splits { name, source, files, train, validation, test, normalisation, table, told })
+    Ok(Splits {
+        name,
+        source,
+        files,
+        train,
+        validation,
+        test,
+        test_held_out,
+        normalisation,
+        table,
+        told,
+    })
 }
 
 /// The samples to score on; `normalise` must not be `measured`, which all training samples are needed for.
@@ -207,16 +227,17 @@ pub(super) fn scored(raw: Raw, name: String, options: &Options) -> Result<Scored
         return scored_of(split(raw, name, options)?, options);
     }
     let Raw { train, test, files, table: _ } = raw;
-    let held_out = |train: Option<Samples>| {
+    let of_train = |train: Option<Samples>| {
         let mut train = Raw::whole(train);
         match held_out_test(&mut train, options)? {
             Some(test) => Ok((Part::Test, test)),
             None => Ok((Part::Validation, held_out_validation(&mut train, options)?.0)),
         }
     };
+    let held_out = test.is_none();
     let (part, samples) = match test {
         Some(test) => (Part::Test, own_test(test, options)?),
-        None => held_out(train)?,
+        None => of_train(train)?,
     };
     if samples.is_empty() {
         let path = options.path.clone().unwrap_or_default();
@@ -228,12 +249,13 @@ pub(super) fn scored(raw: Raw, name: String, options: &Options) -> Result<Scored
     };
     normalisation.check(&samples)?;
     let (source, table, told) = (options.source, None, Vec::new());
-    Ok(Scored { name, source, files, part, samples, normalisation, table, told })
+    Ok(Scored { name, source, files, part, held_out, samples, normalisation, table, told })
 }
 
 /// The samples of a table to score on.
 fn scored_of(splits: Splits, options: &Options) -> Result<Scored, DataError> {
     let Splits { name, source, files, validation, test, normalisation, table, told, .. } = splits;
+    let held_out = true;
     let (part, samples) = match test {
         Some(test) => (Part::Test, test),
         None => (Part::Validation, validation),
@@ -242,7 +264,7 @@ fn scored_of(splits: Splits, options: &Options) -> Result<Scored, DataError> {
         let path = options.path.clone().unwrap_or_default();
         return Err(DataError::NothingHeldOut { path });
     }
-    Ok(Scored { name, source, files, part, samples, normalisation, table, told })
+    Ok(Scored { name, source, files, part, held_out, samples, normalisation, table, told })
 }
 
 /// All samples of a table, to score on.
@@ -251,8 +273,8 @@ pub(super) fn whole(raw: Raw, name: String, options: &Options) -> Result<Scored,
     let mut samples = Raw::whole(train);
     let (table, told) = Reading::finish(table, &mut [&mut samples], options, &files)?;
     let normalisation = options.normalise.of(&samples)?;
-    let (source, part) = (options.source, Part::Whole);
-    Ok(Scored { name, source, files, part, samples, normalisation, table, told })
+    let (source, part, held_out) = (options.source, Part::Whole, false);
+    Ok(Scored { name, source, files, part, held_out, samples, normalisation, table, told })
 }
 
 /// The test part that a set has of its own.

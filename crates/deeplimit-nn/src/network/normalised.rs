@@ -42,6 +42,17 @@ enum Around {
     Project(Chain),
 }
 
+/// The convolutions of a block.
+#[derive(Clone, Copy)]
+enum Windows {
+    /// Two of 3×3 pixels, of which the first strides.
+    Two,
+    /// Of 1×1, 3×3 and 1×1 pixels; the 3×3 one strides, as in torchvision.
+    Bottleneck,
+    /// The same; the first one strides, as in He et al. (2015).
+    EarlyBottleneck,
+}
+
 /// A transition with its present weights.
 pub(super) struct Normalised(Vec<Weighted>);
 
@@ -80,20 +91,43 @@ impl Blueprint {
     pub(super) fn of(plan: &StagePlan) -> Option<Self> {
         let input = plan.input;
         match plan.transition {
-            TransitionConfig::Stem { channels, kernel, stride, padding, pool, widen } => {
+            TransitionConfig::Stem {
+                channels,
+                kernel,
+                stride,
+                padding,
+                pool,
+                widen,
+                hidden,
+                bottleneck,
+                shortcut,
+            } => {
                 let channels = [input.channels, channels];
                 let windows = Convolution::new(channels, image(input), kernel, stride, padding);
                 let body = Chain::new(vec![Link { before: Activation::Identity, windows }]);
                 let stem = Piece { body, shortcut: Around::Nothing, pool };
                 let Image { height, width } = stem.end();
                 let stemmed = Shape::image(channels[1], height, width);
-                let block =
-                    |to| Piece::block(stemmed, [channels[1], to], 1, true, Shortcut::Project);
+                let inner = hidden.unwrap_or(channels[1]);
+                let windows = if bottleneck { Windows::Bottleneck } else { Windows::Two };
+                let block = |to| Piece::block(stemmed, [inner, to], 1, windows, shortcut);
                 Some(Self(std::iter::once(stem).chain(widen.map(block)).collect()))
             }
-            TransitionConfig::Block { channels, hidden, stride, bottleneck, shortcut } => {
+            TransitionConfig::Block {
+                channels,
+                hidden,
+                stride,
+                bottleneck,
+                stride_in_1x1,
+                shortcut,
+            } => {
                 let channels = [hidden.unwrap_or(channels), channels];
-                Some(Self(vec![Piece::block(input, channels, stride, bottleneck, shortcut)]))
+                let windows = match (bottleneck, stride_in_1x1) {
+                    (false, _) => Windows::Two,
+                    (true, false) => Windows::Bottleneck,
+                    (true, true) => Windows::EarlyBottleneck,
+                };
+                Some(Self(vec![Piece::block(input, channels, stride, windows, shortcut)]))
             }
             _ => None,
         }
@@ -137,19 +171,23 @@ impl Piece {
         input: Shape,
         [inner, channels]: [usize; 2],
         stride: usize,
-        bottleneck: bool,
+        windows: Windows,
         shortcut: Shortcut,
     ) -> Self {
         let (from, to, relu) = (image(input), after(input, channels, stride), Activation::Relu);
-        let links = match bottleneck {
-            false => vec![
+        let links = match windows {
+            Windows::Two => vec![
                 link(relu, [input.channels, inner], from, [3, stride]),
                 link(relu, [inner, channels], image(to), [3, 1]),
             ],
-            // The 3×3 windows stride, as in torchvision.
-            true => vec![
+            Windows::Bottleneck => vec![
                 link(relu, [input.channels, inner], from, [1, 1]),
                 link(relu, [inner; 2], from, [3, stride]),
+                link(relu, [inner, channels], image(to), [1, 1]),
+            ],
+            Windows::EarlyBottleneck => vec![
+                link(relu, [input.channels, inner], from, [1, stride]),
+                link(relu, [inner; 2], image(to), [3, 1]),
                 link(relu, [inner, channels], image(to), [1, 1]),
             ],
         };

@@ -48,10 +48,19 @@ pub enum TransitionConfig {
         /// Whether maxima follow.
         #[serde(default)]
         pool: bool,
-        /// Channels of a bottleneck block that follows, with as many within as the stem has; without one
-        /// the stem is all.
+        /// Channels of a block that follows; without one the stem is all.
         #[serde(default)]
         widen: Option<usize>,
+        /// Channels within that block; as many as the stem has where none are given.
+        #[serde(default)]
+        hidden: Option<usize>,
+        /// Whether that block has three convolutions, with windows of 1×1, 3×3 and 1×1 pixels, instead of two
+        /// with 3×3.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        bottleneck: bool,
+        /// What is added in that block.
+        #[serde(default = "project", skip_serializing_if = "is_project")]
+        shortcut: Shortcut,
     },
     /// Normalised convolutions of relu(x), with relu between them, and a shortcut around them: a residual
     /// block that changes the image's size (He, Zhang, Ren, Sun 2015).
@@ -67,6 +76,9 @@ pub enum TransitionConfig {
         /// Three convolutions, with windows of 1×1, 3×3 and 1×1 pixels, instead of two with 3×3.
         #[serde(default)]
         bottleneck: bool,
+        /// With three convolutions: the first one's windows are `stride` apart, not those of the second.
+        #[serde(default, skip_serializing_if = "is_no")]
+        stride_in_1x1: bool,
         /// What is added.
         #[serde(default)]
         shortcut: Shortcut,
@@ -82,6 +94,26 @@ pub enum Shortcut {
     Pad,
     /// A normalised 1×1 convolution (option B).
     Project,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+fn is_no(value: &bool) -> bool {
+    !*value
+}
+
+fn project() -> Shortcut {
+    Shortcut::Project
+}
+
+fn is_project(value: &Shortcut) -> bool {
+    *value == Shortcut::Project
 }
 
 fn two() -> usize {
@@ -115,7 +147,16 @@ impl TransitionConfig {
             Self::Stem { widen: Some(0), .. } => {
                 out_of_range("transition.widen", 0, "at least 1".to_owned())
             }
-            Self::Stem { channels, kernel, stride, padding, pool, widen } => {
+            Self::Stem { hidden: Some(0), .. } => {
+                out_of_range("transition.hidden", 0, "at least 1".to_owned())
+            }
+            Self::Stem { channels, widen: Some(found), shortcut: Shortcut::Pad, .. }
+                if found < channels =>
+            {
+                let expected = format!("at least {channels}, or shortcut = \"project\"");
+                out_of_range("transition.widen", found, expected)
+            }
+            Self::Stem { channels, kernel, stride, padding, pool, widen, .. } => {
                 let conv = Self::Conv { channels, kernel, stride, padding };
                 let Shape { height, width, .. } = conv.shape_after(stage, input)?;
                 let Image { height, width } = match pool {
@@ -123,6 +164,10 @@ impl TransitionConfig {
                     false => Image { height, width },
                 };
                 Ok(Shape::image(widen.unwrap_or(channels), height, width))
+            }
+            Self::Block { stride_in_1x1: true, bottleneck: false, .. } => {
+                let reason = "stride_in_1x1 is of blocks with bottleneck = true; leave it out";
+                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
             Self::Block { channels, hidden, stride, shortcut, .. } => {
                 for (setting, found) in [

@@ -3,6 +3,7 @@
 use super::normalised::Blueprint;
 use super::{BadWeight, FieldName, Network, NetworkConfig, Outputs, StagePlan, TransitionConfig};
 use crate::data::Shape;
+use crate::pretrained::longest_header;
 use crate::tensor_file;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -214,6 +215,11 @@ impl WeightsFile {
     /// # Errors
     /// If it is cut or garbled, or holds other numbers than `f32`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
+        // What a header takes is many times its length.
+        let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+        if length > longest_header(bytes.len() as u64) {
+            return Err(SafeTensorError::HeaderTooLarge.into());
+        }
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
         let file = SafeTensors::deserialize(bytes)?;

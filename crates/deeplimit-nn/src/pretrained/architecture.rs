@@ -1,14 +1,16 @@
 //! Which residual network a list of tensors is.
 
+use super::layout::{Expected, Unrecognised};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// A residual network of images as PyTorch's users have it.
+/// A residual network of images as PyTorch's users have it: stages of blocks, each stage with twice the channels
+/// of the one before at half the size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Written")]
 pub struct Architecture {
-    /// Where its stem and its shortcuts come from.
+    /// How it begins.
     pub family: Family,
     /// Three convolutions a block, with windows of 1×1, 3×3 and 1×1 pixels, instead of two with 3×3.
     pub bottleneck: bool,
@@ -16,139 +18,152 @@ pub struct Architecture {
     pub blocks: Vec<usize>,
     /// Outputs of the head.
     pub classes: usize,
+    /// Channels after the stem.
+    pub stem: usize,
+    /// Channels within the first stage's blocks.
+    pub hidden: usize,
+    /// Channels of the first stage's state.
+    pub width: usize,
+    /// The way around a block that changes the shape.
+    pub shortcuts: Shortcuts,
+    /// Name of the head.
+    pub head: Head,
+    /// Whether the maxima of 3×3 windows, two apart, follow the stem. The tensors do not tell.
+    pub pool: bool,
+    /// Of bottleneck blocks that change the size, whether the windows of the first 1×1 convolution are two apart
+    /// (He et al.'s own, called v1) or those of the 3×3 one (torchvision's, called v1.5). The tensors do not tell.
+    pub stride_in_1x1: bool,
 }
 
-/// The two kinds of residual networks of He, Zhang, Ren, Sun (2015).
+/// How residual networks begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
-    /// For images of 32×32 pixels (their section 4.2): a stem of 3×3 windows to 16 channels, stages of 16,
-    /// 32 and 64, shortcuts without parameters (option A).
+    /// Windows of 3×3 pixels, for images of 32×32 (He, Zhang, Ren, Sun 2015, section 4.2).
     Cifar,
-    /// For images of 224×224 pixels, as torchvision builds them: a stem of 7×7 windows and maxima, stages
-    /// of 64, 128, 256 and 512 channels, projections where the shape changes.
+    /// Windows of 7×7 pixels, two apart, for images of 224×224.
     Imagenet,
 }
 
-/// A tensor that a network must have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
-    /// Its name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
+/// The way around a block that changes the shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shortcuts {
+    /// Every second pixel, and zeros for the new channels (option A). The tensors do not tell where the zeros
+    /// are: half before and half behind.
+    Pad,
+    /// A normalised 1×1 convolution (option B) that is called `downsample`.
+    Downsample,
+    /// The same, called `shortcut`.
+    Shortcut,
 }
 
-/// Tensors that are not those of any residual network known here.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no residual network: {}", self.told())]
-pub struct Unrecognised {
-    /// What was compared with, where it came to that.
-    pub nearest: Option<Architecture>,
-    /// Names that are expected and not there.
-    pub missing: Vec<String>,
-    /// Names that are there and not expected.
-    pub unexpected: Vec<String>,
-    /// Names whose shapes differ, with the found and the expected one.
-    pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
-}
-
-/// Names that an error lists of each kind.
-const LISTED: usize = 3;
-
-/// The first of many, each in one line that is not longer than a name should be.
-fn listed(all: impl ExactSizeIterator<Item = String>) -> String {
-    const LONGEST: usize = 80;
-    let more = all.len().saturating_sub(LISTED);
-    let shown = all.take(LISTED).map(|one| {
-        let mut characters = one.chars();
-        let first: String =
-            characters.by_ref().take(LONGEST).flat_map(char::escape_debug).collect();
-        first + if characters.next().is_some() { "…" } else { "" }
-    });
-    let shown = shown.collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
-}
-
-impl Unrecognised {
-    fn told(&self) -> String {
-        let named = |names: &[String]| listed(names.iter().cloned());
-        let Some(nearest) = &self.nearest else {
-            let found = match self.unexpected.is_empty() {
-                true => "there is no tensor".to_owned(),
-                false => format!("found {}", named(&self.unexpected)),
-            };
-            return format!(
-                "conv1.weight, bn1.weight, layer1.0.conv1.weight, … are expected, {found}"
-            );
-        };
-        let misshapen = self.misshapen.iter();
-        let misshapen = misshapen
-            .map(|(name, found, expected)| format!("{name} is {found:?} instead of {expected:?}"));
-        let parts = [
-            ("missing", named(&self.missing)),
-            ("unexpected", named(&self.unexpected)),
-            ("misshapen", listed(misshapen)),
-        ];
-        let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
-        let parts: Vec<String> = parts.map(|(what, names)| format!("{what} {names}")).collect();
-        format!("nearest to {nearest}; {}", parts.join("; "))
-    }
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let convolutions = if self.bottleneck { 3 } else { 2 };
-        let depth = convolutions * self.blocks.iter().sum::<usize>() + 2;
-        let usual: [&[usize]; 5] =
-            [&[2, 2, 2, 2], &[3, 4, 6, 3], &[3, 4, 6, 3], &[3, 4, 23, 3], &[3, 8, 36, 3]];
-        match self.family {
-            Family::Cifar if self.blocks.iter().all(|blocks| *blocks == self.blocks[0]) => {
-                write!(f, "resnet{depth} (CIFAR)")
-            }
-            Family::Imagenet if usual.contains(&&self.blocks[..]) => {
-                write!(f, "resnet{depth} (ImageNet)")
-            }
-            family => {
-                let blocks: Vec<String> = self.blocks.iter().map(usize::to_string).collect();
-                write!(f, "resnet of {} blocks ({family:?})", blocks.join(", "))
-            }
+impl Shortcuts {
+    /// Its name in a block, where it has parameters.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Pad => None,
+            Self::Downsample => Some("downsample"),
+            Self::Shortcut => Some("shortcut"),
         }
     }
 }
 
+/// Names of the affine map to the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// `linear`.
+    Linear,
+    /// `fc`.
+    Fc,
+}
+
+impl Head {
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Fc => "fc",
+        }
+    }
+}
+
+/// An architecture in a file. Earlier versions knew no other networks than the two families' usual ones.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    family: Family,
+    bottleneck: bool,
+    blocks: Vec<usize>,
+    classes: usize,
+    stem: Option<usize>,
+    hidden: Option<usize>,
+    width: Option<usize>,
+    shortcuts: Option<Shortcuts>,
+    head: Option<Head>,
+    pool: Option<bool>,
+    stride_in_1x1: Option<bool>,
+}
+
+impl From<Written> for Architecture {
+    fn from(written: Written) -> Self {
+        let Written { family, bottleneck, blocks, classes, .. } = written;
+        let usual = Self::usual(family, bottleneck, blocks, classes);
+        Self {
+            stem: written.stem.unwrap_or(usual.stem),
+            hidden: written.hidden.unwrap_or(usual.hidden),
+            width: written.width.unwrap_or(usual.width),
+            shortcuts: written.shortcuts.unwrap_or(usual.shortcuts),
+            head: written.head.unwrap_or(usual.head),
+            pool: written.pool.unwrap_or(usual.pool),
+            stride_in_1x1: written.stride_in_1x1.unwrap_or(usual.stride_in_1x1),
+            ..usual
+        }
+    }
+}
+
+/// More stages than any such network has.
+const STAGES: usize = 8;
+
 impl Architecture {
+    /// The usual network of a family: He et al.'s for CIFAR-10, of 16 channels, without parameters in its
+    /// shortcuts; torchvision's, of 64 channels.
+    pub fn usual(family: Family, bottleneck: bool, blocks: Vec<usize>, classes: usize) -> Self {
+        let imagenet = family == Family::Imagenet;
+        let stem = if imagenet { 64 } else { 16 };
+        Self {
+            family,
+            bottleneck,
+            blocks,
+            classes,
+            stem,
+            hidden: stem,
+            width: if bottleneck { 4 * stem } else { stem },
+            shortcuts: if imagenet { Shortcuts::Downsample } else { Shortcuts::Pad },
+            head: if imagenet { Head::Fc } else { Head::Linear },
+            pool: imagenet,
+            stride_in_1x1: false,
+        }
+    }
+
     /// Channels of each stage's state.
     pub fn widths(&self) -> Vec<usize> {
-        let expansion = if self.bottleneck { 4 } else { 1 };
-        self.hidden().into_iter().map(|hidden| expansion * hidden).collect()
+        self.doubled(self.width)
     }
 
     /// Channels within each stage's blocks.
     pub fn hidden(&self) -> Vec<usize> {
-        let first = self.stem();
-        (0..self.blocks.len()).map(|stage| first << stage).collect()
+        self.doubled(self.hidden)
     }
 
-    /// Channels after the stem.
-    pub fn stem(&self) -> usize {
-        match self.family {
-            Family::Cifar => 16,
-            Family::Imagenet => 64,
-        }
-    }
-
-    /// Name of the head.
-    pub fn head(&self) -> &'static str {
-        match self.family {
-            Family::Cifar => "linear",
-            Family::Imagenet => "fc",
-        }
+    fn doubled(&self, first: usize) -> Vec<usize> {
+        (0..self.blocks.len()).map(|stage| first.saturating_mul(1 << stage)).collect()
     }
 
     /// Whether a stage's first block changes the state's shape.
     pub fn reshapes(&self, stage: usize) -> bool {
-        stage > 0 || self.widths()[0] != self.stem()
+        stage > 0 || self.width != self.stem
     }
 
     /// Distance of the windows in a stage's first block.
@@ -156,90 +171,42 @@ impl Architecture {
         if stage == 0 { 1 } else { 2 }
     }
 
-    /// All tensors in PyTorch's order, without counters of batches.
-    pub fn tensors(&self) -> Vec<Expected> {
+    /// Side of the stem's windows.
+    pub fn window(&self) -> usize {
+        if self.family == Family::Cifar { 3 } else { 7 }
+    }
+
+    /// What the tensors do not tell, and is taken for granted.
+    pub fn assumed(&self) -> Vec<String> {
         let mut all = Vec::new();
-        let mut add = |name: String, shape: Vec<usize>| all.push(Expected { name, shape });
-        let norm = |add: &mut dyn FnMut(String, Vec<usize>), name: &str, channels: usize| {
-            for part in ["weight", "bias", "running_mean", "running_var"] {
-                add(format!("{name}.{part}"), vec![channels]);
-            }
-        };
-        let side = if self.family == Family::Cifar { 3 } else { 7 };
-        add("conv1.weight".into(), vec![self.stem(), 3, side, side]);
-        norm(&mut add, "bn1", self.stem());
-        let (widths, mut inputs) = (self.widths(), self.stem());
-        for (stage, hidden) in self.hidden().into_iter().enumerate() {
-            for block in 0..self.blocks[stage] {
-                let name = format!("layer{}.{block}", stage + 1);
-                let width = widths[stage];
-                let shapes = match self.bottleneck {
-                    false => vec![[hidden, inputs, 3], [width, hidden, 3]],
-                    true => vec![[hidden, inputs, 1], [hidden, hidden, 3], [width, hidden, 1]],
-                };
-                for (index, [to, from, side]) in shapes.into_iter().enumerate() {
-                    let index = index + 1;
-                    add(format!("{name}.conv{index}.weight"), vec![to, from, side, side]);
-                    norm(&mut add, &format!("{name}.bn{index}"), to);
+        if self.bottleneck {
+            all.push(match self.stride_in_1x1 {
+                true => "the first 1×1 windows of a block stride (v1)".to_owned(),
+                false => {
+                    "the 3×3 windows of a block stride (v1.5); --stride-in-1x1 for v1".to_owned()
                 }
-                if block == 0 && self.family == Family::Imagenet && self.reshapes(stage) {
-                    add(format!("{name}.downsample.0.weight"), vec![width, inputs, 1, 1]);
-                    norm(&mut add, &format!("{name}.downsample.1"), width);
-                }
-                inputs = width;
-            }
+            });
         }
-        add(format!("{}.weight", self.head()), vec![self.classes, inputs]);
-        add(format!("{}.bias", self.head()), vec![self.classes]);
         all
     }
 
     /// The network that has these tensors, by name and shape; counters of batches do not matter.
     ///
     /// # Errors
-    /// [`Unrecognised`], with the first missing, unexpected and misshapen names.
+    /// [`Unrecognised`], with what differs from the nearest network.
     pub fn recognise<'t>(
         found: impl Iterator<Item = (&'t str, &'t [usize])> + Clone,
     ) -> Result<Self, Unrecognised> {
         let found = found.filter(|(name, _)| !name.ends_with(".num_batches_tracked"));
         let shapes: HashMap<&str, &[usize]> = found.clone().collect();
-        let shape = |name: &str| shapes.get(name).copied();
-        let has = |name: String| shapes.contains_key(&name[..]);
-        let unknown = || Unrecognised {
-            nearest: None,
-            missing: Vec::new(),
-            unexpected: found.clone().map(|(name, _)| name.to_owned()).collect(),
-            misshapen: Vec::new(),
-        };
-        let head = ["linear", "fc"].into_iter().find(|head| has(format!("{head}.weight")));
-        let head = head.ok_or_else(unknown)?;
-        let classes = shape(&format!("{head}.weight")).and_then(|shape| shape.first().copied());
-        let blocks = |stage: usize| {
-            (0..).take_while(|block| has(format!("layer{stage}.{block}.conv1.weight"))).count()
-        };
-        let blocks: Vec<usize> = (1..).map(blocks).take_while(|blocks| *blocks > 0).collect();
-        let stages = if head == "linear" { 3 } else { 4 };
-        // Of a block there are ten tensors at least: with fewer than a third of them there is no nearest network.
-        let least = blocks.iter().fold(0, |all, blocks| all + 10 * blocks) / 3;
-        let whole = blocks.len() == stages && has("conv1.weight".to_owned());
-        if !whole || shapes.len() < least {
-            return Err(unknown());
-        }
-        let nearest = Self {
-            family: if head == "linear" { Family::Cifar } else { Family::Imagenet },
-            bottleneck: has("layer1.0.conv3.weight".to_owned()),
-            blocks,
-            classes: classes.unwrap_or(1),
+        let unexpected = || found.clone().map(|(name, _)| name.to_owned()).collect();
+        let Some(nearest) = Self::nearest(&shapes) else {
+            return Err(Unrecognised { unexpected: unexpected(), ..Unrecognised::default() });
         };
         let expected = nearest.tensors();
-        let mut fault = Unrecognised {
-            nearest: Some(nearest.clone()),
-            missing: Vec::new(),
-            unexpected: Vec::new(),
-            misshapen: Vec::new(),
-        };
+        let mut fault = Unrecognised::default();
         for Expected { name, shape: expected } in &expected {
-            match shape(name) {
+            match shapes.get(&name[..]).copied() {
                 None => fault.missing.push(name.clone()),
                 Some(found) if found != expected => {
                     fault.misshapen.push((name.clone(), found.to_vec(), expected.clone()));
@@ -250,11 +217,89 @@ impl Architecture {
         let known: HashSet<&str> = expected.iter().map(|tensor| &tensor.name[..]).collect();
         let strange = found.clone().filter(|(name, _)| !known.contains(name));
         fault.unexpected = strange.map(|(name, _)| name.to_owned()).collect();
-        match fault.missing.is_empty() && fault.unexpected.is_empty() && fault.misshapen.is_empty()
-        {
+        match fault.is_none() {
             true => Ok(nearest),
-            false => Err(fault),
+            false => Err(Unrecognised { nearest: Some(nearest), ..fault }),
         }
+    }
+
+    /// The network whose tensors are most like these; `None` if they are not like any.
+    fn nearest(shapes: &HashMap<&str, &[usize]>) -> Option<Self> {
+        let shape = |name: &str| shapes.get(name).copied();
+        let has = |name: &str| shapes.contains_key(name);
+        let extent = |name: &str| shape(name)?.first().copied().filter(|extent| *extent > 0);
+        let blocks = |stage: usize| {
+            (0..).take_while(|block| has(&format!("layer{stage}.{block}.conv1.weight"))).count()
+        };
+        let blocks: Vec<usize> = (1..).map(blocks).take_while(|blocks| *blocks > 0).collect();
+        // Of a block there are ten tensors at least: with fewer than a third of them there is no nearest network.
+        let least = blocks.iter().fold(0, |all, blocks| all + 10 * blocks) / 3;
+        if !(1..=STAGES).contains(&blocks.len()) || shapes.len() < least {
+            return None;
+        }
+        let family = match shape("conv1.weight") {
+            Some([.., 3]) => Family::Cifar,
+            Some([.., 7]) => Family::Imagenet,
+            _ if blocks.len() == 3 => Family::Cifar,
+            _ => Family::Imagenet,
+        };
+        let heads = [Head::Linear, Head::Fc];
+        let head = heads.into_iter().find(|head| has(&format!("{}.weight", head.name())));
+        let shortcuts =
+            [Shortcuts::Downsample, Shortcuts::Shortcut].into_iter().find(|shortcuts| {
+                let name = shortcuts.name().unwrap_or_default();
+                (1..=blocks.len()).any(|stage| has(&format!("layer{stage}.0.{name}.0.weight")))
+            });
+        let bottleneck = has("layer1.0.conv3.weight");
+        let usual = Self::usual(family, bottleneck, blocks, 1);
+        let head = head.unwrap_or(usual.head);
+        let last = if bottleneck { "layer1.0.conv3.weight" } else { "layer1.0.conv2.weight" };
+        Some(Self {
+            classes: extent(&format!("{}.weight", head.name())).unwrap_or(1),
+            stem: extent("conv1.weight").unwrap_or(usual.stem),
+            hidden: extent("layer1.0.conv1.weight").unwrap_or(usual.hidden),
+            width: extent(last).unwrap_or(usual.width),
+            shortcuts: shortcuts.unwrap_or(Shortcuts::Pad),
+            head,
+            ..usual
+        })
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let convolutions = if self.bottleneck { 3 } else { 2 };
+        let depth = convolutions * self.blocks.iter().sum::<usize>() + 2;
+        let usual: [&[usize]; 4] = [&[2, 2, 2, 2], &[3, 4, 6, 3], &[3, 4, 23, 3], &[3, 8, 36, 3]];
+        let three = self.blocks.len() == 3;
+        let equal = three && self.blocks.iter().all(|blocks| *blocks == self.blocks[0]);
+        match equal || usual.contains(&&self.blocks[..]) {
+            true => write!(f, "resnet{depth}")?,
+            false => {
+                let blocks: Vec<String> = self.blocks.iter().map(usize::to_string).collect();
+                write!(f, "resnet of {} blocks", blocks.join(", "))?;
+            }
+        }
+        let family = match self.family {
+            Family::Cifar if three => "CIFAR",
+            Family::Cifar => "3×3 stem",
+            Family::Imagenet => "ImageNet",
+        };
+        write!(f, " ({family}")?;
+        let own = Self::usual(self.family, self.bottleneck, self.blocks.clone(), self.classes);
+        if three && self.family == Family::Cifar && self.shortcuts != Shortcuts::Pad {
+            write!(f, ", 1×1 shortcuts")?;
+        }
+        let usual = if three || self.family == Family::Imagenet { own.stem } else { 64 };
+        let wide = [self.stem, self.hidden, self.width];
+        if wide != [usual, usual, if self.bottleneck { 4 * usual } else { usual }] {
+            let [stem, hidden, width] = wide;
+            match self.bottleneck || hidden != width {
+                true => write!(f, ", {stem} channels, then {hidden} within {width}")?,
+                false => write!(f, ", {stem} channels, then {width}")?,
+            }
+        }
+        write!(f, ")")
     }
 }
 
@@ -267,22 +312,35 @@ mod tests {
     }
 
     fn all() -> Vec<(Architecture, &'static str, usize)> {
-        let built = |family, bottleneck, blocks: &[usize], classes| Architecture {
-            family,
-            bottleneck,
-            blocks: blocks.to_vec(),
-            classes,
+        let usual = |family, bottleneck, blocks: &[usize], classes| {
+            Architecture::usual(family, bottleneck, blocks.to_vec(), classes)
         };
         use Family::{Cifar, Imagenet};
+        let projected = Architecture {
+            shortcuts: Shortcuts::Downsample,
+            head: Head::Fc,
+            ..usual(Cifar, false, &[3; 3], 10)
+        };
+        let small_stem = Architecture {
+            stem: 64,
+            hidden: 64,
+            width: 64,
+            shortcuts: Shortcuts::Shortcut,
+            ..usual(Cifar, false, &[2; 4], 10)
+        };
+        let wide = Architecture { hidden: 128, ..usual(Imagenet, true, &[3, 4, 6, 3], 1000) };
         vec![
-            (built(Cifar, false, &[3; 3], 10), "resnet20 (CIFAR)", 269_722),
-            (built(Cifar, false, &[9; 3], 10), "resnet56 (CIFAR)", 853_018),
-            (built(Imagenet, false, &[2; 4], 1000), "resnet18 (ImageNet)", 11_689_512),
-            (built(Imagenet, false, &[3, 4, 6, 3], 1000), "resnet34 (ImageNet)", 21_797_672),
-            (built(Imagenet, true, &[3, 4, 6, 3], 1000), "resnet50 (ImageNet)", 25_557_032),
-            (built(Imagenet, true, &[3, 4, 23, 3], 1000), "resnet101 (ImageNet)", 44_549_160),
-            (built(Imagenet, true, &[3, 8, 36, 3], 1000), "resnet152 (ImageNet)", 60_192_808),
-            (built(Imagenet, false, &[1, 2, 1, 1], 7), "resnet of 1, 2, 1, 1 blocks (Imagenet)", 0),
+            (usual(Cifar, false, &[3; 3], 10), "resnet20 (CIFAR)", 269_722),
+            (usual(Cifar, false, &[9; 3], 10), "resnet56 (CIFAR)", 853_018),
+            (usual(Imagenet, false, &[2; 4], 1000), "resnet18 (ImageNet)", 11_689_512),
+            (usual(Imagenet, false, &[3, 4, 6, 3], 1000), "resnet34 (ImageNet)", 21_797_672),
+            (usual(Imagenet, true, &[3, 4, 6, 3], 1000), "resnet50 (ImageNet)", 25_557_032),
+            (usual(Imagenet, true, &[3, 4, 23, 3], 1000), "resnet101 (ImageNet)", 44_549_160),
+            (usual(Imagenet, true, &[3, 8, 36, 3], 1000), "resnet152 (ImageNet)", 60_192_808),
+            (usual(Imagenet, false, &[1, 2, 1, 1], 7), "resnet of 1, 2, 1, 1 blocks (ImageNet)", 0),
+            (projected, "resnet20 (CIFAR, 1×1 shortcuts)", 272_474),
+            (small_stem, "resnet18 (3×3 stem)", 11_173_962),
+            (wide, "resnet50 (ImageNet, 64 channels, then 128 within 256)", 68_883_240),
         ]
     }
 
@@ -323,5 +381,31 @@ mod tests {
             "{text}"
         );
         assert!(recognised(&[]).expect_err("nothing").to_string().contains("no tensor"));
+    }
+
+    /// Without its head or its stem, or with other ones, it is still near.
+    #[test]
+    fn the_nearest_network_is_told_whatever_is_missing() {
+        for lost in ["linear", "conv1", "bn1"] {
+            let mut tensors = Architecture::usual(Family::Cifar, false, vec![2; 3], 10).tensors();
+            tensors.retain(|tensor| !tensor.name.starts_with(lost));
+            let text = recognised(&tensors).expect_err(lost).to_string();
+            assert!(text.contains("nearest to resnet14 (CIFAR)"), "{text}");
+            assert!(text.contains(&format!("missing {lost}.weight")), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_of_earlier_versions_tell_of_the_usual_networks() {
+        let text = r#"{"family":"cifar","bottleneck":false,"blocks":[3,3,3],"classes":10}"#;
+        let old: Architecture = serde_json::from_str(text).expect("an architecture");
+        assert_eq!(old, Architecture::usual(Family::Cifar, false, vec![3; 3], 10));
+        for (architecture, ..) in all() {
+            let text = serde_json::to_string(&architecture).expect("plain data");
+            assert_eq!(
+                serde_json::from_str::<Architecture>(&text).expect("the same"),
+                architecture
+            );
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! and the weights are the same, but for the last normalisation's scale and shift, which are N times as
 //! large because h = 1/N. A stage that is `rectified` has relu after every step, and is that of the original.
 
-use super::{Architecture, Family, Pretrained, Stages};
-use crate::data::{Normalisation, Normalise, Options, Schema, Shape, Source};
+use super::{Architecture, Family, Pretrained, Shortcuts, Stages};
+use crate::data::{Normalise, Options, Schema, Shape, Source};
 use crate::network::{
     FieldName, HeadConfig, Network, NetworkConfig, NetworkError, Outputs, Shortcut, StageConfig,
     TransitionConfig, WeightsError, WeightsFile,
@@ -46,10 +46,6 @@ pub enum ConvertError {
     Weights(#[from] WeightsError),
 }
 
-/// Mean and standard deviation of each colour that both families are trained with: those of ImageNet.
-const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
-const STD: [f64; 3] = [0.229, 0.224, 0.225];
-
 impl Architecture {
     /// The network of flows: its steps are the blocks that keep the shape, its transitions all others. In
     /// stages that are not to become flows relu stays behind every step.
@@ -60,6 +56,10 @@ impl Architecture {
         if let Some(stage) = flows.beyond(self.blocks.len()) {
             return Err(ConvertError::NoStage { stage, architecture: self.clone() });
         }
+        let shortcut = match self.shortcuts {
+            Shortcuts::Pad => Shortcut::Pad,
+            Shortcuts::Downsample | Shortcuts::Shortcut => Shortcut::Project,
+        };
         let order = if self.bottleneck { Order::Bottleneck } else { Order::Pre };
         let stage = |index: usize| {
             let (channels, hidden) = (self.widths()[index], self.hidden()[index]);
@@ -68,19 +68,22 @@ impl Architecture {
                 hidden: Some(hidden),
                 stride: self.stride(index),
                 bottleneck: self.bottleneck,
-                shortcut: match self.family {
-                    Family::Cifar => Shortcut::Pad,
-                    Family::Imagenet => Shortcut::Project,
-                },
+                stride_in_1x1: self.stride_in_1x1,
+                shortcut,
             };
-            let [kernel, stride] = if self.family == Family::Cifar { [3, 1] } else { [7, 2] };
+            let kernel = self.window();
+            let widens = self.reshapes(0);
             let stem = TransitionConfig::Stem {
-                channels: self.stem(),
+                channels: self.stem,
                 kernel,
-                stride,
+                stride: if self.family == Family::Cifar { 1 } else { 2 },
                 padding: kernel / 2,
-                pool: self.family == Family::Imagenet,
-                widen: self.reshapes(0).then_some(channels),
+                pool: self.pool,
+                widen: widens.then_some(channels),
+                hidden: (widens && hidden != self.stem).then_some(hidden),
+                // Without a block these are the defaults, which a configuration need not name.
+                bottleneck: self.bottleneck || !widens,
+                shortcut: if widens { shortcut } else { Shortcut::Project },
             };
             let depth = self.blocks[index] - usize::from(self.reshapes(index));
             if depth == 0 {
@@ -108,11 +111,6 @@ impl Architecture {
             Family::Cifar => Shape::image(3, 32, 32),
             Family::Imagenet => Shape::image(3, 224, 224),
         }
-    }
-
-    /// How its inputs are normalised.
-    pub fn normalisation(&self) -> Normalisation {
-        Normalisation { mean: MEAN.to_vec(), std: STD.to_vec(), target: None }
     }
 }
 
@@ -146,7 +144,7 @@ impl Pretrained {
     pub fn converted_file(&self, flows: &Stages) -> Result<WeightsFile, ConvertError> {
         let architecture = self.architecture();
         let network = self.converted(architecture.input(), flows)?;
-        let normalisation = architecture.normalisation();
+        let normalisation = self.inputs().normalisation();
         let config = Config {
             network: architecture.flows(flows)?,
             data: Options {
@@ -176,7 +174,7 @@ impl Pretrained {
 
     /// The numbers of an array of the network of flows.
     fn converted_values(&self, name: &str) -> Vec<f32> {
-        let head = self.architecture().head();
+        let head = self.architecture().head.name();
         let parts: Vec<&str> = name.split('.').collect();
         match parts[..] {
             ["head", "linear", "bias"] => self.values(&format!("{head}.bias")).to_vec(),
@@ -226,7 +224,8 @@ impl Pretrained {
 
     /// The same of a transition, or of the part of it that is named.
     fn transition_links(&self, stage: usize, part: &[&str]) -> Vec<[Origin; 2]> {
-        let name = format!("layer{}.0.downsample", stage + 1);
+        let shortcuts = self.architecture().shortcuts.name().unwrap_or_default();
+        let name = format!("layer{}.0.{shortcuts}", stage + 1);
         let shortcut =
             || [Origin::Weight(format!("{name}.0.weight")), Origin::Norm(format!("{name}.1"))];
         let stem = || [Origin::Weight("conv1.weight".into()), Origin::Norm("bn1".into())];
@@ -246,7 +245,7 @@ impl Pretrained {
         if stage == 0 && architecture.reshapes(0) {
             links.extend(self.transition_links(0, &["block"]));
         }
-        if architecture.family == Family::Imagenet && architecture.reshapes(stage) {
+        if architecture.shortcuts != Shortcuts::Pad && architecture.reshapes(stage) {
             links.extend(self.transition_links(stage, &["shortcut"]));
         }
         links

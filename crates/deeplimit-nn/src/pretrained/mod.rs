@@ -2,22 +2,33 @@
 
 mod architecture;
 mod convert;
+mod element;
+mod foreign;
+mod inputs;
+mod layout;
+mod names;
 mod pickle;
 mod read;
 mod stages;
 mod torch;
 
-pub use architecture::{Architecture, Expected, Family, Unrecognised};
+pub use architecture::{Architecture, Family, Head, Shortcuts};
 pub use convert::ConvertError;
+pub use inputs::{Colours, Inputs};
+pub use layout::{Expected, Unrecognised};
+pub(crate) use read::longest_header;
 pub use read::{NamedTensor, Numbers, ReadError, read};
 pub use stages::Stages;
 
+use crate::data::Normalisation;
 use crate::network::BadWeight;
 use crate::tensor_file;
-use safetensors::tensor::{Dtype, TensorView};
+use read::Contents;
+use safetensors::tensor::{Dtype, View};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 /// A residual network with its trained weights, under the names that PyTorch's users know.
@@ -25,6 +36,8 @@ use std::path::Path;
 pub struct Pretrained {
     architecture: Architecture,
     tensors: Vec<NamedTensor>,
+    /// How its inputs are normalised, where that is known.
+    inputs: Option<Inputs>,
 }
 
 /// Why a pretrained network cannot be had.
@@ -46,13 +59,28 @@ pub enum PretrainedError {
     /// A number is no weight.
     #[error(transparent)]
     Number(#[from] BadWeight),
-    /// The library refuses to write it.
-    #[error("cannot be written as safetensors: {0}")]
-    Write(safetensors::SafeTensorError),
+    /// What the file tells of its network cannot be.
+    #[error("its entry {entry:?} is garbled: {reason}; import the checkpoint anew")]
+    Entry {
+        /// Of its metadata.
+        entry: &'static str,
+        /// What was found and expected.
+        reason: String,
+    },
+    /// An option that the network has no use for.
+    #[error("--stride-in-1x1: {architecture} has no bottleneck blocks; leave it out")]
+    NoBottleneck {
+        /// The network.
+        architecture: Architecture,
+    },
 }
 
 /// The entry of a file's metadata that says which network it is.
 const ENTRY: &str = "architecture";
+/// The entry that says how its inputs are normalised, where that is known.
+const INPUTS: &str = "normalisation";
+/// The entry that says of which run weights are.
+const RUN: &str = "config";
 
 /// The end of a counter's name.
 const COUNTER: &str = ".num_batches_tracked";
@@ -63,7 +91,39 @@ impl Pretrained {
     /// # Errors
     /// If it is damaged, or of no residual network known here.
     pub fn read(path: &Path) -> Result<Self, PretrainedError> {
-        Self::of(read(path)?)
+        Self::read_key(path, None)
+    }
+
+    /// As [`read`](Self::read), of several networks that which lies under a key, such as `model_ema`.
+    ///
+    /// # Errors
+    /// If it is damaged, has no such network, or one that is not known here.
+    pub fn read_key(path: &Path, key: Option<&str>) -> Result<Self, PretrainedError> {
+        let contents = Contents::open(path, key)?;
+        // Before any number is read.
+        Architecture::recognise(contents.shapes())?;
+        let entry = |entry| contents.metadata.get(entry).cloned();
+        let (architecture, inputs) = (entry(ENTRY), entry(INPUTS));
+        let mut network = Self::of(contents.read()?)?;
+        let garbled = |entry, reason| PretrainedError::Entry { entry, reason };
+        if let Some(text) = architecture {
+            let written: Architecture =
+                serde_json::from_str(&text).map_err(|error| garbled(ENTRY, error.to_string()))?;
+            network.architecture.pool = written.pool;
+            network.architecture.stride_in_1x1 = written.stride_in_1x1;
+            if network.architecture != written {
+                let reason =
+                    format!("it tells of {written}, the tensors of {}", network.architecture);
+                return Err(garbled(ENTRY, reason));
+            }
+        }
+        if let Some(text) = inputs {
+            let told: Normalisation =
+                serde_json::from_str(&text).map_err(|error| garbled(INPUTS, error.to_string()))?;
+            let three = || garbled(INPUTS, "expected three means and deviations".to_owned());
+            network.inputs = Some(Inputs::of(&told).ok_or_else(three)?);
+        }
+        Ok(network)
     }
 
     /// Recognises a network by its tensors.
@@ -80,7 +140,7 @@ impl Pretrained {
                 return Err(PretrainedError::Kind { name: tensor.name.clone() });
             }
         }
-        let network = Self { architecture, tensors };
+        let network = Self { architecture, tensors, inputs: None };
         // In the order of the network, so that the first is where things began to go wrong.
         for Expected { name, shape } in network.architecture.tensors() {
             BadWeight::check(&name, &shape, network.values(&name))?;
@@ -88,9 +148,47 @@ impl Pretrained {
         Ok(network)
     }
 
+    /// The network with inputs that are normalised so.
+    pub fn with_inputs(self, inputs: Inputs) -> Self {
+        Self { inputs: Some(inputs), ..self }
+    }
+
+    /// The network whose bottleneck blocks stride in their first 1×1 convolution, as He et al.'s own do.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn with_stride_in_1x1(mut self) -> Result<Self, PretrainedError> {
+        if !self.architecture.bottleneck {
+            return Err(PretrainedError::NoBottleneck { architecture: self.architecture });
+        }
+        self.architecture.stride_in_1x1 = true;
+        Ok(self)
+    }
+
     /// Which network it is.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// How its inputs are normalised; where that is not known, as those of ImageNet.
+    pub fn inputs(&self) -> Inputs {
+        self.inputs.unwrap_or(Inputs::IMAGENET)
+    }
+
+    /// Whether it is known how its inputs are normalised.
+    pub fn knows_inputs(&self) -> bool {
+        self.inputs.is_some()
+    }
+
+    /// What the file does not tell, and is taken for granted.
+    pub fn assumed(&self) -> Vec<String> {
+        let inputs = (!self.knows_inputs()).then(|| {
+            format!(
+                "inputs are normalised by {}; --mean and --std of import say otherwise",
+                self.inputs()
+            )
+        });
+        inputs.into_iter().chain(self.architecture.assumed()).collect()
     }
 
     /// The tensors, by name.
@@ -117,45 +215,70 @@ impl Pretrained {
         trained.map(|tensor| tensor.shape.iter().product::<usize>()).sum()
     }
 
-    /// The bytes of a safetensors file with PyTorch's names, which says in its metadata which network it
-    /// is: `torch` and others load it as it is.
+    /// Writes a safetensors file with PyTorch's names, one tensor after the other, which says in its metadata
+    /// which network it is: `torch` and others load it as it is.
     ///
     /// # Errors
-    /// If the library refuses to write it.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, PretrainedError> {
-        let bytes = |numbers: &Numbers| -> Vec<u8> {
-            match numbers {
-                Numbers::Single(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-                Numbers::Whole(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            }
-        };
-        let data: Vec<Vec<u8>> = self.tensors.iter().map(|t| bytes(&t.numbers)).collect();
-        let mut views = Vec::new();
-        for (tensor, data) in self.tensors.iter().zip(&data) {
-            let kind = match tensor.numbers {
-                Numbers::Single(_) => Dtype::F32,
-                Numbers::Whole(_) => Dtype::I64,
-            };
-            let view = TensorView::new(kind, tensor.shape.clone(), data);
-            views.push((&tensor.name[..], view.map_err(PretrainedError::Write)?));
-        }
-        let architecture =
-            serde_json::to_string(&self.architecture).expect("an architecture is plain data");
-        let metadata = BTreeMap::from([
+    /// If it cannot be written.
+    pub fn write_to(&self, path: &Path) -> io::Result<()> {
+        let tensors = self.tensors.iter().map(|tensor| (&tensor.name[..], tensor));
+        let written = tensor_file::create(path, tensors, &self.metadata());
+        written.map_err(|error| match error {
+            safetensors::SafeTensorError::IoError(source) => source,
+            other => io::Error::other(other),
+        })
+    }
+
+    fn metadata(&self) -> BTreeMap<String, String> {
+        let architecture = serde_json::to_string(&self.architecture);
+        let architecture = architecture.expect("an architecture is plain data");
+        let mut metadata = BTreeMap::from([
             (ENTRY.to_owned(), architecture),
             ("format".to_owned(), "pt".to_owned()),
         ]);
-        tensor_file::bytes(views, &metadata).map_err(PretrainedError::Write)
+        if let Some(inputs) = &self.inputs {
+            let inputs = serde_json::to_string(&inputs.normalisation());
+            metadata.insert(INPUTS.to_owned(), inputs.expect("a normalisation is plain data"));
+        }
+        metadata
     }
 }
 
-/// Whether a file is one that [`Pretrained::to_bytes`] has given.
-pub fn is_imported(path: &Path) -> bool {
+impl View for &NamedTensor {
+    fn dtype(&self) -> Dtype {
+        match self.numbers {
+            Numbers::Single(_) => Dtype::F32,
+            Numbers::Whole(_) => Dtype::I64,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let bytes: Vec<u8> = match &self.numbers {
+            Numbers::Single(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Numbers::Whole(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
+        bytes.into()
+    }
+
+    fn data_len(&self) -> usize {
+        match &self.numbers {
+            Numbers::Single(values) => size_of_val(&values[..]),
+            Numbers::Whole(values) => size_of_val(&values[..]),
+        }
+    }
+}
+
+/// What a file is by its metadata: weights of a run, which tell of its configuration, or anything else.
+pub fn is_of_a_run(path: &Path) -> bool {
     let header = || {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         read::header(&mut BufReader::new(file), size)
     };
     let metadata = header().ok().and_then(|(header, _)| header.metadata().clone());
-    metadata.is_some_and(|metadata| metadata.contains_key(ENTRY))
+    metadata.is_some_and(|metadata| metadata.contains_key(RUN))
 }

@@ -1,170 +1,282 @@
 //! Tensors from what `torch.save` writes: archives (since PyTorch 1.6) and streams of pickles (0.1.10 to 1.5).
 //!
-//! The crate `pytorch-reader` interprets the pickles and checks every length against the file; nothing in a
-//! pickle is called. What it leaves open is memory, which is bounded here before it is asked: what pickles and the
-//! archive's directory take, and all tensors together.
+//! A pickle tells names, shapes and storages; a storage is a part of the file, as it is: members of archives are
+//! not compressed.
 
-use super::pickle::{Refused, Taken, weigh};
-use super::read::{Kind, NamedTensor, ReadError, line, prefix};
-use pytorch_reader::{DType, PytorchReader};
+use super::foreign;
+use super::pickle::{Budget, Keep, Pickled, Refused, Storage, Tensor, interpret};
+use super::read::{Listed, Place, ReadError, line};
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use zip::ZipArchive;
+use zip::result::ZipError;
 
-/// Bytes that reading takes at most beside twice the file.
-const SLACK: u64 = 1 << 19;
+/// What interpreting a small file may take: one that is larger may take as much as it is.
+const FLOOR: u64 = 64 << 20;
 
 /// The header of a member in an archive's directory, and what one takes in memory.
 const MEMBER: [u8; 4] = *b"PK\x01\x02";
+/// The record at the end of an archive.
+const END: [u8; 4] = *b"PK\x05\x06";
 const MEMBER_TAKES: u64 = 1024;
 
 /// The number that a stream of pickles begins with, as its protocols write it.
 const STREAM: [&[u8]; 2] =
     [&[0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19], b"119547037146038801333356"];
-/// Bytes that each of the first pickles of a stream takes at most: that number, a version, the machine.
-const HEADER: u64 = 1 << 15;
+/// The first pickles of a stream: that number, a version, the machine.
 const HEADERS: usize = 3;
 
-/// Reads the tensors of the network in a checkpoint.
-pub(super) fn read(path: &Path, size: u64) -> Result<Vec<NamedTensor>, ReadError> {
-    let allowed = size.saturating_mul(2).saturating_add(SLACK);
-    let taken = walk(path, size, allowed)?;
-    let damaged = |error: &dyn std::fmt::Display| ReadError::Checkpoint(line(error));
-    let reader = PytorchReader::new(path).map_err(|error| damaged(&error))?;
-    let tensors = reader.into_tensors();
-    let prefix = prefix(tensors.keys().map(String::as_str))?;
-    let own = tensors.into_iter();
-    let mut own: Vec<(String, pytorch_reader::Tensor)> = own
-        .filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor)))
-        .collect();
-    own.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    fits(&own, taken, size, allowed)?;
-    let read = own.into_iter().map(|(name, tensor)| {
-        let kind = kind(tensor.dtype()).ok_or_else(|| ReadError::Kind {
-            name: name.clone(),
-            found: format!("{:?}", tensor.dtype()),
-        })?;
-        let shape = tensor.shape().to_vec();
-        let bytes = tensor.read().map_err(|error| damaged(&error))?;
-        let count = tensor.num_elements();
-        let numbers = kind.numbers(count, std::iter::once(Ok::<_, ReadError>(bytes)))?;
-        Ok(NamedTensor { name, shape, numbers })
-    });
-    read.collect()
-}
+/// An open archive, of which members are checked.
+pub(super) type Archive = ZipArchive<BufReader<File>>;
 
-fn kind(of: DType) -> Option<Kind> {
-    Some(match of {
-        DType::F64 => Kind::F64,
-        DType::F32 => Kind::F32,
-        DType::F16 => Kind::F16,
-        DType::BF16 => Kind::BF16,
-        DType::I64 => Kind::I64,
-        _ => return None,
-    })
-}
-
-/// Checks that all tensors are no larger than the file, and that reading them one by one keeps to what is allowed.
-/// A tensor that is no plain part of its storage is gathered from it.
-fn fits(
-    tensors: &[(String, pytorch_reader::Tensor)],
-    taken: Taken,
+/// The tensors of a file with these first bytes; of an archive also the archive.
+pub(super) fn list(
+    mut file: File,
+    head: &[u8],
     size: u64,
-    allowed: u64,
-) -> Result<(), ReadError> {
-    let bytes = |tensor: &pytorch_reader::Tensor| {
-        let each = tensor.dtype().size() as u128;
-        tensor.shape().iter().fold(each, |all, extent| all.saturating_mul(*extent as u128))
-    };
-    let all = tensors.iter().fold(0u128, |all, (_, tensor)| all.saturating_add(bytes(tensor)));
-    if all > u128::from(size) {
-        return Err(ReadError::TooLarge { bytes: all, file: size });
-    }
-    let largest = tensors.iter().map(|(_, tensor)| bytes(tensor)).max().unwrap_or(0);
-    let at_once = largest.max(u128::from(taken.storage.min(size)));
-    match all + at_once + u128::from(taken.listed) > u128::from(allowed) {
-        true => Err(ReadError::Crowded { file: size }),
-        false => Ok(()),
-    }
-}
-
-/// Walks over the pickles: what they take, or why they are not interpreted.
-fn walk(path: &Path, size: u64, allowed: u64) -> Result<Taken, ReadError> {
-    let mut file = File::open(path)?;
-    let mut head = Vec::new();
-    file.by_ref().take(512).read_to_end(&mut head)?;
-    file.rewind()?;
+) -> Result<(Vec<Listed>, Option<Archive>), ReadError> {
+    let budget = Budget(size.max(FLOOR));
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
-        return archive(file, size, allowed);
+        return archive(file, size, budget);
     }
-    if head.get(257..262) == Some(b"ustar") {
-        return Err(ReadError::Ancient);
+    if let Some(error) = foreign::by_beginning(head) {
+        return Err(error);
     }
     let within = &head[..head.len().min(64)];
     if !STREAM.iter().any(|magic| within.windows(magic.len()).any(|part| part == *magic)) {
-        return Err(ReadError::Unknown);
-    }
-    let mut from = BufReader::new(file);
-    for _ in 0..HEADERS {
-        refused(weigh(&mut from, HEADER), size)?;
-    }
-    let weights = refused(weigh(&mut from, allowed), size)?;
-    let order = refused(weigh(&mut from, allowed - weights.most), size)?;
-    match order.list {
-        true => Ok(weights.and(order)),
-        false => Err(ReadError::Checkpoint("the order of its storages is no list".into())),
-    }
-}
-
-/// Weighs the pickle in an archive, none of whose members may be compressed: none can unfold to more than the
-/// file.
-fn archive(mut file: File, size: u64, allowed: u64) -> Result<Taken, ReadError> {
-    let damaged = |error: zip::result::ZipError| ReadError::Checkpoint(line(&error));
-    let directory = directory(&mut BufReader::new(&file), size)?;
-    if directory > allowed {
-        return Err(ReadError::Crowded { file: size });
+        return Err(match head {
+            [0x80, 2..=5, ..] => ReadError::Foreign {
+                what: "a pickle of Python that torch.save did not write".to_owned(),
+                instead: "load it, and write its state_dict with torch.save".to_owned(),
+            },
+            _ => ReadError::Unknown,
+        });
     }
     file.rewind()?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
-    let mut pickles = Vec::new();
-    for index in 0..archive.len() {
-        let member = archive.by_index_raw(index).map_err(damaged)?;
-        let name = member.name().map_err(damaged)?;
-        if member.compression() != zip::CompressionMethod::Stored {
-            return Err(ReadError::Compressed { member: line(&name) });
-        }
-        if name.strip_suffix("data.pkl").is_some_and(|root| root.is_empty() || root.ends_with('/'))
-        {
-            pickles.push(index);
-        }
-    }
-    let mut all = Taken { most: directory, listed: directory, ..Taken::default() };
-    for index in pickles {
-        let member = archive.by_index_raw(index).map_err(damaged)?;
-        // The reader holds a pickle whole.
-        all.most = all.most.saturating_add(member.size());
-        let left = allowed.checked_sub(all.most).ok_or(ReadError::Crowded { file: size })?;
-        all = all.and(refused(weigh(&mut BufReader::new(member), left), size)?);
-    }
-    Ok(all)
+    stream(file, size, budget)
 }
 
-fn refused(found: Result<Taken, Refused>, file: u64) -> Result<Taken, ReadError> {
+/// Where a storage lies in the file.
+#[derive(Clone, Copy, Debug)]
+struct Bytes {
+    begin: u64,
+    count: u64,
+    /// Which member of an archive it is.
+    member: Option<usize>,
+}
+
+/// Bytes that a storage takes beside what the pickle tells of it: its place, and one in a table by its name.
+const TAKES: usize = size_of::<Option<Bytes>>() + 128;
+
+/// A tensor with its place in the file.
+fn listed(
+    name: String,
+    tensor: Tensor,
+    storages: &[Storage],
+    bytes: &[Option<Bytes>],
+) -> Result<Listed, ReadError> {
+    let Tensor { shape, numbers } = tensor;
+    let view = match numbers {
+        Ok(view) => view,
+        Err(kind) => return Ok(Listed { name, shape, place: Err(kind) }),
+    };
+    let storage = &storages[view.storage];
+    let element = storage.element.ok_or_else(|| damaged("a storage's class is not known"))?;
+    let Some(kind) = element.kind() else {
+        return Ok(Listed { name, shape, place: Err(element.name().to_owned()) });
+    };
+    let Bytes { begin, count, member } = bytes[view.storage].ok_or_else(|| {
+        damaged(&format!("storage {:?} of tensor {name:?} is missing", storage.key))
+    })?;
+    let [first, numbers] = storage.part.unwrap_or([0, count / kind.size() as u64]);
+    let beyond = || damaged(&format!("tensor {name:?} reaches beyond its storage"));
+    let end = first.checked_add(numbers).ok_or_else(beyond)?;
+    if end > count / kind.size() as u64 {
+        return Err(beyond());
+    }
+    // The last number, where there is one.
+    let last = shape.iter().zip(&view.strides).try_fold(view.offset, |at, (extent, stride)| {
+        let steps = (extent.saturating_sub(1) as u64).checked_mul(*stride as u64)?;
+        at.checked_add(steps)
+    });
+    let empty = shape.contains(&0);
+    if !empty && last.is_none_or(|last| last >= numbers) {
+        return Err(beyond());
+    }
+    let offset = if empty { 0 } else { first + view.offset };
+    let mut step = 1usize;
+    let mut dense = true;
+    for (extent, stride) in shape.iter().zip(&view.strides).rev() {
+        dense &= *extent == 1 || *stride == step;
+        step = step.saturating_mul(*extent);
+    }
+    let strides = (!dense && !empty).then_some(view.strides);
+    Ok(Listed { name, shape, place: Ok(Place { kind, begin, count, offset, strides, member }) })
+}
+
+fn all_listed(
+    pickled: &Pickled,
+    budget: &mut Budget,
+    size: u64,
+    bytes: &[Option<Bytes>],
+) -> Result<Vec<Listed>, ReadError> {
+    let tensors = refused(pickled.tensors(budget), size)?;
+    refused(budget.take(tensors.len() * size_of::<Listed>()), size)?;
+    let tensors = tensors.into_iter();
+    tensors.map(|(name, tensor)| listed(name, tensor, &pickled.storages, bytes)).collect()
+}
+
+fn damaged(what: &str) -> ReadError {
+    ReadError::Checkpoint(line(&what))
+}
+
+fn refused<T>(found: Result<T, Refused>, file: u64) -> Result<T, ReadError> {
     found.map_err(|refused| match refused {
-        Refused::TooMuch => ReadError::Crowded { file },
-        Refused::Damaged(what) => ReadError::Checkpoint(format!("in its pickle, {what}")),
+        Refused::TooMuch => ReadError::Crowded { allowed: file.max(FLOOR), file },
+        Refused::Cut => ReadError::Cut { found: file, expected: None },
+        Refused::Damaged(what) => ReadError::Checkpoint(format!("in its pickle, {}", line(&what))),
     })
 }
 
-/// What the directory of an archive takes at most: that of each member, and several times its bytes, which are
-/// the last of the file.
-fn directory(from: &mut impl BufRead, size: u64) -> Result<u64, ReadError> {
-    let (mut members, mut first, mut at) = (0u64, size, 0u64);
+/// Three pickles, that of the tensors, the order of the storages, and the storages, each with its length.
+fn stream(
+    file: File,
+    size: u64,
+    mut budget: Budget,
+) -> Result<(Vec<Listed>, Option<Archive>), ReadError> {
+    let mut from = BufReader::new(file);
+    for _ in 0..HEADERS {
+        refused(interpret(&mut from, &mut budget, Keep::Tensors), size)?;
+    }
+    let pickled = refused(interpret(&mut from, &mut budget, Keep::Tensors), size)?;
+    let order = refused(interpret(&mut from, &mut budget, Keep::Texts), size)?;
+    let order = order.list().ok_or_else(|| damaged("the order of its storages is no list"))?;
+    refused(budget.take(pickled.storages.len() * TAKES), size)?;
+    let mut bytes: Vec<Option<Bytes>> = vec![None; pickled.storages.len()];
+    let mut own: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, storage) in pickled.storages.iter().enumerate() {
+        own.entry(&storage.key).or_default().push(index);
+    }
+    for key in order {
+        let mut count = [0; 8];
+        from.read_exact(&mut count).map_err(|_| ReadError::Cut { found: size, expected: None })?;
+        let (begin, count) = (from.stream_position()?, u64::from_le_bytes(count));
+        let same = own.remove(key).ok_or_else(|| {
+            damaged(&format!("storage {key:?} belongs to no tensor, or is there twice"))
+        })?;
+        let number = pickled.storages[same[0]].element.map_or(1, |element| element.size() as u64);
+        let count = count.saturating_mul(number);
+        let end = begin.saturating_add(count);
+        if end > size {
+            return Err(ReadError::Cut { found: size, expected: Some(end) });
+        }
+        for index in same {
+            bytes[index] = Some(Bytes { begin, count, member: None });
+        }
+        from.seek(SeekFrom::Start(end))?;
+    }
+    Ok((all_listed(&pickled, &mut budget, size, &bytes)?, None))
+}
+
+/// An archive, none of whose members may be compressed: none can unfold to more than the file.
+fn archive(
+    mut file: File,
+    size: u64,
+    mut budget: Budget,
+) -> Result<(Vec<Listed>, Option<Archive>), ReadError> {
+    file.rewind()?;
+    let Directory { takes: directory, ends } = directory(&mut BufReader::new(&file), size)?;
+    if !ends {
+        return Err(ReadError::Cut { found: size, expected: None });
+    }
+    let crowded = || ReadError::Crowded { allowed: size.max(FLOOR), file: size };
+    budget.0 = budget.0.checked_sub(directory).ok_or_else(crowded)?;
+    file.rewind()?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| broken(&error))?;
+    let (mut names, mut compressed) = (Vec::with_capacity(archive.len()), None);
+    for index in 0..archive.len() {
+        let member = archive.by_index_raw(index).map_err(|error| broken(&error))?;
+        let name = member.name().map_err(|error| broken(&error))?.into_owned();
+        if member.compression() != zip::CompressionMethod::Stored {
+            compressed.get_or_insert(line(&name));
+        }
+        names.push(name);
+    }
+    if let Some(error) = foreign::by_members(&names) {
+        return Err(error);
+    }
+    if let Some(member) = compressed {
+        return Err(ReadError::Compressed { member });
+    }
+    let is_root = |name: &&String| **name == "data.pkl" || name.ends_with("/data.pkl");
+    let pickle = names.iter().filter(is_root).min_by_key(|name| name.len());
+    let pickle = pickle.ok_or_else(|| damaged("it has no data.pkl"))?;
+    let root = &pickle[..pickle.len() - "data.pkl".len()];
+    if let Ok(order) = archive.by_name(&format!("{root}byteorder")) {
+        let mut text = String::new();
+        let read = order.take(16).read_to_string(&mut text);
+        if read.is_ok() && text.trim() == "big" {
+            return Err(ReadError::Foreign {
+                what: "a checkpoint of a machine that writes the largest byte first".to_owned(),
+                instead: "load it in PyTorch and save it anew".to_owned(),
+            });
+        }
+    }
+    if let Some(index) = archive.index_for_name(pickle) {
+        check(&mut archive, index)?;
+    }
+    let member = archive.by_name(pickle).map_err(|error| broken(&error))?;
+    let pickled = interpret(&mut BufReader::new(member), &mut budget, Keep::Tensors);
+    let pickled = pickled.map_err(|refused| match refused {
+        Refused::Cut => Refused::Damaged("it has no end".to_owned()),
+        other => other,
+    });
+    let pickled = refused(pickled, size)?;
+    refused(budget.take(pickled.storages.len() * TAKES), size)?;
+    let mut bytes = Vec::with_capacity(pickled.storages.len());
+    for storage in &pickled.storages {
+        let name = format!("{root}data/{}", storage.key);
+        let found = archive.index_for_name(&name).map(|index| {
+            let member = archive.by_index_raw(index).map_err(|error| broken(&error))?;
+            let begin = member.data_start().ok_or_else(|| damaged("a member has no data"))?;
+            Ok::<_, ReadError>(Bytes { begin, count: member.size(), member: Some(index) })
+        });
+        bytes.push(found.transpose()?);
+    }
+    Ok((all_listed(&pickled, &mut budget, size, &bytes)?, Some(archive)))
+}
+
+fn broken(error: &ZipError) -> ReadError {
+    ReadError::Checkpoint(line(error))
+}
+
+/// Checks the checksum of a member.
+pub(super) fn check(archive: &mut Archive, member: usize) -> Result<(), ReadError> {
+    let mut member = archive.by_index(member).map_err(|error| broken(&error))?;
+    match io::copy(&mut member, &mut io::sink()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(damaged(&format!("{error} in member {:?}", member.name_raw()))),
+    }
+}
+
+/// What is known of an archive's directory before it is read.
+struct Directory {
+    /// Bytes that it takes in memory at most: those of each member, and several times its own, which are the last
+    /// of the file.
+    takes: u64,
+    /// Whether there is the record that ends it.
+    ends: bool,
+}
+
+fn directory(from: &mut impl BufRead, size: u64) -> Result<Directory, ReadError> {
+    let (mut members, mut first, mut at, mut ends) = (0u64, size, 0u64, false);
     let mut last = [0u8; 4];
     loop {
         let part = from.fill_buf()?;
         if part.is_empty() {
-            return Ok(members * MEMBER_TAKES + 4 * (size - first.min(size)));
+            let takes = members * MEMBER_TAKES + 4 * (size - first.min(size));
+            return Ok(Directory { takes, ends });
         }
         for byte in part {
             last = [last[1], last[2], last[3], *byte];
@@ -173,6 +285,7 @@ fn directory(from: &mut impl BufRead, size: u64) -> Result<u64, ReadError> {
                 members += 1;
                 first = first.min(at);
             }
+            ends |= last == END;
         }
         let length = part.len();
         from.consume(length);

@@ -84,11 +84,17 @@ const PARTIAL: &str = "partial";
 /// # Errors
 /// If the folder cannot be written to or the disk is full; the temporary file is removed then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    whole(path, |temporary| fs::write(temporary, bytes))
+    write_whole_by(path, |temporary| fs::write(temporary, bytes))
 }
 
-/// Writes a file by `write`, to be there whole or not at all.
-fn whole(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), CheckpointError> {
+/// Writes a file by `write`, which is given another path, so that it is there whole or not at all.
+///
+/// # Errors
+/// As [`write_whole`], or those of `write`.
+pub fn write_whole_by(
+    path: &Path,
+    write: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), CheckpointError> {
     let temporary = path.with_extension(PARTIAL);
     let written = || {
         write(&temporary)?;
@@ -111,6 +117,15 @@ pub fn read_weights(path: &Path) -> Result<(WeightsFile, Config, Position), Chec
         fs::read(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
     let file = WeightsFile::from_bytes(&bytes)
         .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
+    let (config, position) = entries(&file, path)?;
+    Ok((file, config, position))
+}
+
+/// The configuration in a weights file, and where training stood.
+///
+/// # Errors
+/// If they are not there, or garbled.
+pub fn entries(file: &WeightsFile, path: &Path) -> Result<(Config, Position), CheckpointError> {
     let entry = |key: &str| {
         file.metadata.get(key).ok_or_else(|| CheckpointError::Garbled {
             path: path.to_owned(),
@@ -129,7 +144,7 @@ pub fn read_weights(path: &Path) -> Result<(WeightsFile, Config, Position), Chec
         let (depths, stages) = (&position.depths, config.network.stage.len());
         return Err(garbled(format!("depths {depths:?} of {stages} stages")));
     }
-    Ok((file, config, position))
+    Ok((config, position))
 }
 
 /// The entry of a weights file with the [`Schema`] of its run's data.
@@ -185,7 +200,7 @@ impl Trainer {
 
     fn save_weights(&self, path: &Path) -> Result<(), TrainError> {
         let file = self.weights();
-        Ok(whole(path, |temporary| file.write_to(temporary))?)
+        Ok(write_whole_by(path, |temporary| file.write_to(temporary))?)
     }
 
     /// Writes a checkpoint to resume from: `last.safetensors` and the optimiser's state.
@@ -194,7 +209,7 @@ impl Trainer {
     /// If the folder cannot be written to; the checkpoint before is then still whole.
     pub fn save(&self, folder: &Path) -> Result<(), TrainError> {
         let path = optimiser_path(folder, self.position.step);
-        whole(&path, |temporary| self.write_optimiser(temporary))?;
+        write_whole_by(&path, |temporary| self.write_optimiser(temporary))?;
         self.save_weights(&folder.join("last.safetensors"))?;
         self.remove_older(folder, &path);
         Ok(())

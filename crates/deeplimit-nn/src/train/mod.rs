@@ -11,7 +11,9 @@ mod resume;
 
 pub use auto::{AUTO, Doubt, Mistrust};
 pub(crate) use checkpoint::SCHEMA;
-pub use checkpoint::{CheckpointError, Position, read_weights, schema, write_whole};
+pub use checkpoint::{
+    CheckpointError, Position, entries, read_weights, schema, write_whole, write_whole_by,
+};
 pub use config::{Config, ConfigError, Optimiser, Schedule, TrainConfig};
 pub use finetune::{Initial, Initialised, NormStatistics, RateGroup};
 pub use gradient::{GradientConfig, PLANNED};

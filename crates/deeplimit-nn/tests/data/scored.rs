@@ -62,6 +62,9 @@ fn what_is_scored_on_is_what_a_whole_reading_holds_out_with_the_same_numbers() {
         let scored = load_scored(&given).unwrap();
         let case = format!("{} {test:?} {limit_test:?}", path.display());
         assert_eq!((scored.part, &scored.samples), (part, &samples), "{case}");
+        let own = path == cifar_test.path() || path == mnist_test.path();
+        assert_eq!(scored.held_out, !own, "{case}");
+        assert_eq!(load(&options).unwrap().test_held_out, !own, "{case}");
         assert!(!samples.is_empty());
         // Without given statistics those of the training samples are measured.
         let measured = load_scored(&options).unwrap();

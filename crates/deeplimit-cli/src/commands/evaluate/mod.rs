@@ -3,9 +3,10 @@
 mod outputs;
 mod over_depth;
 
+use crate::imported::{self, Normalised};
 use crate::progress::Waiting;
 use crate::trained::{Trained, same_data};
-use crate::{Outcome, imported, new_file, run_folder};
+use crate::{Outcome, new_file, run_folder};
 use anyhow::{Result, bail};
 use deeplimit::limit::DormandPrince;
 use deeplimit_nn::data::{Part, Samples, Scored, load, load_scored};
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Run folder, a weights file of a run, or an imported network.
+    /// Run folder, a weights file of a run, an imported network, or a checkpoint of PyTorch.
     run: PathBuf,
     /// Which weights of a run folder: best by validation (the default where there are such) or last.
     #[arg(long, value_parser = ["best", "last"])]
@@ -54,12 +55,19 @@ struct Evaluation {
     weights: PathBuf,
     /// Steps trained; null for an imported network.
     step: Option<usize>,
-    /// "test", or "validation" where the data set has no test samples; "whole" of another table.
+    /// "test", or "validation" where the data set has no test samples; "whole" of another table; "held-out" where
+    /// a network trained elsewhere may have been trained on them.
     part: Part,
     samples: usize,
     loss: f64,
     /// In 0 … 1; null in regression.
     accuracy: Option<f64>,
+    /// Of a network trained elsewhere: how its inputs are normalised, and whether that is assumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalisation: Option<Normalised>,
+    /// Of such a network: what its file does not tell, and is taken for granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    assumed: Vec<String>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
@@ -140,14 +148,17 @@ fn of_imported(arguments: &Arguments) -> Result<Outcome> {
     let Some(data) = data else { bail!("{name}: an imported network needs --data DIR") };
     let waiting = Waiting::new("evaluation");
     let network = imported::read(run)?;
-    let Scored { part, samples, normalisation, .. } = imported::scored(&network, data)?;
+    let Scored { part, held_out, samples, normalisation, .. } = imported::scored(&network, data)?;
+    let part = imported::part_elsewhere(part, held_out);
     let evaluator = network.converted(samples.shape(), &Stages::none())?.evaluator();
     let (score, found) = imported::outputs(&evaluator, &samples, &normalisation)?;
     if let Some(table) = outputs {
         outputs::write(table, &samples, &normalisation, &found)?;
     }
     drop(waiting);
-    Evaluation::of(run.clone(), None, part, &samples, &score).print(*json)
+    let normalisation = Some(Normalised::of(&network));
+    let evaluation = Evaluation::of(run.clone(), None, part, &samples, &score);
+    Evaluation { normalisation, assumed: network.assumed(), ..evaluation }.print(*json)
 }
 
 impl Evaluation {
@@ -159,19 +170,37 @@ impl Evaluation {
         score: &Score,
     ) -> Self {
         let accuracy = samples.classes().map(|_| score.hits as f64 / score.samples as f64);
-        Self { weights, step, part, samples: score.samples, loss: score.loss, accuracy }
+        let Score { loss, samples, .. } = *score;
+        Self {
+            weights,
+            step,
+            part,
+            samples,
+            loss,
+            accuracy,
+            normalisation: None,
+            assumed: Vec::new(),
+        }
     }
 
     fn print(&self, json: bool) -> Result<Outcome> {
         super::print(&if json {
             serde_json::to_string(self)?
         } else {
-            let Self { part, samples, loss, accuracy, weights, step } = self;
+            let Self { part, samples, loss, accuracy, weights, step, normalisation, assumed } =
+                self;
             let accuracy =
                 accuracy.map_or(String::new(), |a| format!(", accuracy {:.2} %", 100.0 * a));
             let weights = weights.display();
             let step = step.map_or(", imported".to_owned(), |step| format!(" after {step} steps"));
-            format!("{part} loss {loss:.4}{accuracy} on {samples} samples\n{weights}{step}")
+            let inputs = normalisation
+                .as_ref()
+                .map_or(String::new(), |inputs| format!("; inputs normalised by {}", inputs.told));
+            let text = format!(
+                "{part} loss {loss:.4}{accuracy} on {samples} samples\n{weights}{step}{inputs}\n{}",
+                imported::notes(Some(*part), assumed)
+            );
+            text.trim_end().to_owned()
         })?;
         Ok(Outcome::Success)
     }

@@ -158,13 +158,13 @@ impl Finetune {
             validation: HeldOut::Count(0),
             limit_train: Some(size.pick(1_024, 10_000)),
             limit_test: size.pick(Some(1_000), None),
-            normalise: Normalise::Given(architecture.normalisation()),
+            normalise: Normalise::Given(original.inputs().normalisation()),
             seed,
             ..Options::default()
         };
         let splits = load(&options)?;
         let name = weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let transfer = transfer.map(|folder| Transfer::read(folder, architecture, size, seed));
+        let transfer = transfer.map(|folder| Transfer::read(folder, &original, size, seed));
         let (transfer, sizes) = (transfer.transpose()?, Sizes::of(size));
         Ok(Self { original, flows, name, options, splits, transfer, sizes, size, seed })
     }

@@ -11,7 +11,7 @@ use super::{Finetune, IMAGE, Size};
 use anyhow::{Context, Result, ensure};
 use deeplimit::control::ProlongBy;
 use deeplimit_nn::data::{HeldOut, Normalise, Options, Splits, load};
-use deeplimit_nn::pretrained::Architecture;
+use deeplimit_nn::pretrained::Pretrained;
 use deeplimit_nn::train::{Config, Initial, Schedule, TrainConfig, Trainer};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -61,7 +61,7 @@ impl Transfer {
     ///
     /// # Errors
     /// If the folder holds no images of some classes.
-    pub fn read(folder: &Path, network: &Architecture, size: Size, seed: u64) -> Result<Self> {
+    pub fn read(folder: &Path, network: &Pretrained, size: Size, seed: u64) -> Result<Self> {
         let (channels, side, _) = IMAGE;
         let options = Options {
             validation: HeldOut::Count(0),
@@ -69,7 +69,7 @@ impl Transfer {
             channels: Some(channels),
             limit_train: Some(size.pick(640, 6_400)),
             limit_test: Some(size.pick(500, 2_000)),
-            normalise: Normalise::Given(network.normalisation()),
+            normalise: Normalise::Given(network.inputs().normalisation()),
             seed,
             ..Options::at(folder)?
         };
