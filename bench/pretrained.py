@@ -11,6 +11,7 @@ made and compared, such as resnet18 or resnet50.
 """
 
 import argparse
+import csv
 import gzip
 import json
 import subprocess
@@ -101,7 +102,9 @@ def compare(deeplimit, name, checkpoint, net, records, work):
     subprocess.run([deeplimit, "import", str(checkpoint), "--out", str(weights)], check=True, stdout=subprocess.DEVNULL)
     command = [deeplimit, "evaluate", str(weights), "--data", str(work / "data"), "--outputs", str(table), "--json"]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    ours = torch.tensor([[float(v) for v in line.split(",")] for line in table.read_text().splitlines()[1:]])
+    with table.open(newline="") as file:
+        rows = [[float(row[key]) for key in row if key.startswith("output")] for row in csv.DictReader(file)]
+    ours = torch.tensor(rows)
     raw = torch.frombuffer(bytearray(records), dtype=torch.uint8).reshape(-1, RECORD)
     x = (raw[:, 1:].reshape(-1, 3, 32, 32).float() / 255 - MEAN) / STD
     with torch.no_grad():
