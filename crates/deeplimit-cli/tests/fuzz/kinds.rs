@@ -27,7 +27,9 @@ pub fn all(folder: &Path, train: impl Fn(&str)) -> Vec<Kind> {
     let mut kinds = vec![table(folder), compressed(folder), idx(folder), cifar(folder)];
     kinds.push(configuration(folder));
     train(&format!("train --data table.csv --out run {SMALL}"));
+    train(&format!("train --data idx --out seen {SMALL}"));
     kinds.extend(run(folder));
+    kinds.extend(images(folder));
     kinds.extend(checkpoints(folder));
     kinds
 }
@@ -147,6 +149,35 @@ fn run(folder: &Path) -> Vec<Kind> {
         kind("run", &root, files, on_run, mutate::bytes),
         kind("weights", &lone, vec![lone.clone()], on_weights, mutate::bytes),
         kind("weights' header", &header, vec![header.clone()], on_weights, header_of_safetensors),
+    ]
+}
+
+/// Images for a network that was trained on the IDX files; commands find it as `seen.safetensors`.
+fn images(folder: &Path) -> Vec<Kind> {
+    let weights = fs::read(folder.join("seen/weights/last.safetensors")).expect("weights");
+    write(&folder.join("seen.safetensors"), weights);
+    let pixels: Vec<u8> = (0..16u8).map(|i| i * 13).collect();
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, 4, 4);
+    encoder.set_color(png::ColorType::Grayscale);
+    let mut writer = encoder.write_header().expect("a header");
+    writer.write_image_data(&pixels).expect("pixels");
+    writer.finish().expect("an image");
+    let mut jpeg = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut jpeg, 90);
+    encoder.encode(&pixels, 4, 4, jpeg_encoder::ColorType::Luma).expect("an image");
+    let commands =
+        commands(&["predict seen.safetensors --data @", "predict seen.safetensors --data @ --fit"]);
+    let kind = |name, file: &str, bytes: &[u8]| {
+        let root = write(&folder.join(file), bytes);
+        let (files, commands) = (vec![root.clone()], commands.clone());
+        Kind { name, root, files, commands, change: mutate::bytes }
+    };
+    let idx = fs::read(folder.join("idx/t10k-images-idx3-ubyte")).expect("images");
+    vec![
+        kind("png", "a.png", &png),
+        kind("jpeg", "a.jpg", &jpeg),
+        kind("unlabelled idx", "a-images-idx3-ubyte", &idx),
     ]
 }
 

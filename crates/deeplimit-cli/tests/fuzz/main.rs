@@ -84,7 +84,9 @@ fn attempt(kinds: &[Kind], seed: u64, place: &Path) -> Option<String> {
     let kind = random.pick(kinds);
     let target = place.join(kind.root.file_name().expect("a name"));
     copy(&kind.root, &target);
-    copy(&kind.root.with_file_name("table.csv"), &place.join("table.csv"));
+    for beside in ["table.csv", "seen.safetensors"] {
+        copy(&kind.root.with_file_name(beside), &place.join(beside));
+    }
     let changed = random.pick(&kind.files);
     let inside = changed.strip_prefix(&kind.root).expect("a file of its kind");
     let file = if inside.as_os_str().is_empty() { target.clone() } else { target.join(inside) };
