@@ -16,6 +16,8 @@
 use super::certificate::{larger, relative};
 use super::predictor::{Prediction, Predictor};
 use super::{Due, Evidence, GradientMethod, Turn, certified};
+use crate::kernel::Bend;
+use crate::scheme::reversible::zeros;
 use crate::scheme::{StepTape, Stepper, Work};
 use crate::{Bytes, Field, Flow, State};
 use std::collections::VecDeque;
@@ -102,6 +104,11 @@ impl Adjoint {
 /// How far from the linearisation point a tolerance looks for kinks, in distances of the
 /// reconstructed state, which is itself not the true one.
 const REACH: f64 = 2.0;
+
+/// The share of the distances p − x̃ that a refined reconstruction carries on to the next layers. Its
+/// error is h J times them: at the anchors of random networks 0.02 of their sum in the median, less
+/// than 0.5 in 99.5 %.
+const CARRIED: f64 = 0.5;
 
 /// x_N, the anchors, and the states that start the predictor: a number independent of depth.
 pub struct AdjointTape<S> {
@@ -224,6 +231,9 @@ pub(super) struct Walk<'f, F: Field> {
     guessed: bool,
     /// o
     increment: F::State,
+    /// What the true x_{n+1} may be further than y, since the last exact state; where slopes matter to a
+    /// tolerance.
+    drift: Option<F::State>,
     /// Layers since the predictor knew nothing.
     processed: usize,
 }
@@ -238,6 +248,7 @@ impl<'f, F: Field> Walk<'f, F> {
     ) -> Self {
         let mut stepper = flow.stepper(&end);
         stepper.work = work;
+        let drifts = adjoint.tolerance.is_some() && flow.field().bend() != Bend::Straight;
         Self {
             adjoint,
             flow,
@@ -248,6 +259,7 @@ impl<'f, F: Field> Walk<'f, F> {
             p: end.scratch(),
             guessed: false,
             increment: end.scratch(),
+            drift: drifts.then(|| zeros(&end)),
             squared: end.norm_squared(),
             y: end,
             processed: 0,
@@ -284,26 +296,34 @@ impl<'f, F: Field> Walk<'f, F> {
             turn.leave(step);
         }
         if let Some(sum) = &mut evidence.curvature_squared {
-            *sum += self.tape.exposure(self.flow.field(), self.stepper.scheme(), step, &self.y);
+            *sum += self.exposure(step, 1.0);
         }
         if let Some(sum) = &mut evidence.kink_squared {
-            let (field, scheme) = (self.flow.field(), self.stepper.scheme());
-            let truth = match self.adjoint.tolerance {
-                None => &self.y,
-                Some(_) => {
-                    // The true state may lie beyond the reconstructed one.
-                    let beyond = &mut self.increment;
-                    beyond.set_scaled(REACH, &self.y);
-                    beyond.add_scaled(1.0 - REACH, self.tape.state());
-                    beyond
-                }
-            };
-            *sum += self.tape.exposure(field, scheme, step, truth);
+            *sum += self.exposure(step, REACH);
         }
         if !self.adjoint.refine {
             self.y.copy_from(self.tape.state());
             self.squared = self.y.norm_squared();
         }
+    }
+
+    /// What other slopes of the units could change of this layer's gradient, squared, if the true state is
+    /// x̃. With a tolerance the true state may lie `reach` times as far from p as x̃ does, and further by
+    /// what y has drifted from the true state over the deeper layers of the segment.
+    fn exposure(&mut self, step: usize, reach: f64) -> f64 {
+        let p = self.tape.state();
+        let truth = match &mut self.drift {
+            None => &self.y,
+            Some(drift) => {
+                let truth = &mut self.increment;
+                truth.set_combination(drift, 1.0, &[(reach, &self.y), (1.0 - reach, p)]);
+                let carried = if self.adjoint.refine { CARRIED } else { 1.0 };
+                drift.add_scaled(carried, &self.y);
+                drift.add_scaled(-carried, p);
+                truth
+            }
+        };
+        self.tape.exposure(self.flow.field(), self.stepper.scheme(), step, truth)
     }
 
     /// y − h o in place of y; its squared norm, and that of its difference from p. Where the next layer's
@@ -365,6 +385,9 @@ impl<'f, F: Field> Walk<'f, F> {
         self.squared = exact.norm_squared();
         self.guessed = false;
         self.y = exact;
+        if let Some(drift) = &mut self.drift {
+            drift.set_zero();
+        }
         error
     }
 

@@ -18,9 +18,18 @@
 //! ```
 //!
 //! for hidden units j, samples s and cotangents λ. The relu line costs little and is always measured;
-//! the other is measured where a tolerance decides by it. Over 4500 random networks, twelve methods and tolerances
-//! each, the error of an accepted gradient was at most 11.3 times the tolerance without it and
-//! 3.6 times with it.
+//! the other is measured where a tolerance decides by it.
+//!
+//! p_n is further from the true state than from x̃_n, because y, from which both are made, is not exact
+//! either. Where a tolerance decides, δ_n therefore holds the *drift* of y since the last exact state, too:
+//!
+//! ```text
+//! δ_n = r (p_n − x̃_n) − Σ_m c (x̃_m − p_m),   m > n in the segment
+//! r = 2 for kinks, 1 for curves;   c = 1 where the walk goes on from p, ½ where from x̃
+//! ```
+//!
+//! Without the drift one gradient in 15 000 was off by more than five times its tolerance, and one by 51 times: in
+//! relu networks a layer may have no error of its own, p_n = x̃_n, while its point is far from the true one.
 
 use crate::scheme::Work;
 use serde::Serialize;

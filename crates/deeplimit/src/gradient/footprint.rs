@@ -395,10 +395,10 @@ impl Footprint {
         if adjoint.tolerance.is_some() {
             let longest = self.steps.div_ceil(anchors);
             let nodes = longest + self.shared;
-            // The cotangent that a segment is entered with, the state that walks it again, and the
-            // differences of a new fit beside those of the old one; stored steps, whose last ones make
+            // The cotangent that a segment is entered with, the state that walks it again, the drift, and
+            // the differences of a new fit beside those of the old one; stored steps, whose last ones make
             // their own buffers where the segment is not the longest.
-            back += (2 + history / 2) * state
+            back += (3 + history / 2) * state
                 + self.part.of(nodes)
                 + self.sink.of(nodes)
                 + longest * (step + self.handles.step)

@@ -34,9 +34,21 @@ impl<L: Layer<f64>> Net<L> {
             Rows::from_fn(samples, width, |row, column| normal(seed, (row * width + column) as u64))
         };
         let (x0, bar) = (draw(0), draw(1));
+        Self::of(layer, control, x0, bar)
+    }
+
+    fn of(layer: L, control: Control<f64>, x0: Rows<f64>, bar: Rows<f64>) -> Self {
         let flow = Flow::new(Stacked::new(layer, control), Scheme::EULER);
         let exact = run::run(&flow, run::parse("backprop"), &x0, &bar);
         Self { flow, x0, bar, exact }
+    }
+
+    /// The same net with all numbers rounded to single precision, so that it is the same net in either.
+    pub fn rounded(&self) -> Self {
+        let field = self.flow.field();
+        let round = |x: &Rows<f64>| x.cast::<f32>().cast();
+        let control = field.control().cast::<f32>().cast();
+        Self::of(field.layer().clone(), control, round(&self.x0), round(&self.bar))
     }
 }
 
