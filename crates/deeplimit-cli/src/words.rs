@@ -67,6 +67,9 @@ const ALIKE: f64 = 0.8;
 /// The same where the key is one of another section.
 const ALIKE_ELSEWHERE: f64 = 0.93;
 
+/// How like a value one must be that is misspelt rather than another library's.
+const MISSPELT: f64 = 0.95;
+
 /// What a word that is no key stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -111,7 +114,8 @@ pub fn value<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = plain(found);
     let within = known.iter().filter(|known| plain.contains(&self::plain(known)));
     let within = within.max_by_key(|known| known.len()).copied();
-    within.or_else(|| nearest(&plain, known.iter().copied(), ALIKE))
+    let near = |alike| nearest(&plain, known.iter().copied(), alike);
+    near(MISSPELT).or(within).or_else(|| near(ALIKE))
 }
 
 /// Without case and separators.

@@ -252,7 +252,7 @@ fn impossible_schedules_are_named() {
     refused(["[0, 3]", "[1, 3]"], &["train.refine", "0 as the epoch of the first pair"]);
     refused(["[2, 6]", "[4, 6]"], &["train.refine", "ascending"]);
     refused(["[2, 6]", "[2, 0]"], &["train.refine", "at least 1"]);
-    refused(["[4, 4]", "[6, 4]"], &["train.refine", "below train.epochs"]);
+    refused(["[4, 4]", "[6, 4]"], &["train.refine", "epochs below 6"]);
     refused(["[4, 4]", "[4, 5]"], &["network.stage.0.depth = 4", "ends at depth 5"]);
     refused(["refine = [[0, 3], [2, 6], [4, 4]]", "refine_by = 'cubic'"], &["train.refine_by"]);
     // The depth of the shallowest time counts.
