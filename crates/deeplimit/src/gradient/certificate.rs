@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! δ_n = r (p_n − x̃_n) − Σ_m c (x̃_m − p_m),   m > n in the segment
-//! r = 2 for kinks, 1 for curves;   c = 1 where the walk goes on from p, ½ where from x̃
+//! r = 2 for kinks, 1 for curves;   c = 1 where the walk goes on from p; from x̃: ½ for kinks, 0 for curves
 //! ```
 //!
 //! Without the drift one gradient in 15 000 was off by more than five times its tolerance, and one by 51 times: in
