@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 pub const SMALL: &str = "--set train.epochs=1 --set train.batch=8 --set network.stage.0.depth=2 \
                          --set network.stage.0.hidden=4 --set data.limit_train=24 --set data.limit_test=8";
 
+/// A change of a file's bytes.
+type Change = fn(&[u8], &mut Random) -> Vec<u8>;
+
 /// A file of some kind, and what reads it.
 pub struct Kind {
     pub name: &'static str,
@@ -19,7 +22,7 @@ pub struct Kind {
     pub files: Vec<PathBuf>,
     /// Commands: words between blanks; `@` stands for the root, `>` for a path that is free.
     pub commands: Vec<String>,
-    pub change: fn(&[u8], &mut Random) -> Vec<u8>,
+    pub change: Change,
 }
 
 /// Honest files in a folder; `train` runs the command there.
@@ -200,7 +203,7 @@ fn checkpoints(folder: &Path) -> Vec<Kind> {
         let root =
             write(&folder.join("checkpoints").join(path.file_name().expect("a name")), bytes);
         let list = commands(&["import @ --out >", "info @", "convert @ --out >"]);
-        let changes: &[(&'static str, fn(&[u8], &mut Random) -> Vec<u8>)] = match (zip, &*end) {
+        let changes: &[(&'static str, Change)] = match (zip, &*end) {
             (true, _) => &[("checkpoint", mutate::bytes), ("pickle", member_of_zip)],
             (_, "safetensors") => {
                 &[("checkpoint", mutate::bytes), ("header", header_of_safetensors)]

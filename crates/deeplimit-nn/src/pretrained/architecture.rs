@@ -219,7 +219,7 @@ impl Architecture {
         fault.unexpected = strange.map(|(name, _)| name.to_owned()).collect();
         match fault.is_none() {
             true => Ok(nearest),
-            false => Err(Unrecognised { nearest: Some(nearest), ..fault }),
+            false => Err(Unrecognised { nearest: Some(Box::new(nearest)), ..fault }),
         }
     }
 

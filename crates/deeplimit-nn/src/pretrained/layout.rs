@@ -68,7 +68,7 @@ impl Layout {
 #[error("no residual network that is known: {}", self.told())]
 pub struct Unrecognised {
     /// What was compared with, where it came to that.
-    pub nearest: Option<Architecture>,
+    pub nearest: Option<Box<Architecture>>,
     /// Names that are expected and not there.
     pub missing: Vec<String>,
     /// Names that are there and not expected.

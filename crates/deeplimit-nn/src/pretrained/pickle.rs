@@ -319,28 +319,28 @@ impl Machine<'_> {
             b'B' => self.bytes(4, from),
             0x8e | 0x96 => self.bytes(8, from),
             b'(' => self.budget.push(&mut self.marks, self.stack.len()),
-            b't' => self.to_mark(Self::tuple),
+            b't' => self.down_to_mark(Self::tuple),
             0x85 => self.last(1, Self::tuple),
             0x86 => self.last(2, Self::tuple),
             0x87 => self.last(3, Self::tuple),
-            b'l' | 0x91 => self.to_mark(|machine, items| {
+            b'l' | 0x91 => self.down_to_mark(|machine, items| {
                 machine.container(Container::default())?;
                 machine.append(items)
             }),
-            b'd' => self.to_mark(|machine, items| {
+            b'd' => self.down_to_mark(|machine, items| {
                 machine.container(Container::default())?;
                 machine.set(items)
             }),
             b'a' => self.last(1, Self::append),
-            b'e' | 0x90 => self.to_mark(Self::append),
+            b'e' | 0x90 => self.down_to_mark(Self::append),
             b's' => self.last(2, Self::set),
-            b'u' => self.to_mark(Self::set),
+            b'u' => self.down_to_mark(Self::set),
             b'0' if self.marks.last() == Some(&self.stack.len()) => {
                 self.marks.pop();
                 Ok(())
             }
             b'0' => self.pop().map(drop),
-            b'1' => self.to_mark(|_, _| Ok(())),
+            b'1' => self.down_to_mark(|_, _| Ok(())),
             b'2' => self.top().and_then(|top| self.push(top)),
             b'g' | b'p' => {
                 let line = from.line()?;
@@ -415,7 +415,7 @@ impl Machine<'_> {
     }
 
     /// Does something with the objects since the last mark.
-    fn to_mark(
+    fn down_to_mark(
         &mut self,
         work: impl FnOnce(&mut Self, &[Value]) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
