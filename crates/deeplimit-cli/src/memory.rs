@@ -11,13 +11,17 @@ static ALLOCATED: PeakAlloc = PeakAlloc;
 /// run meanwhile; what threads keep for themselves counts only where it is allocated anew, so `work`
 /// runs in a thread of its own.
 pub fn peak_of<T: Send>(work: impl FnOnce() -> T + Send) -> (T, usize) {
+    // Starting a thread allocates in the thread that starts it, so the work waits for the end of that.
+    let started = std::sync::Barrier::new(2);
     std::thread::scope(|scope| {
         let counted = scope.spawn(|| {
+            started.wait();
             let before = ALLOCATED.current_usage();
             ALLOCATED.reset_peak_usage();
             let result = work();
             (result, ALLOCATED.peak_usage() - before)
         });
+        started.wait();
         counted.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

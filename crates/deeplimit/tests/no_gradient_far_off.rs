@@ -1,7 +1,9 @@
 //! No gradient is far beyond its tolerance: 20 000 random nets, and some that once were.
 //!
 //! The reference is backpropagation in double precision, of the same numbers: weights and inputs are rounded to
-//! single precision beforehand.
+//! single precision beforehand. A gradient in single precision is far off only if backpropagation in single
+//! precision is not off by the same: a unit whose argument is smaller than a rounding lies on either side of its
+//! kink, and no method can tell which.
 
 mod common;
 
@@ -84,6 +86,16 @@ fn outcomes_of(first: u64, index: u64, cases: &[Case]) -> Vec<(Case, [f64; 3])> 
     outcomes(&random::net(seed, activation, noise, flavour, (2.0, 8.0)), cases)
 }
 
+/// What single precision costs without any reconstruction.
+fn error_of_backprop_in_single_precision(first: u64, index: u64) -> f64 {
+    let method = run::parse("backprop");
+    let case = Case { name: "backprop", method, tolerance: 1.0, single: true };
+    let [(_, [error, ..])] = outcomes_of(first, index, &[case])[..] else {
+        unreachable!("one case, one outcome")
+    };
+    error
+}
+
 /// Runs the nets under the cases that `choose` picks for each, and asserts that no error is above the limit.
 fn assert_none_is_far_off(first: u64, choose: impl Fn(u64, &Case) -> bool + Sync) {
     let all = cases();
@@ -115,9 +127,22 @@ fn assert_none_is_far_off(first: u64, choose: impl Fn(u64, &Case) -> bool + Sync
         );
     }
     // Not a number is not within anything.
-    let far: Vec<String> = found
+    let beyond = found.iter().filter(|(.., [ratio, ..])| ratio.is_nan() || *ratio > LIMIT);
+    let (rounded, far): (Vec<_>, Vec<_>) = beyond.partition(|(index, case, [ratio, ..])| {
+        let error = ratio * case.tolerance;
+        case.single && error <= 1.1 * error_of_backprop_in_single_precision(first, *index)
+    });
+    for (index, Case { name, tolerance, .. }, [ratio, ..]) in &rounded {
+        println!(
+            "net {index}, {name} within {tolerance:.0e}: {ratio:.2} times, as backprop in f32"
+        );
+    }
+    // Such nets are rare, or something else is wrong.
+    let mut nets: Vec<u64> = rounded.iter().map(|(index, ..)| *index).collect();
+    nets.dedup();
+    assert!(nets.len() <= 5, "{} nets that single precision cannot tell: {nets:?}", nets.len());
+    let far: Vec<String> = far
         .iter()
-        .filter(|(.., [ratio, ..])| ratio.is_nan() || *ratio > LIMIT)
         .map(|(index, Case { name, tolerance, single, .. }, [ratio, ..])| {
             format!("net {index}, {name} within {tolerance:.0e}, single {single}: {ratio:.2} times")
         })
