@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::experiment::{
     self, AdjointOrder, Approximation, DepthSweep, Failure, Finetune, Gamma, LargeDepth, Linear,
-    Memory, Repeat, Scaling, Size,
+    MeanOde, Memory, Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -19,15 +19,21 @@ enum Name {
     /// The distance between networks and their ODEs, beside its bounds.
     Approximation {
         #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
         common: Common,
     },
     /// Gradient descent on deep linear residual networks, over depth.
     Linear {
         #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
         common: Common,
     },
     /// Errors of every gradient method over depth, beside the orders of the theory.
     AdjointOrder {
+        #[command(flatten)]
+        repeat: Repeat,
         #[command(flatten)]
         common: Common,
     },
@@ -85,6 +91,13 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
+    /// Networks of independent layers: two draws, and the mean ODE, over depth and width.
+    MeanOde {
+        #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Which limit trained networks have as their depth grows, with and without the H1 penalty.
     Scaling {
         #[command(flatten)]
@@ -118,8 +131,24 @@ impl Common {
 
     fn run<E: experiment::Experiment>(&self, experiment: &E) -> Result<Outcome> {
         let summary = experiment::run(experiment, self.size(), self.seed, self.out.as_deref())?;
+        self.tell(&summary)
+    }
+
+    /// An experiment for every seed.
+    fn repeated<E: experiment::Experiment>(
+        &self,
+        repeat: &Repeat,
+        of: impl Fn(Size, u64) -> E,
+    ) -> Result<Outcome> {
+        let seeds = repeat.from(self.seed, self.size().pick(2, 5));
+        let all: Vec<(u64, E)> = seeds.all().map(|seed| (seed, of(self.size(), seed))).collect();
+        let summary = experiment::run_over_seeds(&all, self.size(), self.out.as_deref())?;
+        self.tell(&summary)
+    }
+
+    fn tell(&self, summary: &experiment::Summary) -> Result<Outcome> {
         let text = match self.json {
-            true => serde_json::to_string(&summary)?,
+            true => serde_json::to_string(summary)?,
             false => summary.to_string(),
         };
         super::print(&text)?;
@@ -129,11 +158,9 @@ impl Common {
 
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     match &arguments.name {
-        Name::Approximation { common } => {
-            common.run(&Approximation::new(common.size(), common.seed))
-        }
-        Name::Linear { common } => common.run(&Linear::new(common.size(), common.seed)),
-        Name::AdjointOrder { common } => common.run(&AdjointOrder::new(common.size(), common.seed)),
+        Name::Approximation { repeat, common } => common.repeated(repeat, Approximation::new),
+        Name::Linear { repeat, common } => common.repeated(repeat, Linear::new),
+        Name::AdjointOrder { repeat, common } => common.repeated(repeat, AdjointOrder::new),
         Name::Failure { common } => common.run(&Failure::new(common.size(), common.seed)),
         Name::DepthSweep { data, epochs, depths, methods, common } => {
             let (size, seed) = (common.size(), common.seed);
@@ -148,6 +175,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             common.run(&Gamma::new(common.size(), data.as_deref(), common.seed)?)
         }
         Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
+        Name::MeanOde { repeat, common } => common.repeated(repeat, MeanOde::new),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
         Name::Scaling { repeat, common } => {
             common.run(&Scaling::new(common.size(), repeat.from(common.seed, 5)))

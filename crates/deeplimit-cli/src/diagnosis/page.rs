@@ -108,8 +108,8 @@ fn bounds(along: &BoundsAlong) -> Table {
     let none = String::new;
     Table {
         caption: format!(
-            "Bounds on the distance for interpolated functions (Sander, Ablin, Peyré 2022, propositions \
-             1 and 2, sharpened), with L along the trajectories and with one that holds everywhere. \
+            "Bounds on the distance for interpolated functions (Sander, Ablin, Peyré 2022, section 3, \
+             sharpened), with L along the trajectories and with one that holds everywhere. \
              M and C are maxima over {} points a layer.{reason}",
             along.points + 1
         )

@@ -1,6 +1,6 @@
 //! The folder of an experiment: measured cases, so that a killed one goes on, and the page.
 
-use super::{Experiment, Findings, Size};
+use super::{Experiment, Findings, Size, together};
 use crate::page::{Claim, Page, Part, Section, Table, Text};
 use crate::progress::Waiting;
 use anyhow::{Context, Result, bail};
@@ -20,6 +20,9 @@ struct Settings<S> {
     experiment: &'static str,
     size: Size,
     seed: u64,
+    /// How many seeds, from `seed` on, where the experiment is done for several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seeds: Option<usize>,
     #[serde(flatten)]
     own: S,
 }
@@ -71,56 +74,90 @@ pub fn run<E: Experiment>(
     seed: u64,
     folder: Option<&Path>,
 ) -> Result<Summary> {
+    run_all(&[(seed, experiment)], None, size, folder)
+}
+
+/// As [`run`], of an experiment for several seeds; a claim is judged by the share of them in which it holds.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_over_seeds<E: Experiment>(
+    all: &[(u64, E)],
+    size: Size,
+    folder: Option<&Path>,
+) -> Result<Summary> {
+    let each: Vec<(u64, &E)> = all.iter().map(|(seed, experiment)| (*seed, experiment)).collect();
+    run_all(&each, Some(all.len()), size, folder)
+}
+
+fn run_all<E: Experiment>(
+    all: &[(u64, &E)],
+    seeds: Option<usize>,
+    size: Size,
+    folder: Option<&Path>,
+) -> Result<Summary> {
+    let &(seed, first) = all.first().context("an experiment is done for a seed at least")?;
     let suffix = size.pick("-quick", "");
     let default = || Path::new("experiments").join(format!("{}{suffix}", E::NAME));
     let folder = folder.map_or_else(default, Path::to_owned);
-    let settings = Settings { experiment: E::NAME, size, seed, own: experiment.settings() };
+    let settings = Settings { experiment: E::NAME, size, seed, seeds, own: first.settings() };
     let settings = serde_json::to_value(&settings)?;
     open(&folder, &settings)?;
-    let mut known = measured::<E::Row>(&folder)?;
-    let cases = experiment.cases();
-    let is_known = |case: &E::Case| known.contains_key(&experiment.key(case));
-    let cases: Vec<E::Case> =
-        cases.into_iter().filter(|case| experiment.wanted(case) || is_known(case)).collect();
-    let there = cases.iter().filter(|case| is_known(case)).count();
+    let (mut known, mut own) = (measured::<E::Row>(&folder)?, Vec::new());
+    for (seed, experiment) in all {
+        for case in experiment.cases() {
+            let key = experiment.key(&case);
+            let key = if seeds.is_some() { format!("seed {seed}: {key}") } else { key };
+            if experiment.wanted(&case) || known.contains_key(&key) {
+                own.push((*seed, *experiment, case, key));
+            }
+        }
+    }
+    let there = own.iter().filter(|(.., key)| known.contains_key(key)).count();
     let place = folder.display();
     crate::say(&match there {
-        0 => format!("{}: {} cases, into {place}", E::NAME, cases.len()),
-        _ => format!("{}: {there} of {} cases are in {place}", E::NAME, cases.len()),
+        0 => format!("{}: {} cases, into {place}", E::NAME, own.len()),
+        _ => format!("{}: {there} of {} cases are in {place}", E::NAME, own.len()),
     });
-    let (mut rows, mut seconds) = (Vec::new(), 0.0);
-    for (number, case) in cases.iter().enumerate() {
-        let key = experiment.key(case);
-        let found = match known.remove(&key) {
+    let (mut rows, mut seconds) = (Vec::<(u64, Vec<E::Row>)>::new(), 0.0);
+    for (number, (seed, experiment, case, key)) in own.iter().enumerate() {
+        let found = match known.remove(key) {
             Some(found) => found,
             None => {
                 let began = Instant::now();
                 let scratch = folder.join("unfinished");
                 let waiting = Waiting::in_lines(E::NAME);
-                let own = experiment.measure(case, &scratch).with_context(|| key.clone())?;
+                let rows = experiment.measure(case, &scratch).with_context(|| key.clone())?;
                 drop(waiting);
                 let seconds = began.elapsed().as_secs_f64();
-                let found = Measured { case: key.clone(), seconds, rows: own };
-                let found = record(&folder, found)?;
+                let found = record(&folder, Measured { case: key.clone(), seconds, rows })?;
                 if scratch.exists() {
                     fs::remove_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
                 }
-                crate::say(&format!("{}/{} {key}: {seconds:.1} s", number + 1, cases.len()));
+                crate::say(&format!("{}/{} {key}: {seconds:.1} s", number + 1, own.len()));
                 found
             }
         };
         seconds += found.seconds;
-        rows.extend(found.rows);
+        match rows.last_mut() {
+            Some((last, rows)) if last == seed => rows.extend(found.rows),
+            _ => rows.push((*seed, found.rows)),
+        }
     }
-    let Findings { claims, sections } = experiment.findings(&rows)?;
+    let findings = all.iter().map(|(seed, experiment)| {
+        let own = rows.iter().find(|(other, _)| other == seed);
+        experiment.findings(own.map_or(&[][..], |(_, rows)| rows))
+    });
+    let findings = together::judged(findings.collect::<Result<Vec<_>>>()?)?;
+    let Findings { claims, sections } = findings;
     let holds = claims.iter().all(|claim| claim.holds);
     let threads = rayon::current_num_threads();
     let summary = Summary { experiment: E::NAME, folder, seconds, threads, holds, claims };
     let folder = &summary.folder;
-    write_whole(&folder.join("rows.csv"), &table(&rows)?)?;
+    write_whole(&folder.join("rows.csv"), &table(&rows, seeds.is_some())?)?;
     write_whole(&folder.join("findings.json"), &serde_json::to_vec_pretty(&summary)?)?;
     draw(&folder.join("figures"), &sections)?;
-    let page = page(experiment, &summary, &settings, sections);
+    let page = page(first, &summary, &settings, sections);
     write_whole(&folder.join("index.html"), page.render()?.as_bytes())?;
     Ok(summary)
 }
@@ -191,12 +228,27 @@ fn record<R: Serialize + DeserializeOwned>(
     Ok(found)
 }
 
-fn table<R: Serialize>(rows: &[R]) -> Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.serialize(row).context("rows are flat")?;
+/// All rows; where there are several seeds, the first column tells them.
+fn table<R: Serialize>(all: &[(u64, Vec<R>)], with_seeds: bool) -> Result<Vec<u8>> {
+    let mut whole = csv::Writer::from_writer(Vec::new());
+    for (seed, rows) in all {
+        let mut own = csv::Writer::from_writer(Vec::new());
+        for row in rows {
+            own.serialize(row).context("rows are flat")?;
+        }
+        let own = own.into_inner()?;
+        let lines =
+            csv::ReaderBuilder::new().has_headers(false).from_reader(&own[..]).into_records();
+        // Only the first seed's head is needed.
+        let skipped = usize::from(*seed != all[0].0);
+        for (number, line) in lines.enumerate().skip(skipped) {
+            let first =
+                with_seeds.then(|| if number == 0 { "seed".into() } else { seed.to_string() });
+            let line = line?;
+            whole.write_record(first.as_deref().into_iter().chain(line.iter()))?;
+        }
     }
-    Ok(writer.into_inner()?)
+    Ok(whole.into_inner()?)
 }
 
 /// Every chart as an image of its own, named by its place on the page and its title.

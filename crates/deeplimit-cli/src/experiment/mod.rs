@@ -5,7 +5,7 @@
 //! stood. One file an experiment; [`folder`] is what they share.
 //!
 //! ```text
-//! settings.json      what decides the numbers: name, size, seed, and the experiment's own settings
+//! settings.json      what decides the numbers: name, size, seeds, and the experiment's own settings
 //! cases.jsonl        a line a case: its key, its seconds, its rows
 //! rows.csv           all rows as one table
 //! findings.json      every claim with what was expected and measured
@@ -22,9 +22,11 @@ mod folder;
 mod gamma;
 mod large_depth;
 mod linear;
+mod mean_ode;
 mod memory;
 mod scaling;
 mod seeds;
+mod together;
 mod walks;
 
 pub use adjoint_order::AdjointOrder;
@@ -32,10 +34,11 @@ pub use approximation::Approximation;
 pub use depth_sweep::DepthSweep;
 pub use failure::Failure;
 pub use finetune::Finetune;
-pub use folder::run;
+pub use folder::{Summary, run, run_over_seeds};
 pub use gamma::Gamma;
 pub use large_depth::LargeDepth;
 pub use linear::Linear;
+pub use mean_ode::MeanOde;
 pub use memory::Memory;
 pub use scaling::Scaling;
 pub use seeds::{Repeat, Seeds};

@@ -2,7 +2,7 @@
 //!
 //! With a control θ(s) that is bounded and continuous but for a few jumps, the network of N layers on the
 //! samples θ(n/N) tends to it as N grows (Thorpe, van Gennip 2018; for a θ with bounded derivative at the
-//! rate 1/N, Sander, Ablin, Peyré 2022, proposition 2). Here θ is read at whatever depth the solver asks
+//! rate 1/N, Sander, Ablin, Peyré 2022, section 3). Here θ is read at whatever depth the solver asks
 //! for: nothing is interpolated.
 
 use super::{DormandPrince, OdeError, Solution};

@@ -7,7 +7,7 @@
 //!
 //! [`NeuralOde`] solves the ODE of either [`Interpolant`] and measures the distance
 //! max_n ‖x_n − x(s_n)‖; [`Bounds`] bounds it from constants along the trajectories (Sander, Ablin,
-//! Peyré 2022, propositions 1 and 2, sharpened; for the limit N → ∞ itself Thorpe, van Gennip 2018).
+//! Peyré 2022, section 3, sharpened; for the limit N → ∞ itself Thorpe, van Gennip 2018).
 //! Norms over a batch are those of all its numbers.
 //!
 //! For bounded weights the function interpolant is always near, at a distance of order 1/N, even

@@ -1,5 +1,5 @@
 //! The distance between residual networks and their neural ODEs, beside its bounds (Sander, Ablin,
-//! Peyré 2022, propositions 1 and 2; their sharper forms are those of
+//! Peyré 2022, section 3; their sharper forms are those of
 //! [`Bounds`](deeplimit::limit::Bounds)).
 //!
 //! ```text
@@ -120,7 +120,7 @@ pub struct Settings {
 impl Approximation {
     /// The sizes of the command line.
     pub fn new(size: Size, seed: u64) -> Self {
-        let deepest = size.pick(9, 12);
+        let deepest = size.pick(10, 12);
         Self {
             depths: (2..=deepest).map(|power| 1 << power).collect(),
             networks: size.pick(6, 12),
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     fn tiny() -> Approximation {
-        Approximation { depths: vec![16, 128, 512], networks: 3, random: 20, seed: 1 }
+        Approximation { depths: vec![16, 256, 512, 1024], networks: 3, random: 20, seed: 1 }
     }
 
     fn rows(experiment: &Approximation) -> Vec<Row> {

@@ -1,11 +1,14 @@
 //! The descents, and what is measured of them.
 
-use super::{Case, Linear, RATE, RECORDED, Row, SHOWN, Start, WIDTH};
+use super::{
+    Case, DIFFUSIVE_DEPTHS, DRAWN_DEPTHS, DRAWN_LOSS, DRAWN_RATE, DRAWN_WIDTHS, Linear, RATE,
+    RECORDED, Row, SHOWN, Start, WIDTH,
+};
 use deeplimit::Rows;
 use deeplimit::control::{Control, Family};
 use deeplimit::field::{self, Layer, Stacked};
 use deeplimit::objective::linear::{Descent, Quadratic};
-use deeplimit::seed::{derive, uniform};
+use deeplimit::seed::{derive, normal, uniform};
 use rayon::prelude::*;
 
 /// Substeps a layer of the ODE's solution.
@@ -32,19 +35,9 @@ pub fn measure(experiment: &Linear, case: &Case) -> Vec<Row> {
                 _ => None,
             };
             Row {
-                start: case.start,
-                network: case.network,
-                layers: descent.flow().steps(),
-                steps,
-                time: descent.time(),
-                loss: descent.loss(),
-                scaled_increment: descent.scaled_increment(),
-                largest_weight: descent.largest_weight(),
-                ode_distance: descent.ode_distance(SUBSTEPS),
                 weight_distance: limit.map(|limit| limit.0),
                 map_distance: limit.map(|limit| limit.1),
-                layer: None,
-                entry: None,
+                ..row(case, descent)
             }
         };
         let own: Vec<Row> = measured.par_iter().map(row).collect();
@@ -58,6 +51,112 @@ pub fn measure(experiment: &Linear, case: &Case) -> Vec<Row> {
         rows.extend(own);
     }
     rows
+}
+
+/// A descent as it stands, without a limit beside it.
+fn row(case: &Case, descent: &Descent<f64>) -> Row {
+    Row {
+        start: case.start,
+        network: case.network,
+        layers: descent.flow().steps(),
+        steps: descent.steps(),
+        time: descent.time(),
+        loss: descent.loss(),
+        scaled_increment: descent.scaled_increment(),
+        largest_weight: descent.largest_weight(),
+        ode_distance: descent.ode_distance(SUBSTEPS),
+        weight_distance: None,
+        map_distance: None,
+        layer: None,
+        entry: None,
+    }
+}
+
+/// Rows of networks with diffusive weights, which are not trained.
+pub fn diffusive(experiment: &Linear) -> Vec<Row> {
+    let rows = |network: usize| {
+        let case = Case { start: Start::Diffusive, network };
+        let seed = derive(experiment.seed, network as u64);
+        let own = DIFFUSIVE_DEPTHS.map(|layers| begin(case.start, layers, seed));
+        own.map(|descent| row(&case, &descent))
+    };
+    (0..experiment.diffusive).into_par_iter().flat_map_iter(rows).collect()
+}
+
+/// Rows of the descents of figure 2 at their starts and whenever the loss has fallen tenfold, to its end; and of
+/// their weights where N = 100.
+pub fn drawn(experiment: &Linear, case: &Case) -> Vec<Row> {
+    const AT_ONCE: usize = 10;
+    const MOST: usize = 100_000;
+    let width = DRAWN_WIDTHS[case.network];
+    let target = gaussian(width, derive(derive(experiment.seed, 2), width as u64));
+    let descent = |&layers: &usize| {
+        let control = zero(width, layers);
+        let field = Stacked::new(field::Linear { width }, control);
+        let mut descent = Descent::new(Quadratic::map(&target), field, DRAWN_RATE);
+        let mut rows = Vec::new();
+        let mut next = f64::INFINITY;
+        loop {
+            let loss = descent.loss();
+            let ends = loss <= DRAWN_LOSS || descent.steps() >= MOST || !loss.is_finite();
+            if loss <= next || ends {
+                let own = row(case, &descent);
+                if layers == DRAWN_DEPTHS[1] {
+                    rows.extend(weights(&descent, &own));
+                }
+                rows.push(own);
+                next = 0.1 * loss;
+            }
+            if ends {
+                return rows;
+            }
+            descent = descent.advance(AT_ONCE);
+        }
+    };
+    DRAWN_DEPTHS.par_iter().flat_map(descent).collect()
+}
+
+fn zero(width: usize, layers: usize) -> Control<f64> {
+    let kinds = Layer::<f64>::kinds(&field::Linear { width });
+    Control::new(kinds, layers, vec![vec![0.0; layers * width * width]])
+}
+
+/// The identity and independent Gaussian numbers, the first such matrix whose determinant is ½ at least: a map
+/// that turns space inside out is not near any flow.
+fn gaussian(width: usize, seed: u64) -> Rows<f64> {
+    let draw = |attempt: u64| {
+        let seed = derive(seed, attempt);
+        Rows::from_fn(width, width, |row, column| {
+            f64::from(u8::from(row == column)) + normal(seed, (row * width + column) as u64)
+        })
+    };
+    (0..).map(draw).find(|b| determinant(b) >= 0.5).expect("one in a few is such")
+}
+
+/// By Gaussian elimination with pivots.
+fn determinant(matrix: &Rows<f64>) -> f64 {
+    let width = matrix.width();
+    let mut rows: Vec<Vec<f64>> =
+        (0..width).map(|row| (0..width).map(|column| matrix.at(row, column)).collect()).collect();
+    let mut product = 1.0;
+    for step in 0..width {
+        let largest = |a: &usize, b: &usize| rows[*a][step].abs().total_cmp(&rows[*b][step].abs());
+        let pivot = (step..width).max_by(largest).expect("a row is left");
+        if pivot != step {
+            rows.swap(step, pivot);
+            product = -product;
+        }
+        product *= rows[step][step];
+        if product == 0.0 {
+            return 0.0;
+        }
+        let (above, below) = rows.split_at_mut(step + 1);
+        for row in below {
+            let factor = row[step] / above[step][step];
+            row.iter_mut().zip(&above[step]).for_each(|(own, pivot)| *own -= factor * pivot);
+        }
+    }
+    product
 }
 
 /// A row a layer, with one of its weights.
@@ -77,10 +176,11 @@ fn to_step(descent: Descent<f64>, steps: usize) -> Descent<f64> {
 fn begin(start: Start, layers: usize, seed: u64) -> Descent<f64> {
     // Entries uniform in ±size/√width make matrices of spectral norm about 1.15 size.
     let (family, size) = match start {
-        Start::Certified | Start::Zero => (Family::Zero, 0.0),
+        Start::Certified | Start::Zero | Start::Drawn => (Family::Zero, 0.0),
         Start::Smooth => (Family::Smooth, 0.3),
         Start::Independent => (Family::Independent, 0.5),
-        Start::Diffusive => (Family::Diffusive, 0.9),
+        // As large as the difference of Itô's and Stratonovich's integrals has to be to stand out of the noise.
+        Start::Diffusive => (Family::Diffusive, 2.0),
     };
     let layer = field::Linear { width: WIDTH };
     let scale = size / (WIDTH as f64).sqrt();
@@ -128,4 +228,25 @@ fn distances(all: [&Descent<f64>; 3]) -> (f64, f64) {
         |n: usize| norm(all.map(|of| of.control().at(0, n * of.flow().steps() / layers).to_vec()));
     let weights = (0..layers).map(node).fold(0.0, f64::max);
     (weights, norm(all.map(|of| of.map().to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn determinants_of_known_matrices() {
+        let of = |width, values: &[f64]| determinant(&Rows::new(width, width, values));
+        assert_eq!(of(2, &[0.0, 1.0, 1.0, 0.0]), -1.0);
+        assert_eq!(of(2, &[1.0, 2.0, 2.0, 4.0]), 0.0);
+        let three = of(3, &[2.0, 0.0, 1.0, 1.0, 3.0, 2.0, 1.0, 1.0, 4.0]);
+        assert!((three - 18.0).abs() < 1e-12, "{three}");
+    }
+
+    #[test]
+    fn targets_of_figure_2_keep_the_orientation() {
+        for seed in 0..20 {
+            assert!(determinant(&gaussian(4, seed)) >= 0.5);
+        }
+    }
 }

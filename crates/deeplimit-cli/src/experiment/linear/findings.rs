@@ -1,6 +1,6 @@
 //! What the descents show: bounds, slopes over depth, rates over time.
 
-use super::{RECORDED, Row, SHOWN, Start};
+use super::{DRAWN_DEPTHS, DRAWN_LOSS, DRAWN_WIDTHS, RECORDED, Row, SHOWN, Start};
 use crate::experiment::{power_law, within};
 use crate::page::{
     BLUE, CURVES, Claim, Curve, Figure, Frame, GREEN, GREY, Ink, ORANGE, Part, Scale, Section,
@@ -9,6 +9,7 @@ use crate::page::{
 use anyhow::Result;
 use deeplimit::limit::Slope;
 use deeplimit::objective::linear::Guarantee;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 /// Slopes over depth are fitted from this depth on.
@@ -29,7 +30,24 @@ pub struct Measured<'a> {
 type Column = fn(&Row) -> Option<f64>;
 
 const SMOOTH: [Start; 2] = [Start::Zero, Start::Smooth];
-const PAPER: &str = "Sander, Ablin, Peyré (2022), section 3";
+/// Those with a limit beside them.
+const LIMITED: [Start; 3] = [Start::Certified, Start::Zero, Start::Smooth];
+const PAPER: &str = "Sander, Ablin, Peyré (2022), section 3: small initial loss";
+const OUTSIDE: &str = "our own: the initial loss is too large for their theorem";
+const CONSTANTS: &str = "our own constants, for gradient flow";
+
+/// Who says so.
+fn source(start: Start) -> &'static str {
+    if start == Start::Certified { PAPER } else { OUTSIDE }
+}
+
+/// The start in a claim.
+fn told(start: Start) -> String {
+    match start {
+        Start::Certified => "B within 1/(3e) of the identity".into(),
+        start => format!("from {} weights", start.name()),
+    }
+}
 const AVERAGED: &str = "jumps in depth average out: (2e^L − 1) C/N";
 
 impl Measured<'_> {
@@ -40,17 +58,18 @@ impl Measured<'_> {
 
     /// (N, geometric mean over the descents) at one time.
     fn over_depth(&self, start: Start, steps: usize, column: Column) -> Vec<(f64, f64)> {
-        let at = |layers: &usize| {
-            let rows = self.of(start).filter(|row| row.layers == *layers && row.steps == steps);
-            Some((*layers as f64, mean(rows.filter_map(column))?))
+        let depths: BTreeSet<usize> = self.of(start).map(|row| row.layers).collect();
+        let at = |layers: usize| {
+            let rows = self.of(start).filter(|row| row.layers == layers && row.steps == steps);
+            Some((layers as f64, mean(rows.filter_map(column))?))
         };
-        self.depths.iter().filter_map(at).collect()
+        depths.into_iter().filter_map(at).collect()
     }
 
     /// (N, largest N ‖θ_{n+1} − θ_n‖ at any time), geometric means over the descents.
     fn steepest(&self, start: Start) -> Vec<(f64, f64)> {
         let at = |layers: &usize| {
-            let mut most = std::collections::BTreeMap::new();
+            let mut most = BTreeMap::new();
             for row in self.of(start).filter(|row| row.layers == *layers) {
                 let most: &mut f64 = most.entry(row.network).or_default();
                 *most = most.max(row.scaled_increment);
@@ -130,20 +149,21 @@ impl Measured<'_> {
 
     pub fn claims(&self) -> Vec<Claim> {
         let mut claims = self.guaranteed();
-        for start in SMOOTH {
+        for start in LIMITED {
             claims.extend(self.uniform(start));
         }
-        for start in SMOOTH {
+        for start in LIMITED {
             let columns: [(&str, Column); 3] = [
                 ("states to the ODE of the own weights", |row| Some(row.ode_distance)),
                 ("weights to their limit", |row| row.weight_distance),
                 ("map to its limit", |row| row.map_distance),
             ];
             for (what, column) in columns {
-                let what = format!("from {} weights, distance of {what}", start.name());
-                claims.push(self.rate(what, PAPER, start, column, -1.1..=-0.9));
+                let what = format!("{}, distance of {what}", told(start));
+                claims.push(self.rate(what, source(start), start, column, -1.1..=-0.9));
             }
         }
+        claims.extend(self.drawn());
         claims.extend(self.contrast());
         claims
     }
@@ -171,19 +191,20 @@ impl Measured<'_> {
     fn guaranteed(&self) -> Vec<Claim> {
         let mut claims = vec![within(
             "B within 1/(3e) of the identity: max_n ‖θ_n‖₂ at any depth and time, at most ρ = 1/3 \
-             (‖θ_n(t)‖ ≤ e^{3ρ} √ℓ(0))",
+             (‖θ_n(t)‖ ≤ e^{3ρ} √ℓ(0); our own constants)",
             self.of(Start::Certified).map(|row| row.largest_weight).fold(f64::NAN, f64::max),
             0.0..=1.0 / 3.0,
         )];
-        for start in [Start::Certified, Start::Zero, Start::Smooth] {
-            let (name, rho) = match start {
-                Start::Certified => ("B within 1/(3e) of the identity".into(), "ρ = 1/3"),
-                start => (format!("from {} weights", start.name()), "the largest ‖θ_n‖₂ as ρ"),
+        for start in LIMITED {
+            let name = told(start);
+            let rho = match start {
+                Start::Certified => "ρ = 1/3",
+                _ => "the largest ‖θ_n‖₂ as ρ",
             };
             claims.push(within(
                 format!(
                     "{name}: loss over its bound ℓ(0) exp(−4e^{{−2ρ}} t) with {rho}, the largest \
-                         at any depth and time ({PAPER})"
+                         at any depth and time ({CONSTANTS})"
                 ),
                 self.largest_share(start, |g, row| row.loss / g.loss(row.time)),
                 0.0..=1.0 + 1e-12,
@@ -191,7 +212,7 @@ impl Measured<'_> {
             claims.push(within(
                 format!(
                     "{name}: N max ‖θ_(n+1) − θ_n‖ over its bound, its start + 2ρe^{{3ρ}} √ℓ(0) \
-                         with {rho}, the largest at any depth and time ({PAPER})"
+                         with {rho}, the largest at any depth and time ({CONSTANTS})"
                 ),
                 self.largest_share(start, |g, row| row.scaled_increment / g.scaled_increment()),
                 0.0..=1.0 + 1e-12,
@@ -202,7 +223,7 @@ impl Measured<'_> {
 
     /// Smoothness, the same at all depths and times.
     fn uniform(&self, start: Start) -> Vec<Claim> {
-        let name = start.name();
+        let (name, source) = (told(start), source(start));
         let late = self.over_time(start, |row| Some(row.scaled_increment));
         let last = late.last().map_or(f64::NAN, |point| point.1);
         let third = late.last().map_or(0.0, |point| point.0 / 3.0);
@@ -210,21 +231,62 @@ impl Measured<'_> {
         vec![
             within(
                 format!(
-                    "from {name} weights: exponent of N of the largest N max ‖θ_(n+1) − θ_n‖ at \
-                         any time ({PAPER})"
+                    "{name}: exponent of N of the largest N max ‖θ_(n+1) − θ_n‖ at any time \
+                         ({source})"
                 ),
                 Slope::fit(&self.steepest(start)).value,
                 -0.1..=0.1,
             ),
             within(
                 format!(
-                    "from {name} weights: N max ‖θ_(n+1) − θ_n‖ at the end of training over that \
-                         after a third of it ({PAPER})"
+                    "{name}: N max ‖θ_(n+1) − θ_n‖ at the end of training over that after a \
+                         third of it ({source})"
                 ),
                 last / before.map_or(f64::NAN, |point| point.1),
                 0.0..=1.1,
             ),
         ]
+    }
+
+    /// Rows of figure 2 of one width, without those of weights.
+    fn of_drawn(&self, network: usize) -> impl Iterator<Item = &Row> {
+        self.of(Start::Drawn).filter(move |row| row.network == network)
+    }
+
+    /// Figure 2, for both widths.
+    fn drawn(&self) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for (network, width) in DRAWN_WIDTHS.into_iter().enumerate() {
+            let of = |layers: usize| -> Vec<&Row> {
+                self.of_drawn(network).filter(|row| row.layers == layers).collect()
+            };
+            let last = |layers| of(layers).last().map_or(f64::INFINITY, |row| row.loss);
+            let losses = DRAWN_DEPTHS.map(last);
+            let is_small = losses.iter().all(|loss| *loss <= DRAWN_LOSS);
+            let worst =
+                if is_small { losses.into_iter().fold(0.0, f64::max) } else { f64::INFINITY };
+            claims.push(within(
+                format!(
+                    "B the identity and Gaussian numbers, width {width}: the last loss (figure 2)"
+                ),
+                worst,
+                0.0..=DRAWN_LOSS,
+            ));
+            let steepest = |layers| {
+                let most = of(layers).into_iter().map(|row| row.scaled_increment);
+                (layers as f64, most.fold(f64::NAN, f64::max))
+            };
+            let points = DRAWN_DEPTHS.map(steepest);
+            claims.push(within(
+                format!(
+                    "B the identity and Gaussian numbers, width {width}: exponent of N of the largest \
+                     N max ‖θ_(n+1) − θ_n‖ at any time (figure 2; {OUTSIDE})"
+                ),
+                Slope::fit(&points).value,
+                -0.1..=0.1,
+            ));
+        }
+        claims
     }
 
     /// Starts without a limit.
@@ -250,12 +312,11 @@ impl Measured<'_> {
                 ode,
                 -1.25..=-0.75,
             ),
-            self.rate(
-                "from diffusive weights, distance of states to the ODE of the own weights".into(),
-                "Itô and Stratonovich differ at any depth; 0 when noise of size N^(−1/2) is gone",
-                Start::Diffusive,
-                ode,
-                -0.45..=0.25,
+            within(
+                "with diffusive weights, before training: exponent of N of the distance of states to the \
+                 ODE of the own weights (Itô's and Stratonovich's integrals differ at any depth)",
+                self.exponent(Start::Diffusive, 0, ode),
+                -0.1..=0.1,
             ),
         ]
     }
@@ -263,13 +324,15 @@ impl Measured<'_> {
     pub fn sections(&self) -> Result<Vec<Section>> {
         let paths = [Start::Smooth, Start::Independent].map(|start| self.paths(start));
         let paths = paths.into_iter().collect::<Result<Vec<_>>>()?;
+        let drawn = [0, 1].map(|network| self.drawn_paths(network));
+        let drawn = drawn.into_iter().collect::<Result<Vec<_>>>()?;
         let note = "The weights of a descent from smooth weights stay a smooth function of depth. \
                     Those from independent weights move by as much, all in about the same way, and \
                     stay as rough as they were.";
         Ok(vec![
             Section {
                 title: "Weights over depth, while training".into(),
-                parts: vec![Part::Figures(paths), Part::Text(note.into())],
+                parts: vec![Part::Figures(drawn), Part::Figures(paths), Part::Text(note.into())],
             },
             Section {
                 title: "Smoothness in depth, and the loss".into(),
@@ -312,6 +375,32 @@ impl Measured<'_> {
         Ok(Figure::new(title, &frame, &curves)?)
     }
 
+    /// Figure 2: from zero weights to a loss of 1e-5.
+    fn drawn_paths(&self, network: usize) -> Result<Figure> {
+        let layers = DRAWN_DEPTHS[1];
+        let whole: Vec<&Row> = self.of_drawn(network).filter(|row| row.layers == layers).collect();
+        // The start, a loss that is 10 and 1000 times smaller, and the end.
+        let last = whole.len().saturating_sub(1);
+        let mut curves = Vec::new();
+        for (place, ink) in [0, 1, 3, last].into_iter().zip([GREY, GREEN, ORANGE, BLUE]) {
+            let Some(own) = whole.get(place) else { continue };
+            let rows = self.rows.iter().filter(|row| {
+                let of = |row: &Row| (row.start, row.network, row.layers, row.steps);
+                of(row) == of(own)
+            });
+            let points = rows
+                .filter_map(|row| Some((row.layer? as f64 / row.layers as f64, row.entry?)))
+                .collect();
+            let name = format!("loss {}", significant(own.loss)).into();
+            curves.push(Curve { name, ink, stroke: Stroke::Thin, points });
+        }
+        let (across, scale) = (Scale::Tight, Scale::Linear);
+        let frame =
+            Frame { x: "depth s = n/N", y: "one entry of θ_n", across, scale, ..Frame::RATES };
+        let title = format!("From zero weights, d = {}, N = {layers}", DRAWN_WIDTHS[network]);
+        Ok(Figure::new(title, &frame, &curves)?)
+    }
+
     fn steepness_over_depth(&self) -> Result<Figure> {
         let mut curves = Vec::new();
         for (start, ink) in inked([Start::Zero, Start::Smooth, Start::Independent]) {
@@ -350,7 +439,7 @@ impl Measured<'_> {
     fn losses(&self) -> Result<Figure> {
         let deepest = self.depths.last().copied().unwrap_or(0);
         let mut curves = Vec::new();
-        let starts = [Start::Zero, Start::Smooth, Start::Independent, Start::Diffusive];
+        let starts = [Start::Zero, Start::Smooth, Start::Independent];
         for (start, ink) in inked(starts) {
             let points = self.over_time(start, |row| Some(row.loss));
             if start.has_limit() {
@@ -396,14 +485,15 @@ impl Measured<'_> {
         let mut curves = Vec::new();
         let starts = [Start::Zero, Start::Smooth, Start::Independent, Start::Diffusive];
         for (start, ink) in inked(starts) {
-            let points = self.over_depth(start, last, |row| Some(row.ode_distance));
+            let steps = if start == Start::Diffusive { 0 } else { last };
+            let points = self.over_depth(start, steps, |row| Some(row.ode_distance));
             let slope = if start == Start::Diffusive { 0.0 } else { -1.0 };
             curves.push(curve("", ink, Stroke::Dashed, power_law(&points, slope)));
             curves.push(curve(start.name(), ink, Stroke::Bold, points));
         }
         let frame =
             Frame { x: "depth N", y: "max over layers ‖Π_n − Y(s_n)‖", ..Frame::RATES };
-        let note = "After training. Dashed: 1/N and, for diffusive weights, N⁰.".into();
+        let note = "After training, diffusive weights before it. Dashed: 1/N and N⁰.".into();
         Ok(Figure { note, ..Figure::new("To the ODE of the own weights", &frame, &curves)? })
     }
 
@@ -428,7 +518,10 @@ impl Measured<'_> {
     }
 
     fn slopes(&self) -> Table {
-        let lines: [(&str, Start, Column); 8] = [
+        let lines: [(&str, Start, Column); 11] = [
+            ("certified: states to their ODE", Start::Certified, |row| Some(row.ode_distance)),
+            ("certified: weights to their limit", Start::Certified, |row| row.weight_distance),
+            ("certified: map to its limit", Start::Certified, |row| row.map_distance),
             ("zero: states to their ODE", Start::Zero, |row| Some(row.ode_distance)),
             ("zero: weights to their limit", Start::Zero, |row| row.weight_distance),
             ("zero: map to its limit", Start::Zero, |row| row.map_distance),
@@ -473,7 +566,7 @@ fn inked<const COUNT: usize>(starts: [Start; COUNT]) -> [(Start, Ink); COUNT] {
         Start::Smooth => (start, ORANGE),
         Start::Independent => (start, GREEN),
         Start::Diffusive => (start, VIOLET),
-        Start::Certified => (start, GREY),
+        Start::Certified | Start::Drawn => (start, GREY),
     })
 }
 

@@ -1,5 +1,5 @@
 //! Gradient descent on deep linear residual networks (Sander, Ablin, Peyré 2022, section 3 and
-//! figure 2).
+//! figure 2), inside their hypothesis of a small initial loss and outside it.
 //!
 //! ```text
 //! Π = (I + θ_{N−1}/N) … (I + θ_0/N),   ℓ = ‖Π − B‖²,   θ_n ← θ_n − η N ∂ℓ/∂θ_n
@@ -8,7 +8,7 @@
 //! From weights smooth in depth: N max ‖θ_{n+1} − θ_n‖ stays bounded in N and in time, the loss decays
 //! exponentially, and weights, map and states approach a limit at rate 1/N. From independent
 //! weights the loss decays as fast and the network stays near its own ODE, but its weights have
-//! no limit; from diffusive weights neither has one. Constants are those of
+//! no limit; with diffusive weights neither has one. The constants are our own, those of
 //! [`Guarantee`](deeplimit::objective::linear::Guarantee).
 
 mod descents;
@@ -32,6 +32,15 @@ const RECORDED: [usize; 10] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 300];
 /// Numbers of steps at which the weights over depth are shown.
 const SHOWN: [usize; 4] = [0, 5, 20, 300];
 
+/// Depths of networks with diffusive weights: less deep, noise of size N^(−1/2) adds to their distance.
+const DIFFUSIVE_DEPTHS: [usize; 4] = [256, 512, 1024, 2048];
+
+/// Of the descents of figure 2: η, the depths, the widths by network, and the loss at which they end.
+const DRAWN_RATE: f64 = 0.02;
+const DRAWN_DEPTHS: [usize; 3] = [50, 100, 200];
+const DRAWN_WIDTHS: [usize; 2] = [2, 4];
+const DRAWN_LOSS: f64 = 1e-5;
+
 /// The experiment.
 pub struct Linear {
     depths: Vec<usize>,
@@ -43,6 +52,8 @@ pub struct Linear {
     smooth: usize,
     /// Descents from starts without one.
     rough: usize,
+    /// Networks of diffusive weights, which are not trained.
+    diffusive: usize,
     seed: u64,
 }
 
@@ -52,23 +63,32 @@ pub struct Linear {
 pub enum Start {
     /// Zero weights, and a B within 1/(3e) of the identity: everything is guaranteed.
     Certified,
+    /// Zero weights, and a B that is the identity and Gaussian numbers, as in figure 2.
+    Drawn,
     /// Zero weights.
     Zero,
     /// One smooth function of depth.
     Smooth,
     /// Independent layers of size 1.
     Independent,
-    /// Independent layers of size √N.
+    /// Independent layers of size √N, before any training.
     Diffusive,
 }
 
 impl Start {
-    const ALL: [Self; 5] =
-        [Self::Certified, Self::Zero, Self::Smooth, Self::Independent, Self::Diffusive];
+    const ALL: [Self; 6] = [
+        Self::Certified,
+        Self::Drawn,
+        Self::Zero,
+        Self::Smooth,
+        Self::Independent,
+        Self::Diffusive,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Certified => "certified",
+            Self::Drawn => "drawn",
             Self::Zero => "zero",
             Self::Smooth => "smooth",
             Self::Independent => "independent",
@@ -76,7 +96,7 @@ impl Start {
         }
     }
 
-    /// Whether the weights are smooth in depth at the start, and have a limit therefore.
+    /// Whether a limit of the training is measured beside it.
     fn has_limit(self) -> bool {
         matches!(self, Self::Certified | Self::Zero | Self::Smooth)
     }
@@ -125,6 +145,7 @@ pub struct Settings {
     shown: usize,
     smooth: usize,
     rough: usize,
+    diffusive: usize,
     width: usize,
     rate: f64,
 }
@@ -139,6 +160,7 @@ impl Linear {
             shown: size.pick(64, 128),
             smooth: size.pick(2, 3),
             rough: size.pick(4, 8),
+            diffusive: size.pick(200, 400),
             seed,
         }
     }
@@ -152,21 +174,23 @@ impl Experiment for Linear {
     const NAME: &'static str = "linear";
 
     fn title(&self) -> (Text, Text) {
-        let about = "Gradient descent on (I + θ_{N−1}/N) … (I + θ_0/N) towards a matrix B of width 4 at \
-                     distance 0.9 from the identity, with learning rate 0.05 N. Are the weights still a \
-                     smooth function of depth after training, and do they and the network approach a \
-                     limit? From zero, smooth, independent and diffusive weights.";
+        let about = "Gradient descent on (I + θ_{N−1}/N) … (I + θ_0/N) towards a matrix B of width 4, \
+                     with learning rate 0.05 N. Are the weights still a smooth function of depth after \
+                     training, and do they and the network approach a limit? With B at distance 0.12 from \
+                     the identity, inside the hypothesis of a small initial loss, and at 0.9, outside it; \
+                     from zero, smooth, independent and diffusive weights.";
         ("Training deep linear residual networks".into(), about.into())
     }
 
     fn settings(&self) -> Settings {
-        let Self { ref depths, reference, shown, smooth, rough, .. } = *self;
+        let Self { ref depths, reference, shown, smooth, rough, diffusive, .. } = *self;
         Settings {
             depths: depths.clone(),
             reference,
             shown,
             smooth,
             rough,
+            diffusive,
             width: WIDTH,
             rate: RATE,
         }
@@ -174,7 +198,12 @@ impl Experiment for Linear {
 
     fn cases(&self) -> Vec<Case> {
         let of = |start: Start| {
-            let count = if start.has_limit() { self.smooth } else { self.rough };
+            let count = match start {
+                Start::Drawn => DRAWN_WIDTHS.len(),
+                Start::Diffusive => 1,
+                _ if start.has_limit() => self.smooth,
+                _ => self.rough,
+            };
             (0..count).map(move |network| Case { start, network })
         };
         Start::ALL.into_iter().flat_map(of).collect()
@@ -185,7 +214,11 @@ impl Experiment for Linear {
     }
 
     fn measure(&self, case: &Case, _scratch: &Path) -> Result<Vec<Row>> {
-        Ok(descents::measure(self, case))
+        Ok(match case.start {
+            Start::Drawn => descents::drawn(self, case),
+            Start::Diffusive => descents::diffusive(self),
+            _ => descents::measure(self, case),
+        })
     }
 
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
@@ -206,7 +239,15 @@ mod tests {
     #[test]
     fn claims_hold_on_a_tiny_size_and_fail_on_wrong_rows() {
         let depths = vec![32, 64, 128];
-        let experiment = Linear { depths, reference: 256, shown: 32, smooth: 1, rough: 4, seed: 1 };
+        let experiment = Linear {
+            depths,
+            reference: 256,
+            shown: 32,
+            smooth: 1,
+            rough: 4,
+            diffusive: 32,
+            seed: 1,
+        };
         let measure = |case: &Case| experiment.measure(case, Path::new("")).unwrap();
         let good: Vec<Row> = experiment.cases().iter().flat_map(measure).collect();
         assert_eq!(failing(&experiment, &good), [""; 0]);
@@ -216,24 +257,24 @@ mod tests {
             rows.iter_mut().for_each(change);
             failing(&experiment, &rows)
         };
-        // A loss that does not decay breaks the three bounds and the comparison of rates.
+        // A loss that does not decay breaks the three bounds, the ends of figure 2 and the comparison of rates.
         let still = wrong(|row| {
             if row.start != Start::Independent {
                 row.loss = row.loss.max(0.01);
             }
         });
-        assert_eq!(still.len(), 4, "{still:?}");
+        assert_eq!(still.len(), 6, "{still:?}");
         let steep = wrong(|row| {
             if row.start.has_limit() {
                 row.scaled_increment *= row.layers as f64 * (1.0 + row.time);
             }
         });
-        // Three bounds, and for two starts the exponents of N and the growth in time.
-        assert_eq!(steep.len(), 3 + 2 * 2, "{steep:?}");
+        // Three bounds, and for three starts the exponents of N and the growth in time.
+        assert_eq!(steep.len(), 3 + 2 * 3, "{steep:?}");
         let far = wrong(|row| row.ode_distance *= row.layers as f64);
-        assert_eq!(far.len(), 4, "{far:?}");
+        assert_eq!(far.len(), 5, "{far:?}");
         let off = wrong(|row| row.weight_distance = row.weight_distance.map(|d| d.sqrt()));
-        assert_eq!(off.len(), 2, "{off:?}");
+        assert_eq!(off.len(), 3, "{off:?}");
         assert!(!failing(&experiment, &[]).is_empty());
     }
 }

@@ -85,8 +85,8 @@ fn reason(start: Start, state: State) -> &'static str {
              equation for the weights"
         }
         (_, Start::Smooth) => {
-            "gradients are smooth in depth where weights are (Sander, Ablin, Peyré 2022; Marion, Wu, \
-             Sander, Biau 2023)"
+            "gradients are smooth in depth where weights are (Marion, Wu, Sander, Biau 2023, for two-matrix \
+             layers; for these our own)"
         }
         _ => "nothing takes the roughness of the start away",
     }
