@@ -33,6 +33,17 @@ pub struct Architecture {
     /// Of bottleneck blocks that change the size, whether the windows of the first 1×1 convolution are two apart
     /// (He et al.'s own, called v1) or those of the 3×3 one (torchvision's, called v1.5). The tensors do not tell.
     pub stride_in_1x1: bool,
+    /// Whether normalisation and relu come before every convolution (He, Zhang, Ren, Sun 2016), none of them behind
+    /// the stem's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub preactivation: bool,
+    /// With `preactivation`: whether a normalisation called `bn` and relu come before the head.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub final_norm: bool,
+    /// With `preactivation`: whether shortcuts take x itself, or relu(norm(x)). The tensors do not tell; those
+    /// called `downsample` take x, those called `shortcut` relu(norm(x)).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub raw_shortcuts: bool,
 }
 
 /// How residual networks begin.
@@ -52,7 +63,8 @@ pub enum Shortcuts {
     /// Every second pixel, and zeros for the new channels (option A). The tensors do not tell where the zeros
     /// are: half before and half behind.
     Pad,
-    /// A normalised 1×1 convolution (option B) that is called `downsample`.
+    /// A 1×1 convolution (option B) that is called `downsample`; normalised, but for networks with
+    /// `preactivation`.
     Downsample,
     /// The same, called `shortcut`.
     Shortcut,
@@ -104,11 +116,18 @@ struct Written {
     head: Option<Head>,
     pool: Option<bool>,
     stride_in_1x1: Option<bool>,
+    #[serde(default)]
+    preactivation: bool,
+    #[serde(default)]
+    final_norm: bool,
+    #[serde(default)]
+    raw_shortcuts: bool,
 }
 
 impl From<Written> for Architecture {
     fn from(written: Written) -> Self {
         let Written { family, bottleneck, blocks, classes, .. } = written;
+        let Written { preactivation, final_norm, raw_shortcuts, .. } = written;
         let usual = Self::usual(family, bottleneck, blocks, classes);
         Self {
             stem: written.stem.unwrap_or(usual.stem),
@@ -118,6 +137,9 @@ impl From<Written> for Architecture {
             head: written.head.unwrap_or(usual.head),
             pool: written.pool.unwrap_or(usual.pool),
             stride_in_1x1: written.stride_in_1x1.unwrap_or(usual.stride_in_1x1),
+            preactivation,
+            final_norm,
+            raw_shortcuts,
             ..usual
         }
     }
@@ -144,6 +166,9 @@ impl Architecture {
             head: if imagenet { Head::Fc } else { Head::Linear },
             pool: imagenet,
             stride_in_1x1: false,
+            preactivation: false,
+            final_norm: false,
+            raw_shortcuts: false,
         }
     }
 
@@ -186,6 +211,16 @@ impl Architecture {
                     "the 3×3 windows of a block stride (v1.5); --stride-in-1x1 for v1".to_owned()
                 }
             });
+        }
+        if self.preactivation && (0..self.blocks.len()).any(|stage| self.reshapes(stage)) {
+            let told = match self.raw_shortcuts {
+                true => "shortcuts take x itself; --raw-shortcuts false for relu(norm(x))",
+                false => "shortcuts take relu(norm(x)); --raw-shortcuts true for x itself",
+            };
+            all.push(told.to_owned());
+        }
+        if self.preactivation && !self.final_norm {
+            all.push("no relu comes before the head".to_owned());
         }
         all
     }
@@ -250,6 +285,9 @@ impl Architecture {
                 let name = shortcuts.name().unwrap_or_default();
                 (1..=blocks.len()).any(|stage| has(&format!("layer{stage}.0.{name}.0.weight")))
             });
+        let preactivation = preactivated(shapes);
+        // Without a name in the way of its stages it has no shortcut that is known.
+        let shortcuts = shortcuts.or_else(|| preactivation.then_some(Shortcuts::Shortcut));
         let bottleneck = has("layer1.0.conv3.weight");
         let usual = Self::usual(family, bottleneck, blocks, 1);
         let head = head.unwrap_or(usual.head);
@@ -261,8 +299,28 @@ impl Architecture {
             width: extent(last).unwrap_or(usual.width),
             shortcuts: shortcuts.unwrap_or(Shortcuts::Pad),
             head,
+            preactivation,
+            final_norm: preactivation && has("bn.weight"),
+            raw_shortcuts: preactivation && shortcuts == Some(Shortcuts::Downsample),
             ..usual
         })
+    }
+}
+
+/// Whether normalisations of blocks have the channels that come in, where these are others than go out; or, where
+/// there is no such block, whether one follows the last block and none the stem.
+fn preactivated(shapes: &HashMap<&str, &[usize]>) -> bool {
+    let before = |(name, shape): (&&str, &&[usize])| {
+        let block = name.strip_suffix(".conv1.weight")?;
+        let channels = shapes.get(&format!("{block}.bn1.weight")[..])?.first()?;
+        let [outputs, inputs, ..] = shape[..] else { return None };
+        (outputs != inputs && [outputs, inputs].contains(channels)).then_some(*channels == inputs)
+    };
+    let mut votes: Vec<bool> = shapes.iter().filter_map(before).collect();
+    votes.sort_unstable();
+    match votes.get(votes.len() / 2) {
+        Some(most) => *most,
+        None => !shapes.contains_key("bn1.weight") && shapes.contains_key("bn.weight"),
     }
 }
 
@@ -273,6 +331,9 @@ impl fmt::Display for Architecture {
         let usual: [&[usize]; 4] = [&[2, 2, 2, 2], &[3, 4, 6, 3], &[3, 4, 23, 3], &[3, 8, 36, 3]];
         let three = self.blocks.len() == 3;
         let equal = three && self.blocks.iter().all(|blocks| *blocks == self.blocks[0]);
+        if self.preactivation {
+            write!(f, "preact ")?;
+        }
         match equal || usual.contains(&&self.blocks[..]) {
             true => write!(f, "resnet{depth}")?,
             false => {
@@ -287,7 +348,8 @@ impl fmt::Display for Architecture {
         };
         write!(f, " ({family}")?;
         let own = Self::usual(self.family, self.bottleneck, self.blocks.clone(), self.classes);
-        if three && self.family == Family::Cifar && self.shortcuts != Shortcuts::Pad {
+        let others = self.shortcuts != Shortcuts::Pad && !self.preactivation;
+        if three && self.family == Family::Cifar && others {
             write!(f, ", 1×1 shortcuts")?;
         }
         let usual = if three || self.family == Family::Imagenet { own.stem } else { 64 };
@@ -298,6 +360,9 @@ impl fmt::Display for Architecture {
                 true => write!(f, ", {stem} channels, then {hidden} within {width}")?,
                 false => write!(f, ", {stem} channels, then {width}")?,
             }
+        }
+        if self.final_norm {
+            write!(f, ", normalised before the head")?;
         }
         write!(f, ")")
     }
@@ -328,6 +393,24 @@ mod tests {
             shortcuts: Shortcuts::Shortcut,
             ..usual(Cifar, false, &[2; 4], 10)
         };
+        let preactivation = Architecture { preactivation: true, ..small_stem.clone() };
+        let preactivated = |blocks: &[usize]| Architecture {
+            preactivation: true,
+            final_norm: true,
+            raw_shortcuts: true,
+            ..Architecture { blocks: blocks.to_vec(), ..projected.clone() }
+        };
+        let deep = Architecture {
+            bottleneck: true,
+            width: 64,
+            ..preactivated(&[18; 3])
+        };
+        let bottleneck = Architecture {
+            bottleneck: true,
+            width: 256,
+            blocks: vec![3, 4, 6, 3],
+            ..preactivation.clone()
+        };
         let wide = Architecture { hidden: 128, ..usual(Imagenet, true, &[3, 4, 6, 3], 1000) };
         vec![
             (usual(Cifar, false, &[3; 3], 10), "resnet20 (CIFAR)", 269_722),
@@ -340,6 +423,14 @@ mod tests {
             (usual(Imagenet, false, &[1, 2, 1, 1], 7), "resnet of 1, 2, 1, 1 blocks (ImageNet)", 0),
             (projected, "resnet20 (CIFAR, 1×1 shortcuts)", 272_474),
             (small_stem, "resnet18 (3×3 stem)", 11_173_962),
+            (preactivation, "preact resnet18 (3×3 stem)", 11_171_146),
+            (bottleneck, "preact resnet50 (3×3 stem)", 23_509_066),
+            (
+                preactivated(&[18; 3]),
+                "preact resnet110 (CIFAR, normalised before the head)",
+                1_730_522,
+            ),
+            (deep, "preact resnet164 (CIFAR, normalised before the head)", 1_704_154),
             (wide, "resnet50 (ImageNet, 64 channels, then 128 within 256)", 68_883_240),
         ]
     }

@@ -25,11 +25,18 @@ pub enum Order {
     /// norm(conv(σ(norm(conv(σ(norm(conv(σ(x))))))))), windows of 1×1, 3×3 and 1×1 pixels: the same of their
     /// bottleneck block.
     Bottleneck,
+    /// conv(σ(norm(conv(σ(norm(x)))))), 3×3 windows: the residual function of He, Zhang, Ren, Sun (2016), their
+    /// full pre-activation.
+    Full,
+    /// conv(σ(norm(conv(σ(norm(conv(σ(norm(x))))))))), windows of 1×1, 3×3 and 1×1 pixels: the same of their
+    /// bottleneck block.
+    FullBottleneck,
 }
 
 impl Order {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Post, Self::Pre, Self::Bottleneck];
+    pub const ALL: [Self; 5] =
+        [Self::Post, Self::Pre, Self::Bottleneck, Self::Full, Self::FullBottleneck];
 }
 
 /// The formula of a convolutional field with batch normalisation; its parameters are those of its
@@ -49,13 +56,15 @@ pub struct ConvBnLayer {
 }
 
 impl ConvBnLayer {
-    /// The normalised convolutions.
+    /// The convolutions and normalisations.
     pub fn chain(&self) -> Chain {
         let Self { channels, hidden, image, activation, order } = *self;
-        let link = |before, [inputs, outputs]: [usize; 2], side: usize| {
-            let windows = Convolution::new([inputs, outputs], image, side, 1, side / 2);
-            Link { before, windows }
+        let windows = |[inputs, outputs]: [usize; 2], side: usize| {
+            Convolution::new([inputs, outputs], image, side, 1, side / 2)
         };
+        let link = |before, ends, side| Link::normalised(before, windows(ends, side));
+        let bare = |ends, side| Link::bare(activation, windows(ends, side));
+        let norm = || Link::norm(channels, image);
         let [inner, middle, outer] = [[channels, hidden], [hidden; 2], [hidden, channels]];
         Chain::new(match order {
             Order::Post => vec![link(Activation::Identity, inner, 3), link(activation, outer, 3)],
@@ -64,6 +73,13 @@ impl ConvBnLayer {
                 link(activation, inner, 1),
                 link(activation, middle, 3),
                 link(activation, outer, 1),
+            ],
+            Order::Full => vec![norm(), link(activation, inner, 3), bare(outer, 3)],
+            Order::FullBottleneck => vec![
+                norm(),
+                link(activation, inner, 1),
+                link(activation, middle, 3),
+                bare(outer, 1),
             ],
         })
     }
@@ -147,7 +163,7 @@ impl<R: Real> ConvBn<R> {
         Self { statistics, ..self }
     }
 
-    /// Mean and *unbiased* variance of the batch in every normalised channel, first convolution first,
+    /// Mean and *unbiased* variance of the batch in every normalised channel, the first first,
     /// at each node: what the first walk through this field met on its way forward. Later walks,
     /// back or forward, change nothing. At a node that the scheme never reads (the last one of the
     /// midpoint rule) what was met just before it. `None` before a walk, or if statistics are held.

@@ -20,7 +20,7 @@ mod tiled;
 mod windows;
 
 pub use any::{AnyLayer, AnyTape, LayerName};
-pub use chain::{Chain, ChainTape, Link};
+pub use chain::{Chain, ChainTape, Link, LinkMap};
 pub use conv::{Conv, ConvTape};
 pub use conv_bn::{ConvBn, ConvBnLayer, Order};
 pub use dense::{Dense, DenseTape};

@@ -1,6 +1,6 @@
 //! What other slopes of a chain's units could change of its gradient.
 
-use super::{Chain, ChainTape, Link, Norm, Tile};
+use super::{Chain, ChainTape, LinkMap, Norm, Tile};
 use crate::field::Tiled;
 use crate::field::mlp::slope_changes;
 use crate::field::windows::window_norms;
@@ -18,8 +18,9 @@ impl Chain {
     /// hidden units could make, if the true state were as far away as two states are `apart`.
     ///
     /// The formula is the convolutional field's, link by link, with each w as the normalisation scales it;
-    /// a hidden image is as far away as the units' weights can bring it. Other slopes of a nonlinearity
-    /// before the first link change no gradient of the chain itself.
+    /// a hidden image is as far away as the units' weights can bring it. The units of a link without a
+    /// convolution have one weight, 1. Other slopes of a nonlinearity before the first link change no gradient
+    /// of the chain itself.
     pub(in crate::field) fn exposure<R: Real>(
         &self,
         theta: &[&[R]],
@@ -54,20 +55,30 @@ impl Chain {
             vector::add_column_squared_differences(apart, here.columns(), there.columns());
             let mut found = Vec::with_capacity(self.normalised());
             for (index, pair) in self.links.windows(2).enumerate() {
-                let (Link { before, windows }, next) = (&pair[0], &pair[1]);
-                let input = match (before, index) {
+                let (link, next) = (&pair[0], &pair[1]);
+                let gain = theta[self.norm_place(index)];
+                let inverse = &norms[index].inverse;
+                let scale = |unit: usize| (gain[unit].wide() * inverse[unit]).abs();
+                let following = &kept[index + 1];
+                let bends = next.before != Activation::Identity;
+                let LinkMap::Convolution(windows) = &link.map else {
+                    let units = [&kept[index].y[..], &following.a, &back[index + 1].a];
+                    let bend = bends.then_some(next.before);
+                    let states = [here, there].map(Rows::columns);
+                    let normal = &kept[index].normal;
+                    found.extend(norm_exposure(bend, scale, units, normal, states, apart, rest));
+                    continue;
+                };
+                let input = match (link.before, index) {
                     (Activation::Identity, 0) => x.columns(),
                     (Activation::Identity, _) => &kept[index - 1].y,
                     _ => &kept[index].a,
                 };
                 let [distances, sizes] = window_norms(windows, apart, input, rest, samples);
 
-                let [weight, gain] = [theta[3 * index], theta[3 * index + 1]];
+                let weight = theta[self.place(index)];
                 let inputs = weight.len() / gain.len();
-                let inverse = &norms[index].inverse;
-                let scale = |unit: usize| (gain[unit].wide() * inverse[unit]).abs();
-                if next.before != Activation::Identity {
-                    let following = &kept[index + 1];
+                if bends {
                     let units = [&kept[index].y[..], &following.a, &back[index + 1].a];
                     let places = [distances, sizes];
                     let changes = slope_changes(next.before, weight, inputs, scale, units, places);
@@ -81,4 +92,38 @@ impl Chain {
             found
         })
     }
+}
+
+/// The same of every unit of a normalisation of the states themselves; sets `apart` to the squared distances
+/// of what comes out.
+fn norm_exposure<R: Real>(
+    bend: Option<Activation>,
+    scale: impl Fn(usize) -> f64,
+    units: [&[R]; 3],
+    normal: &[R],
+    [here, there]: [&[R]; 2],
+    apart: &mut [R],
+    scratch: &mut [R],
+) -> Vec<f64> {
+    let plane = apart.len();
+    let (distances, rest) = scratch.split_at_mut(plane);
+    let sizes = &mut rest[..plane];
+    apart.fill(R::zero());
+    let mut found = Vec::new();
+    for unit in 0..normal.len() / plane {
+        let range = unit * plane..(unit + 1) * plane;
+        distances.fill(R::zero());
+        let states = [&here[range.clone()], &there[range.clone()]];
+        vector::add_column_squared_differences(distances, states[0], states[1]);
+        vector::add_scaled(apart, R::of(scale(unit).powi(2)), distances);
+        let Some(activation) = bend else { continue };
+        vector::root(distances);
+        sizes.fill(R::one());
+        vector::add_column_squares(sizes, &normal[range.clone()]);
+        vector::root(sizes);
+        let units = units.map(|all| &all[range.clone()]);
+        let places = [&*distances, &*sizes];
+        found.extend(slope_changes(activation, &[R::one()], 1, |_| scale(unit), units, places));
+    }
+    found
 }
