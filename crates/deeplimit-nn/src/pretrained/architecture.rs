@@ -474,6 +474,25 @@ mod tests {
         assert!(recognised(&[]).expect_err("nothing").to_string().contains("no tensor"));
     }
 
+    #[test]
+    fn preactivation_of_another_kind_is_refused_with_what_differs() {
+        let (known, ..) = all().into_iter().find(|(net, ..)| net.preactivation).expect("one");
+        // A stem that is normalised, shortcuts without weights, normalised ones.
+        let mut tensors = known.tensors();
+        let norm = |name: &str| Expected { name: format!("{name}.weight"), shape: vec![64] };
+        tensors.push(norm("bn1"));
+        tensors.retain(|tensor| !tensor.name.starts_with("layer2.0.shortcut"));
+        tensors.push(norm("layer3.0.shortcut.1"));
+        let error = recognised(&tensors).expect_err("another network");
+        assert_eq!(error.missing, ["layer2.0.shortcut.0.weight"]);
+        assert_eq!(error.unexpected, ["bn1.weight", "layer3.0.shortcut.1.weight"]);
+        let text = error.to_string();
+        assert!(text.contains("nearest to preact resnet18 (3×3 stem)"), "{text}");
+        tensors.retain(|tensor| !tensor.name.contains("shortcut"));
+        let text = recognised(&tensors).expect_err("no shortcut").to_string();
+        assert!(text.contains("missing layer2.0.shortcut.0.weight"), "{text}");
+    }
+
     /// Without its head or its stem, or with other ones, it is still near.
     #[test]
     fn the_nearest_network_is_told_whatever_is_missing() {

@@ -127,3 +127,100 @@ fn norm_exposure<R: Real>(
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::{ConvBnLayer, Order};
+    use crate::kernel::Image;
+    use crate::seed::uniform;
+
+    const IMAGE: Image = Image { height: 3, width: 4 };
+    const CHANNELS: usize = 2;
+    const HIDDEN: usize = 3;
+    const SAMPLES: usize = 5;
+
+    fn numbers(count: usize, seed: u64) -> Vec<f64> {
+        (0..count).map(|i| uniform(seed, i as u64)).collect()
+    }
+
+    fn state(seed: u64) -> Tiled<f64> {
+        let width = CHANNELS * IMAGE.pixels();
+        Tiled::cut(&Rows::new(SAMPLES, width, &numbers(SAMPLES * width, seed)))
+    }
+
+    /// The formula of pre-activation, pixel by pixel: the units of the first normalisation see their own
+    /// channel alone, those of the first convolution the windows of all.
+    #[test]
+    fn exposures_of_preactivation_are_those_of_their_formula() {
+        let (activation, order) = (Activation::Relu, Order::Full);
+        let layer =
+            ConvBnLayer { channels: CHANNELS, hidden: HIDDEN, image: IMAGE, activation, order };
+        let chain = layer.chain();
+        let kinds = chain.kinds().into_iter().enumerate();
+        let theta: Vec<Vec<f64>> = kinds
+            .map(|(seed, kind)| {
+                let mut values = numbers(kind.shape.iter().product(), seed as u64);
+                let shift = if kind.name.starts_with('g') { 1.5 } else { 0.0 };
+                values.iter_mut().for_each(|value| *value += shift);
+                values
+            })
+            .collect();
+        let theta: Vec<&[f64]> = theta.iter().map(Vec::as_slice).collect();
+        let (x, mut there, bar) = (state(20), state(20), state(22));
+        there.add_scaled(0.05, &state(21));
+        let (mut out, mut x_bar, mut tape) = (x.clone(), x.clone(), chain.tape(&x));
+        chain.linearize(&theta, None, &x, &mut out, &mut tape);
+        chain.pull_back(&theta, &x, &mut tape, &bar, &mut x_bar, None);
+        let found = chain.exposure(&theta, &x, &tape, [&x, &there]);
+
+        let (Tile { kept, back }, plane) = (&tape.tiles[0], IMAGE.pixels() * SAMPLES);
+        let [before, after] = [&x, &there].map(|state| state.tiles[0].columns());
+        let scales = |norm: usize, gain: &[f64]| -> Vec<f64> {
+            gain.iter().zip(&tape.norms[norm].inverse).map(|(g, i)| (g * i).abs()).collect()
+        };
+        let [first, second] = [scales(0, theta[0]), scales(1, theta[3])];
+        let apart = |channel: usize, place: usize| {
+            let at = channel * plane + place;
+            (before[at] - after[at]).abs()
+        };
+        let (mut expected, mut touched) = (0.0, 0);
+        for channel in 0..CHANNELS {
+            let mut sum = 0.0;
+            for place in 0..plane {
+                let at = channel * plane + place;
+                if kept[0].y[at].abs() <= first[channel] * apart(channel, place) {
+                    sum += back[1].a[at].abs() * (1.0 + kept[0].normal[at].powi(2)).sqrt();
+                    touched += 1;
+                }
+            }
+            expected += sum * sum;
+        }
+        for unit in 0..HIDDEN {
+            let weight = &theta[2][unit * 9 * CHANNELS..][..9 * CHANNELS];
+            let size = weight.iter().map(|w| w * w).sum::<f64>().sqrt() * second[unit];
+            let mut sum = 0.0;
+            for (pixel, sample) in (0..IMAGE.pixels()).flat_map(|p| (0..SAMPLES).map(move |s| (p, s))) {
+                let [y, x] = [pixel / IMAGE.width, pixel % IMAGE.width];
+                let (mut distance, mut inputs) = (0.0, 1.0);
+                for ny in y.saturating_sub(1)..(y + 2).min(IMAGE.height) {
+                    for nx in x.saturating_sub(1)..(x + 2).min(IMAGE.width) {
+                        let place = (ny * IMAGE.width + nx) * SAMPLES + sample;
+                        for channel in 0..CHANNELS {
+                            distance += (first[channel] * apart(channel, place)).powi(2);
+                            inputs += kept[1].a[channel * plane + place].powi(2);
+                        }
+                    }
+                }
+                let at = unit * plane + pixel * SAMPLES + sample;
+                if kept[1].y[at].abs() <= size * distance.sqrt() {
+                    sum += second[unit] * back[2].a[at].abs() * f64::sqrt(inputs);
+                    touched += 1;
+                }
+            }
+            expected += sum * sum;
+        }
+        assert!(touched > 5, "kinks are near: {touched}");
+        assert!((found - expected).abs() <= 1e-12 * expected, "{found}, not {expected}");
+    }
+}
