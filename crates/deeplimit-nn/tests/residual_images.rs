@@ -230,7 +230,10 @@ fn preactivation_that_cannot_be_is_refused() {
         (["preactivation = true, shortcut = \"raw\"", "shortcut = \"raw\""], "take \"project\""),
         (["channels = 16,", "channels = 6,"], "transition.channels"),
         (
-            ["field = \"bn-conv\"\n    activation = \"relu\"\n    depth = 2", "field = \"conv\"\n    depth = 2"],
+            [
+                "field = \"bn-conv\"\n    activation = \"relu\"\n    depth = 2",
+                "field = \"conv\"\n    depth = 2",
+            ],
             "network.head.norm normalises the last state by the whole batch, but a conv field",
         ),
         (["depth = 2\n    [[", "depth = 2\n    rectified = true\n    [["], "begins with it"),

@@ -216,8 +216,12 @@ mod tests {
         let doubled = formula.initial::<f32>(4, Family::Smooth, 14.0, 1);
         for (kind, (values, doubled)) in control.values().iter().zip(doubled.values()).enumerate() {
             match control.kinds()[kind].name {
-                name if scales(name) => assert!(values.iter().all(|v| *v == 1.0) && values == doubled),
-                name if shifts(name) => assert!(values.iter().all(|v| *v == 0.0) && values == doubled),
+                name if scales(name) => {
+                    assert!(values.iter().all(|v| *v == 1.0) && values == doubled)
+                }
+                name if shifts(name) => {
+                    assert!(values.iter().all(|v| *v == 0.0) && values == doubled)
+                }
                 _ => assert!(values.iter().zip(doubled).all(|(v, d)| 2.0 * v == *d)),
             }
         }

@@ -257,7 +257,9 @@ impl Weighted {
                     self.padded(|to, from| {
                         let from = &x.columns()[from * samples..][..samples];
                         let to = &mut end.columns_mut()[to * samples..][..samples];
-                        to.iter_mut().zip(from).for_each(|(to, x)| *to += if *relu { x.max(0.0) } else { *x });
+                        to.iter_mut()
+                            .zip(from)
+                            .for_each(|(to, x)| *to += if *relu { x.max(0.0) } else { *x });
                     });
                 });
                 None

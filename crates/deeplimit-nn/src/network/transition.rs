@@ -157,7 +157,8 @@ impl TransitionConfig {
             }
             Self::Stem { preactivation: false, shortcut: Shortcut::Raw, .. }
             | Self::Block { preactivation: false, shortcut: Shortcut::Raw, .. } => {
-                let reason = "shortcut = \"raw\" is of blocks with preactivation = true; take \"project\"";
+                let reason =
+                    "shortcut = \"raw\" is of blocks with preactivation = true; take \"project\"";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
             Self::Stem { widen: Some(0), .. } => {

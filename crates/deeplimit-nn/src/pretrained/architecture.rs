@@ -3,7 +3,6 @@
 use super::layout::{Expected, Unrecognised};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
 /// A residual network of images as PyTorch's users have it: stages of blocks, each stage with twice the channels
 /// of the one before at half the size.
@@ -201,30 +200,6 @@ impl Architecture {
         if self.family == Family::Cifar { 3 } else { 7 }
     }
 
-    /// What the tensors do not tell, and is taken for granted.
-    pub fn assumed(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        if self.bottleneck {
-            all.push(match self.stride_in_1x1 {
-                true => "the first 1×1 windows of a block stride (v1)".to_owned(),
-                false => {
-                    "the 3×3 windows of a block stride (v1.5); --stride-in-1x1 for v1".to_owned()
-                }
-            });
-        }
-        if self.preactivation && (0..self.blocks.len()).any(|stage| self.reshapes(stage)) {
-            let told = match self.raw_shortcuts {
-                true => "shortcuts take x itself; --raw-shortcuts false for relu(norm(x))",
-                false => "shortcuts take relu(norm(x)); --raw-shortcuts true for x itself",
-            };
-            all.push(told.to_owned());
-        }
-        if self.preactivation && !self.final_norm {
-            all.push("no relu comes before the head".to_owned());
-        }
-        all
-    }
-
     /// The network that has these tensors, by name and shape; counters of batches do not matter.
     ///
     /// # Errors
@@ -324,50 +299,6 @@ fn preactivated(shapes: &HashMap<&str, &[usize]>) -> bool {
     }
 }
 
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let convolutions = if self.bottleneck { 3 } else { 2 };
-        let depth = convolutions * self.blocks.iter().sum::<usize>() + 2;
-        let usual: [&[usize]; 4] = [&[2, 2, 2, 2], &[3, 4, 6, 3], &[3, 4, 23, 3], &[3, 8, 36, 3]];
-        let three = self.blocks.len() == 3;
-        let equal = three && self.blocks.iter().all(|blocks| *blocks == self.blocks[0]);
-        if self.preactivation {
-            write!(f, "preact ")?;
-        }
-        match equal || usual.contains(&&self.blocks[..]) {
-            true => write!(f, "resnet{depth}")?,
-            false => {
-                let blocks: Vec<String> = self.blocks.iter().map(usize::to_string).collect();
-                write!(f, "resnet of {} blocks", blocks.join(", "))?;
-            }
-        }
-        let family = match self.family {
-            Family::Cifar if three => "CIFAR",
-            Family::Cifar => "3×3 stem",
-            Family::Imagenet => "ImageNet",
-        };
-        write!(f, " ({family}")?;
-        let own = Self::usual(self.family, self.bottleneck, self.blocks.clone(), self.classes);
-        let others = self.shortcuts != Shortcuts::Pad && !self.preactivation;
-        if three && self.family == Family::Cifar && others {
-            write!(f, ", 1×1 shortcuts")?;
-        }
-        let usual = if three || self.family == Family::Imagenet { own.stem } else { 64 };
-        let wide = [self.stem, self.hidden, self.width];
-        if wide != [usual, usual, if self.bottleneck { 4 * usual } else { usual }] {
-            let [stem, hidden, width] = wide;
-            match self.bottleneck || hidden != width {
-                true => write!(f, ", {stem} channels, then {hidden} within {width}")?,
-                false => write!(f, ", {stem} channels, then {width}")?,
-            }
-        }
-        if self.final_norm {
-            write!(f, ", normalised before the head")?;
-        }
-        write!(f, ")")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,11 +331,7 @@ mod tests {
             raw_shortcuts: true,
             ..Architecture { blocks: blocks.to_vec(), ..projected.clone() }
         };
-        let deep = Architecture {
-            bottleneck: true,
-            width: 64,
-            ..preactivated(&[18; 3])
-        };
+        let deep = Architecture { bottleneck: true, width: 64, ..preactivated(&[18; 3]) };
         let bottleneck = Architecture {
             bottleneck: true,
             width: 256,
@@ -430,7 +357,7 @@ mod tests {
                 "preact resnet110 (CIFAR, normalised before the head)",
                 1_730_522,
             ),
-            (deep, "preact resnet164 (CIFAR, normalised before the head)", 1_704_154),
+            (deep, "preact resnet164 (CIFAR, normalised before the head)", 1_703_258),
             (wide, "resnet50 (ImageNet, 64 channels, then 128 within 256)", 68_883_240),
         ]
     }

@@ -208,7 +208,11 @@ impl Pretrained {
                 let inputs = weight.len() / outputs;
                 (0..weight.len()).map(|i| weight[i % outputs * inputs + i / outputs]).collect()
             }
-            ["head", array] => self.gathered(array, &Origins { norms: vec!["bn".into()], ..Origins::default() }, 1.0),
+            ["head", array] => self.gathered(
+                array,
+                &Origins { norms: vec!["bn".into()], ..Origins::default() },
+                1.0,
+            ),
             ["stages", stage, "transition", .., array] => {
                 let stage: usize = stage.parse().expect("a stage's number");
                 let origins = match array.starts_with("running") {

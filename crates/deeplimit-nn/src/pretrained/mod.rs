@@ -10,6 +10,7 @@ mod names;
 mod pickle;
 mod read;
 mod stages;
+mod told;
 mod torch;
 
 pub use architecture::{Architecture, Family, Head, Shortcuts};
@@ -74,7 +75,9 @@ pub enum PretrainedError {
         architecture: Architecture,
     },
     /// Another one.
-    #[error("--raw-shortcuts: {architecture} has no pre-activation blocks with a shortcut; leave it out")]
+    #[error(
+        "--raw-shortcuts: {architecture} has no pre-activation blocks with a shortcut; leave it out"
+    )]
     NoPreactivation {
         /// The network.
         architecture: Architecture,
@@ -178,7 +181,8 @@ impl Pretrained {
     /// # Errors
     /// If it is none, or has no shortcut with weights.
     pub fn with_raw_shortcuts(mut self, raw: bool) -> Result<Self, PretrainedError> {
-        let reshapes = (0..self.architecture.blocks.len()).any(|stage| self.architecture.reshapes(stage));
+        let reshapes =
+            (0..self.architecture.blocks.len()).any(|stage| self.architecture.reshapes(stage));
         if !(self.architecture.preactivation && reshapes) {
             return Err(PretrainedError::NoPreactivation { architecture: self.architecture });
         }

@@ -35,25 +35,21 @@ impl Piece {
         let mut convolutions = windows.convolutions(input, ends, stride).into_iter().peekable();
         let mut links = Vec::new();
         while let Some(windows) = convolutions.next() {
-            let link =
-                if convolutions.peek().is_some() { Link::normalised } else { Link::bare };
+            let link = if convolutions.peek().is_some() { Link::normalised } else { Link::bare };
             links.push(link(relu, windows));
         }
         let project = |before| {
             let link = Link::bare(before, projection(input, channels, stride));
             Around::Project(Chain::new(vec![link]))
         };
-        let whole = |links: Vec<Link>, shortcut| Self {
-            shortcut,
-            ..Self::plain("", Chain::new(links))
-        };
+        let whole =
+            |links: Vec<Link>, shortcut| Self { shortcut, ..Self::plain("", Chain::new(links)) };
         let with_norm = |links| [vec![norm.clone()], links].concat();
         match shortcut {
             // Both go on from what is normalised.
-            Shortcut::Project => vec![
-                Self::plain("norm.", Chain::new(vec![norm])),
-                whole(links, project(relu)),
-            ],
+            Shortcut::Project => {
+                vec![Self::plain("norm.", Chain::new(vec![norm])), whole(links, project(relu))]
+            }
             Shortcut::Raw => vec![whole(with_norm(links), project(Activation::Identity))],
             Shortcut::Pad => {
                 let pad = Around::Pad { from: input, stride, channels, relu: false };

@@ -31,7 +31,11 @@ impl Windows {
         match self {
             Self::Two => vec![conv(first, from, 3, stride), conv(last, to, 3, 1)],
             Self::Bottleneck => {
-                vec![conv(first, from, 1, 1), conv([inner; 2], from, 3, stride), conv(last, to, 1, 1)]
+                vec![
+                    conv(first, from, 1, 1),
+                    conv([inner; 2], from, 3, stride),
+                    conv(last, to, 1, 1),
+                ]
             }
             Self::EarlyBottleneck => {
                 vec![conv(first, from, 1, stride), conv([inner; 2], to, 3, 1), conv(last, to, 1, 1)]

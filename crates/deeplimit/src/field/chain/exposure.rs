@@ -200,7 +200,9 @@ mod tests {
             let weight = &theta[2][unit * 9 * CHANNELS..][..9 * CHANNELS];
             let size = weight.iter().map(|w| w * w).sum::<f64>().sqrt() * second[unit];
             let mut sum = 0.0;
-            for (pixel, sample) in (0..IMAGE.pixels()).flat_map(|p| (0..SAMPLES).map(move |s| (p, s))) {
+            for (pixel, sample) in
+                (0..IMAGE.pixels()).flat_map(|p| (0..SAMPLES).map(move |s| (p, s)))
+            {
                 let [y, x] = [pixel / IMAGE.width, pixel % IMAGE.width];
                 let (mut distance, mut inputs) = (0.0, 1.0);
                 for ny in y.saturating_sub(1)..(y + 2).min(IMAGE.height) {
