@@ -297,9 +297,7 @@ impl NetworkConfig {
                     .to_owned(),
             });
         }
-        if let Some((stage, last)) = self.stage.iter().enumerate().next_back() {
-            self.head.check_norm(stage, last.field)?;
-        }
+        self.head.check_norm(&self.stage)?;
         Ok(NetworkPlan { stages, head: self.head, outputs })
     }
 }

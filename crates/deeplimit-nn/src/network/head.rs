@@ -1,8 +1,7 @@
 //! The last state to the outputs, and on to the loss.
 
 use super::Score;
-use super::config::{HeadConfig, NetworkError, NetworkPlan};
-use super::field::FieldName;
+use super::config::{HeadConfig, NetworkError, NetworkPlan, StageConfig};
 use super::loss::loss;
 use super::map::{Map, Slopes, cut};
 use super::normalised::{Blueprint, Normalised};
@@ -43,10 +42,12 @@ struct Pool {
 
 impl HeadConfig {
     /// Checks that the batch leaves the field of the last stage whole, where it is normalised.
-    pub(super) fn check_norm(&self, stage: usize, field: FieldName) -> Result<(), NetworkError> {
-        if !self.norm || field.normalises() {
+    pub(super) fn check_norm(&self, stages: &[StageConfig]) -> Result<(), NetworkError> {
+        let last = stages.iter().map(|stage| stage.field).enumerate().next_back();
+        let Some((stage, field)) = last.filter(|(_, field)| self.norm && !field.normalises())
+        else {
             return Ok(());
-        }
+        };
         let reason = format!(
             "network.head.norm normalises the last state by the whole batch, but a {} field walks in tiles of \
              it; use field = \"bn-conv\", or leave it out",
