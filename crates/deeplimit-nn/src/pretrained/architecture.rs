@@ -325,19 +325,20 @@ mod tests {
             ..usual(Cifar, false, &[2; 4], 10)
         };
         let preactivation = Architecture { preactivation: true, ..small_stem.clone() };
-        let preactivated = |blocks: &[usize]| Architecture {
-            preactivation: true,
-            final_norm: true,
-            raw_shortcuts: true,
-            ..Architecture { blocks: blocks.to_vec(), ..projected.clone() }
-        };
-        let deep = Architecture { bottleneck: true, width: 64, ..preactivated(&[18; 3]) };
         let bottleneck = Architecture {
             bottleneck: true,
             width: 256,
             blocks: vec![3, 4, 6, 3],
             ..preactivation.clone()
         };
+        let normalised = Architecture {
+            blocks: vec![18; 3],
+            preactivation: true,
+            final_norm: true,
+            raw_shortcuts: true,
+            ..projected.clone()
+        };
+        let deep = Architecture { bottleneck: true, width: 64, ..normalised.clone() };
         let wide = Architecture { hidden: 128, ..usual(Imagenet, true, &[3, 4, 6, 3], 1000) };
         vec![
             (usual(Cifar, false, &[3; 3], 10), "resnet20 (CIFAR)", 269_722),
@@ -352,11 +353,7 @@ mod tests {
             (small_stem, "resnet18 (3×3 stem)", 11_173_962),
             (preactivation, "preact resnet18 (3×3 stem)", 11_171_146),
             (bottleneck, "preact resnet50 (3×3 stem)", 23_509_066),
-            (
-                preactivated(&[18; 3]),
-                "preact resnet110 (CIFAR, normalised before the head)",
-                1_730_522,
-            ),
+            (normalised, "preact resnet110 (CIFAR, normalised before the head)", 1_730_522),
             (deep, "preact resnet164 (CIFAR, normalised before the head)", 1_703_258),
             (wide, "resnet50 (ImageNet, 64 channels, then 128 within 256)", 68_883_240),
         ]

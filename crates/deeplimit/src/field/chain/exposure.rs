@@ -131,6 +131,7 @@ fn norm_exposure<R: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::State;
     use crate::field::{ConvBnLayer, Order};
     use crate::kernel::Image;
     use crate::seed::uniform;
