@@ -186,20 +186,20 @@ mod tests {
             (before[at] - after[at]).abs()
         };
         let (mut expected, mut touched) = (0.0, 0);
-        for channel in 0..CHANNELS {
+        for (channel, scale) in first.iter().enumerate() {
             let mut sum = 0.0;
             for place in 0..plane {
                 let at = channel * plane + place;
-                if kept[0].y[at].abs() <= first[channel] * apart(channel, place) {
+                if kept[0].y[at].abs() <= scale * apart(channel, place) {
                     sum += back[1].a[at].abs() * (1.0 + kept[0].normal[at].powi(2)).sqrt();
                     touched += 1;
                 }
             }
             expected += sum * sum;
         }
-        for unit in 0..HIDDEN {
+        for (unit, scale) in second.iter().enumerate() {
             let weight = &theta[2][unit * 9 * CHANNELS..][..9 * CHANNELS];
-            let size = weight.iter().map(|w| w * w).sum::<f64>().sqrt() * second[unit];
+            let size = weight.iter().map(|w| w * w).sum::<f64>().sqrt() * scale;
             let mut sum = 0.0;
             for (pixel, sample) in
                 (0..IMAGE.pixels()).flat_map(|p| (0..SAMPLES).map(move |s| (p, s)))
@@ -209,15 +209,15 @@ mod tests {
                 for ny in y.saturating_sub(1)..(y + 2).min(IMAGE.height) {
                     for nx in x.saturating_sub(1)..(x + 2).min(IMAGE.width) {
                         let place = (ny * IMAGE.width + nx) * SAMPLES + sample;
-                        for channel in 0..CHANNELS {
-                            distance += (first[channel] * apart(channel, place)).powi(2);
+                        for (channel, scale) in first.iter().enumerate() {
+                            distance += (scale * apart(channel, place)).powi(2);
                             inputs += kept[1].a[channel * plane + place].powi(2);
                         }
                     }
                 }
                 let at = unit * plane + pixel * SAMPLES + sample;
                 if kept[1].y[at].abs() <= size * distance.sqrt() {
-                    sum += second[unit] * back[2].a[at].abs() * f64::sqrt(inputs);
+                    sum += scale * back[2].a[at].abs() * f64::sqrt(inputs);
                     touched += 1;
                 }
             }
