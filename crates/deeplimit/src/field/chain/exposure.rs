@@ -205,7 +205,7 @@ mod tests {
                 (0..IMAGE.pixels()).flat_map(|p| (0..SAMPLES).map(move |s| (p, s)))
             {
                 let [y, x] = [pixel / IMAGE.width, pixel % IMAGE.width];
-                let (mut distance, mut inputs) = (0.0, 1.0);
+                let (mut distance, mut inputs) = (0f64, 1f64);
                 for ny in y.saturating_sub(1)..(y + 2).min(IMAGE.height) {
                     for nx in x.saturating_sub(1)..(x + 2).min(IMAGE.width) {
                         let place = (ny * IMAGE.width + nx) * SAMPLES + sample;
@@ -217,7 +217,7 @@ mod tests {
                 }
                 let at = unit * plane + pixel * SAMPLES + sample;
                 if kept[1].y[at].abs() <= size * distance.sqrt() {
-                    sum += scale * back[2].a[at].abs() * f64::sqrt(inputs);
+                    sum += scale * back[2].a[at].abs() * inputs.sqrt();
                     touched += 1;
                 }
             }
