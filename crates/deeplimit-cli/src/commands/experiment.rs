@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::experiment::{
     self, AdjointOrder, Approximation, DepthSweep, Failure, Finetune, Gamma, LargeDepth, Linear,
-    Memory, Scaling, Size,
+    Memory, Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -88,6 +88,8 @@ enum Name {
     /// Which limit trained networks have as their depth grows, with and without the H1 penalty.
     Scaling {
         #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
         common: Common,
     },
 }
@@ -147,6 +149,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         }
         Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
-        Name::Scaling { common } => common.run(&Scaling::new(common.size(), common.seed)),
+        Name::Scaling { repeat, common } => {
+            common.run(&Scaling::new(common.size(), repeat.from(common.seed, 5)))
+        }
     }
 }

@@ -24,6 +24,7 @@ mod large_depth;
 mod linear;
 mod memory;
 mod scaling;
+mod seeds;
 mod walks;
 
 pub use adjoint_order::AdjointOrder;
@@ -37,6 +38,7 @@ pub use large_depth::LargeDepth;
 pub use linear::Linear;
 pub use memory::Memory;
 pub use scaling::Scaling;
+pub use seeds::{Repeat, Seeds};
 
 use crate::page::{Claim, Curve, Section, Stroke, Text};
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,11 +1,10 @@
 //! What the trainings show.
 
-use super::exponents::{Estimate, Family};
+use super::exponents::Family;
 use super::{ALPHA, LAST, RATE, Row, Start};
-use crate::experiment::within;
+use crate::experiment::{Seeds, within};
 use crate::page::{Claim, significant};
 use deeplimit::limit::Regime;
-use std::ops::RangeInclusive;
 
 /// How far an exponent may be from the theory's: half of what lies between neighbouring classes.
 const CLOSE: f64 = 0.25;
@@ -20,6 +19,7 @@ pub type Value = fn(&Row) -> f64;
 /// The rows of all trainings.
 pub struct Shown<'a> {
     pub rows: &'a [Row],
+    pub seeds: Seeds,
 }
 
 /// Networks of a start before training, after it, and after training with the penalty.
@@ -92,14 +92,6 @@ fn reason(start: Start, state: State) -> &'static str {
     }
 }
 
-/// A claim that an exponent's whole confidence interval lies in a range.
-fn lies(claim: String, exponent: Estimate, range: RangeInclusive<f64>) -> Claim {
-    let holds = exponent.is_in(&range);
-    let claim = within(claim, exponent.mean, range);
-    let expected = format!("{}, with its whole interval", claim.expected);
-    Claim { expected, measured: exponent.to_string(), holds, ..claim }
-}
-
 impl Shown<'_> {
     pub fn family(&self, start: Start, state: State) -> Family<'_> {
         self.of(start, |row| state.is(row))
@@ -112,7 +104,7 @@ impl Shown<'_> {
 
     fn of(&self, start: Start, is: impl Fn(&Row) -> bool) -> Family<'_> {
         let rows = self.rows.iter().filter(|row| row.layer.is_none() && row.start == start);
-        Family { rows: rows.filter(|row| is(row)).collect() }
+        Family { rows: rows.filter(|row| is(row)).collect(), seeds: self.seeds }
     }
 
     pub fn claims(&self) -> Vec<Claim> {
@@ -164,7 +156,7 @@ impl Shown<'_> {
                 "{} start, {when}: exponent in N of {name}, near {near} in theory",
                 start.name()
             );
-            lies(claim, family.exponent(value), theory - CLOSE..=theory + CLOSE)
+            family.exponent(value).lies_in(claim, theory - CLOSE..=theory + CLOSE)
         };
         measures.map(claim).to_vec()
     }
@@ -174,12 +166,10 @@ impl Shown<'_> {
         let steep: Value = |row| row.scaled_increment;
         let family = self.family(Start::Smooth, State::Trained);
         [
-            lies(
+            family.exponent(steep).lies_in(
                 "smooth start, trained without the penalty to the end: N max ‖θ_{n+1} − θ_n‖ grows more \
                  slowly than the N of rough weights (observed; at any one time the bound of theory holds \
-                 for all N, but it grows exponentially with time); exponent"
-                    .into(),
-                family.exponent(steep),
+                 for all N, but it grows exponentially with time); exponent",
                 -CLOSE..=1.0,
             ),
             within(
@@ -215,7 +205,7 @@ impl Shown<'_> {
                 start.name(),
                 state.name()
             );
-            claims.push(lies(claim, self.family(start, state).exponent(loss), -CLOSE..=CLOSE));
+            claims.push(self.family(start, state).exponent(loss).lies_in(claim, -CLOSE..=CLOSE));
         }
         let end = |start, state, value: Value| self.family(start, state).deepest(value);
         claims.push(within(

@@ -16,7 +16,7 @@ mod exponents;
 mod findings;
 mod page;
 
-use super::{Experiment, Findings, Size};
+use super::{Experiment, Findings, Seeds, Size};
 use crate::page::Text;
 use anyhow::Result;
 use deeplimit::control::{Control, DepthPenalty, Family};
@@ -47,9 +47,6 @@ const LAST: usize = RECORDED[RECORDED.len() - 1];
 
 /// Layers of the networks whose weights are pictured.
 const SHOWN: usize = 128;
-
-/// Every training is done for as many seeds, each with data and starts of its own.
-const SEEDS: u64 = 5;
 
 /// Layers and size of the weights of the network that gives the targets.
 const TEACHER: (usize, f64) = (256, 2.0);
@@ -102,16 +99,16 @@ fn smooth(layers: usize, seed: u64) -> Control<f64> {
     Control::new(kinds, layers, values.into_iter().zip(lengths).map(cut).collect())
 }
 
-/// The trainings.
+/// The trainings; each is done for every seed, with data and a start of its own.
 pub struct Scaling {
     depths: Vec<usize>,
-    seed: u64,
+    seeds: Seeds,
 }
 
 impl Scaling {
     /// Depths 8 to 256, or 8 to 512.
-    pub fn new(size: Size, seed: u64) -> Self {
-        Self { depths: (3..=size.pick(8, 9)).map(|power| 1 << power).collect(), seed }
+    pub fn new(size: Size, seeds: Seeds) -> Self {
+        Self { depths: (3..=size.pick(8, 9)).map(|power| 1 << power).collect(), seeds }
     }
 }
 
@@ -187,7 +184,7 @@ struct Training {
 impl Scaling {
     fn trainings(&self, layers: usize) -> Vec<Training> {
         let mut all = Vec::new();
-        for network in 0..SEEDS {
+        for network in 0..self.seeds.count {
             for start in Start::ALL {
                 let of = |penalised| Training { start, penalised, network, layers };
                 all.extend([false, true].map(of));
@@ -213,7 +210,7 @@ impl Scaling {
 
     /// Before training: all samples in one tile, so that a descent stays on its thread.
     fn begin(&self, training: &Training) -> Descent<f64, Dense> {
-        let seed = seed::derive(self.seed, training.network);
+        let seed = seed::derive(self.seeds.first, training.network);
         let weights = training.start.weights(training.layers, seed::derive(seed, 3));
         let field = Stacked::new(LAYER, weights);
         let descent = Descent::new(Self::data(seed), field, RATE).with_tile(SAMPLES);
@@ -302,7 +299,7 @@ impl Experiment for Scaling {
             steps: LAST,
             alpha: ALPHA,
             tau: TAU,
-            seeds: SEEDS,
+            seeds: self.seeds.count,
         }
     }
 
@@ -322,7 +319,7 @@ impl Experiment for Scaling {
     }
 
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
-        let shown = findings::Shown { rows };
+        let shown = findings::Shown { rows, seeds: self.seeds };
         Ok(Findings { claims: shown.claims(), sections: shown.sections()? })
     }
 }
@@ -338,7 +335,8 @@ mod tests {
 
     #[test]
     fn claims_hold_on_a_tiny_size_and_fail_on_wrong_rows() {
-        let experiment = Scaling { depths: vec![64, 128, 256], seed: 1 };
+        let experiment =
+            Scaling { depths: vec![64, 128, 256], seeds: Seeds { first: 1, count: 5 } };
         let measure = |layers: &usize| experiment.measure(layers, Path::new("")).unwrap();
         let good: Vec<Row> = experiment.depths.iter().flat_map(measure).collect();
         assert_eq!(failing(&experiment, &good), [""; 0]);
