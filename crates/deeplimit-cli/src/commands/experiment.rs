@@ -2,8 +2,8 @@
 
 use crate::Outcome;
 use crate::experiment::{
-    self, AdjointOrder, Approximation, DepthSweep, Failure, Finetune, Gamma, LargeDepth, Linear,
-    Memory, Repeat, Scaling, Size,
+    self, AdjointOrder, Approximation, DepthSweep, Estimate, Failure, Finetune, Gamma, LargeDepth,
+    Linear, Memory, Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -31,8 +31,17 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
+    /// How often the error estimate misses, and how often it is a false alarm, over random networks.
+    Estimate {
+        #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Networks on which memory-free gradients fail, and what their certificates say.
     Failure {
+        #[command(flatten)]
+        repeat: Repeat,
         #[command(flatten)]
         common: Common,
     },
@@ -82,6 +91,8 @@ enum Name {
     },
     /// Two-matrix residual networks trained at growing depth, beside one of 2^14 layers.
     LargeDepth {
+        #[command(flatten)]
+        repeat: Repeat,
         #[command(flatten)]
         common: Common,
     },
@@ -134,7 +145,14 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         }
         Name::Linear { common } => common.run(&Linear::new(common.size(), common.seed)),
         Name::AdjointOrder { common } => common.run(&AdjointOrder::new(common.size(), common.seed)),
-        Name::Failure { common } => common.run(&Failure::new(common.size(), common.seed)),
+        Name::Estimate { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&Estimate::new(common.size(), seeds))
+        }
+        Name::Failure { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&Failure::new(common.size(), seeds))
+        }
         Name::DepthSweep { data, epochs, depths, methods, common } => {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
@@ -147,7 +165,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         Name::Gamma { data, common } => {
             common.run(&Gamma::new(common.size(), data.as_deref(), common.seed)?)
         }
-        Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
+        Name::LargeDepth { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&LargeDepth::new(common.size(), seeds))
+        }
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
         Name::Scaling { repeat, common } => {
             common.run(&Scaling::new(common.size(), repeat.from(common.seed, 5)))
