@@ -29,6 +29,7 @@ use deeplimit::objective::descent::Descent;
 use run::{Run, Start};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The residual function. Its biases are zero and stay so.
 const LAYER: Mlp = Mlp { width: 4, hidden: 8, activation: Activation::Tanh };
@@ -66,6 +67,8 @@ pub struct LargeDepth {
     seeds: Seeds,
     /// Of every repetition.
     runs: Vec<Run>,
+    /// Of the repetition that was asked for last.
+    reference: Mutex<Option<(usize, Reference)>>,
 }
 
 impl LargeDepth {
@@ -81,9 +84,13 @@ impl LargeDepth {
             steps: [512, 8192],
             seeds,
             runs: Run::all(seeds),
+            reference: Mutex::default(),
         }
     }
 }
+
+/// The weights of the reference at the recorded steps, for each start.
+type Reference = Arc<Vec<Vec<Control<f64>>>>;
 
 /// Trainings of one depth, from both starts.
 pub struct Case {
@@ -166,14 +173,20 @@ impl LargeDepth {
 
     /// The reference's weights at the recorded steps, for each start: trained when they are asked for
     /// first.
-    fn reference(&self, run: usize) -> &[Vec<Control<f64>>] {
-        let run = &self.runs[run];
-        run.reference.get_or_init(|| {
-            both(|start| {
-                let (recorded, _) = Self::train(run.descent(start, self.deepest), self.steps[0]);
-                recorded.into_iter().map(|(_, _, control)| control).collect()
-            })
-        })
+    fn reference(&self, run: usize) -> Reference {
+        let mut latest = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, reference)) = latest.as_ref().filter(|(of, _)| *of == run) {
+            return Arc::clone(reference);
+        }
+        // There are never two of them.
+        *latest = None;
+        let reference = Arc::new(both(|start| {
+            let start = self.runs[run].descent(start, self.deepest);
+            let (recorded, _) = Self::train(start, self.steps[0]);
+            recorded.into_iter().map(|(_, _, control)| control).collect()
+        }));
+        *latest = Some((run, Arc::clone(&reference)));
+        reference
     }
 
     /// What a state of a training says by itself.
@@ -195,7 +208,8 @@ impl LargeDepth {
     /// The trainings of one start at one depth.
     fn training(&self, run: usize, start: Start, depth: usize) -> Vec<Row> {
         let index = Start::ALL.iter().position(|s| *s == start).unwrap_or(0);
-        let (reference, own) = (&self.reference(run)[index], &self.runs[run]);
+        let (references, own) = (self.reference(run), &self.runs[run]);
+        let reference = &references[index];
         let (recorded, end) = Self::train(own.descent(start, depth), self.steps[0]);
         let first = &recorded[0].2;
         let mut rows = Vec::new();
@@ -395,6 +409,7 @@ mod tests {
             steps: [64, 4096],
             seeds: SEEDS,
             runs: Run::all(SEEDS),
+            reference: Mutex::default(),
         }
     }
 

@@ -8,7 +8,6 @@ use deeplimit::objective::descent::{Descent, Quadratic};
 use deeplimit::{Flow, Rows, Scheme, seed};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{PI, TAU};
-use std::sync::OnceLock;
 
 /// How the weights vary with depth before training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,13 +33,11 @@ impl Start {
 /// The trainings with one seed, that decides data and starts.
 pub struct Run {
     pub seed: u64,
-    /// The weights of the reference at the recorded steps, for each start.
-    pub reference: OnceLock<Vec<Vec<Control<f64>>>>,
 }
 
 impl Run {
     pub fn all(seeds: Seeds) -> Vec<Self> {
-        seeds.all().map(|seed| Self { seed, reference: OnceLock::new() }).collect()
+        seeds.all().map(|seed| Self { seed }).collect()
     }
 
     fn kinds() -> Vec<Kind> {
