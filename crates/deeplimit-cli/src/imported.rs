@@ -30,17 +30,22 @@ pub struct Choice {
     /// (v1), not the 3×3 one, as in torchvision's (v1.5).
     #[arg(long)]
     pub stride_in_1x1: bool,
+    /// Whether the shortcuts of pre-activation blocks take x itself, or relu(norm(x)) [default: x where they are
+    /// called downsample, relu(norm(x)) where they are called shortcut].
+    #[arg(long, value_name = "BOOL")]
+    pub raw_shortcuts: Option<bool>,
 }
 
 impl Choice {
     /// The first option that is given.
     pub fn given(&self) -> Option<&'static str> {
-        let Self { key, mean, std, stride_in_1x1 } = self;
+        let Self { key, mean, std, stride_in_1x1, raw_shortcuts } = self;
         let all = [
             ("--key", key.is_some()),
             ("--mean", mean.is_some()),
             ("--std", std.is_some()),
             ("--stride-in-1x1", *stride_in_1x1),
+            ("--raw-shortcuts", raw_shortcuts.is_some()),
         ];
         all.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
     }
@@ -71,6 +76,9 @@ pub fn read_as(path: &Path, choice: &Choice) -> Result<Pretrained> {
     }
     if choice.stride_in_1x1 {
         network = network.with_stride_in_1x1().with_context(place)?;
+    }
+    if let Some(raw) = choice.raw_shortcuts {
+        network = network.with_raw_shortcuts(raw).with_context(place)?;
     }
     Ok(network)
 }

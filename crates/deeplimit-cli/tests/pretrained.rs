@@ -539,6 +539,46 @@ fn blocks_that_stride_in_their_first_convolution_are_another_network() {
 }
 
 #[test]
+fn preactivation_networks_lose_nothing_by_conversion_and_say_what_shortcuts_take() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    images(at, "data_batch_1.bin", 80, 1);
+    images(at, "test_batch.bin", 10, 2);
+    let architecture = Architecture {
+        shortcuts: Shortcuts::Downsample,
+        preactivation: true,
+        final_norm: true,
+        raw_shortcuts: true,
+        ..Architecture::usual(Family::Cifar, false, vec![3; 3], 10)
+    };
+    of(architecture).write_to(&at.join("net.pt")).expect("written");
+    let own = json(at, &["import", "net.pt", "--out", "own.safetensors"]);
+    assert_eq!(own["architecture"], "preact resnet20 (CIFAR, normalised before the head)");
+    assert!(own["assumed"][1].as_str().expect("two").contains("take x itself"), "{own}");
+    let other = ["import", "net.pt", "--raw-shortcuts", "false", "--out", "other.safetensors"];
+    let other = json(at, &other);
+    assert!(other["assumed"][1].as_str().expect("two").contains("take relu(norm(x))"), "{other}");
+    let convert = ["convert", "own.safetensors", "--out", "flows.safetensors", "--data", "data"];
+    let converted = json(at, &convert);
+    assert_eq!(converted["accuracy"][0], converted["accuracy"][1]);
+    let loss = |file: &str| json(at, &["evaluate", file, "--data", "data"])["loss"].clone();
+    assert_eq!(loss("own.safetensors"), loss("net.pt"));
+    assert_eq!(loss("own.safetensors"), loss("flows.safetensors"));
+    assert_ne!(loss("own.safetensors"), loss("other.safetensors"));
+    let stages = ["convert", "own.safetensors", "--stages", "1", "--out", "x.safetensors"];
+    refused(at, &stages, &["--stages", "no relu after its sums"]);
+    network(10).write_to(&at.join("post.pt")).expect("written");
+    let post = ["import", "post.pt", "--raw-shortcuts", "true", "--out", "x.safetensors"];
+    refused(at, &post, &["--raw-shortcuts", "no pre-activation blocks"]);
+    let steps =
+        ["--set", "train.epochs=1", "--set", "train.batch=20", "--set", "data.validation=0"];
+    let train = ["train", "--init", "flows.safetensors", "--data", "data", "--out", "run"];
+    succeeds(at, &[&train[..], &steps].concat());
+    let trained = json(at, &["evaluate", "run"]);
+    assert_ne!(trained["loss"], loss("own.safetensors"));
+}
+
+#[test]
 fn one_of_several_networks_is_chosen_by_its_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();

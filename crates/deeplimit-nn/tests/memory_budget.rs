@@ -82,6 +82,22 @@ const RESIDUAL: &str = r#"
     depth = 3
 "#;
 
+/// The same in the order of pre-activation, with a normalisation before the head.
+const PREACTIVATION: &str = r#"
+    network.head = { pool = true, activation = "relu", norm = true }
+    [[network.stage]]
+    transition = { kind = "stem", channels = 4, padding = 1, preactivation = true, widen = 6, hidden = 3 }
+    field = "bn-conv-bottleneck"
+    activation = "relu"
+    hidden = 3
+    depth = 5
+    [[network.stage]]
+    transition = { kind = "block", channels = 8, preactivation = true, shortcut = "raw", stride = 1 }
+    field = "bn-conv"
+    activation = "relu"
+    depth = 3
+"#;
+
 /// Few coefficients, and weights at 150 nodes made of them.
 const SPLINES: &str = r#"
     [[network.stage]]
@@ -135,6 +151,8 @@ fn networks_keep_to_their_budget() {
         (SPLINES, 300, false, adjoint),
         (RESIDUAL, 70, false, adjoint),
         (RESIDUAL, 70, true, adjoint),
+        (PREACTIVATION, 70, false, adjoint),
+        (PREACTIVATION, 70, true, adjoint),
         (&rectified, 70, false, checkpoint),
     ] {
         let (network, batch) = network(text, samples);

@@ -6,7 +6,19 @@ use deeplimit_nn::network::{Network, NetworkError, Outputs, Probe};
 use deeplimit_nn::train::{Config, TrainError, Trainer};
 
 /// Networks in which images have one pixel somewhere: stage and part, and the stages.
-const NETWORKS: [(usize, &str, &str); 4] = [
+const NETWORKS: [(usize, &str, &str); 6] = [
+    (
+        0,
+        "field",
+        "{ depth = 2, field = 'bn-conv',
+           transition = { kind = 'stem', channels = 2, kernel = 8, preactivation = true } }",
+    ),
+    (
+        1,
+        "transition",
+        "{ depth = 2, transition = { kind = 'stem', channels = 2, kernel = 2, preactivation = true } },
+         { depth = 2, transition = { kind = 'block', channels = 2, stride = 7, preactivation = true } }",
+    ),
     (
         0,
         "field",
@@ -97,6 +109,6 @@ fn networks_say_so_too_and_cannot_be_diagnosed_by_one_sample() {
 #[test]
 #[should_panic(expected = "a channel is one number")]
 fn a_gradient_of_one_number_a_channel_is_no_gradient() {
-    let (network, one) = network(NETWORKS[1].2, 1);
+    let (network, one) = network(NETWORKS[3].2, 1);
     network.gradient(&one, &"checkpoint".parse().expect("a method"));
 }

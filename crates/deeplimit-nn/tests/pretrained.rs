@@ -6,10 +6,12 @@ mod counting;
 
 use deeplimit_nn::data::{Batch, BatchTargets, Normalise, Options, Shape, Splits, batch, load};
 use deeplimit_nn::deeplimit::seed::uniform;
+use deeplimit_nn::network::{Network, Outputs, WeightsFile};
 use deeplimit_nn::pretrained::{
     Architecture, Family, Head, NamedTensor, Numbers, Pretrained, ReadError, Shortcuts, Stages,
     read,
 };
+use deeplimit_nn::train::Config;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -152,6 +154,9 @@ fn variants() -> Vec<(String, Architecture, Vec<Vec<f64>>)> {
             head: if variant["head"] == "fc" { Head::Fc } else { Head::Linear },
             pool: flag("pool"),
             stride_in_1x1: flag("stride_in_1x1"),
+            preactivation: flag("preactivation"),
+            final_norm: flag("final_norm"),
+            raw_shortcuts: flag("raw_shortcuts"),
             ..Architecture::usual(family, flag("bottleneck"), blocks, 5)
         };
         let row = |row: &serde_json::Value| {
@@ -185,7 +190,10 @@ fn filled(architecture: &Architecture) -> Pretrained {
         let numbers = numbers(tensor.shape.iter().product(), key, about);
         NamedTensor { name: tensor.name, shape: tensor.shape, numbers: Numbers::Single(numbers) }
     });
-    let network = Pretrained::of(made.collect()).expect("a network of these tensors");
+    let mut network = Pretrained::of(made.collect()).expect("a network of these tensors");
+    if architecture.raw_shortcuts != network.architecture().raw_shortcuts {
+        network = network.with_raw_shortcuts(architecture.raw_shortcuts).expect("shortcuts");
+    }
     match architecture.stride_in_1x1 {
         true => network.with_stride_in_1x1().expect("bottleneck blocks"),
         false => network,
@@ -215,6 +223,54 @@ fn published_variants_are_recognised_and_have_pytorchs_logits() {
                 assert!(apart < 1e-4 * largest, "{name}: {found}, not {expected}");
             }
         }
+    }
+}
+
+/// Pre-activation blocks have no relu behind them: as flows they are the network itself.
+#[test]
+fn flows_of_preactivation_networks_are_the_network_itself() {
+    let _alone = ALONE.lock();
+    let (shape, samples) = (Shape::image(3, 16, 16), 3);
+    let inputs = numbers(samples * shape.elements(), 0, [0.5, 0.5]);
+    let batch = Batch { inputs, shape, targets: BatchTargets::Labels(vec![0; samples]) };
+    let (preactivation, others): (Vec<_>, Vec<_>) =
+        variants().into_iter().partition(|(_, architecture, _)| architecture.preactivation);
+    assert!(preactivation.len() > 5 && others.len() > 5);
+    for (name, architecture, _) in preactivation.iter().chain(&others) {
+        let network = filled(architecture);
+        let outputs = |flows: &Stages| {
+            let converted = network.converted(shape, flows).expect(name);
+            converted.evaluator().reach(&batch).outputs
+        };
+        let (original, flows) = (outputs(&Stages::none()), outputs(&Stages::All));
+        assert_eq!(original == flows, architecture.preactivation, "{name}");
+        // What is written of the flows is read again as a run's weights are.
+        let file = network.converted_file(&Stages::All).expect(name);
+        let bytes = file.to_bytes().expect("a file");
+        let file = WeightsFile::from_bytes(&bytes).expect("a file");
+        let config: Config = toml::from_str(&file.metadata["config"]).expect("a configuration");
+        assert_eq!(config.network, architecture.flows(&Stages::All).expect(name), "{name}");
+        let plan = config.network.check(shape, Outputs::Classes(5)).expect(name);
+        let read = file.load_into(Network::new(&plan, 9)).expect(name);
+        assert_eq!(read.evaluator().reach(&batch).outputs, flows, "{name}");
+    }
+}
+
+#[test]
+fn shortcuts_are_told_of_where_tensors_do_not_tell_and_other_networks_have_none() {
+    let _alone = ALONE.lock();
+    for (name, architecture, _) in variants() {
+        let network = filled(&architecture);
+        let assumed = network.assumed().join("; ");
+        let told = match (architecture.preactivation, architecture.raw_shortcuts) {
+            (true, true) => "shortcuts take x itself",
+            (true, false) => "shortcuts take relu(norm(x))",
+            (false, _) => "",
+        };
+        assert!(assumed.contains(told), "{name}: {assumed}");
+        assert_eq!(assumed.contains("--raw-shortcuts"), architecture.preactivation, "{name}");
+        let other = network.with_raw_shortcuts(!architecture.raw_shortcuts);
+        assert_eq!(other.is_ok(), architecture.preactivation, "{name}");
     }
 }
 

@@ -46,6 +46,32 @@ const LARGE: &str = r#"
     depth = 1
 "#;
 
+const PREACTIVATION: &str = r#"
+    head = { pool = true, activation = "relu", norm = true }
+    [[stage]]
+    transition = { kind = "stem", channels = 4, padding = 1, preactivation = true, widen = 8, hidden = 3 }
+    field = "bn-conv-bottleneck"
+    activation = "relu"
+    hidden = 3
+    depth = 2
+    [[stage]]
+    transition = { kind = "block", channels = 10, preactivation = true, shortcut = "project" }
+    field = "bn-conv"
+    activation = "relu"
+    hidden = 6
+    depth = 3
+    [[stage]]
+    transition = { kind = "block", channels = 12, stride = 1, preactivation = true, shortcut = "raw" }
+    field = "bn-conv"
+    activation = "relu"
+    depth = 1
+    [[stage]]
+    transition = { kind = "block", channels = 16, hidden = 5, bottleneck = true, preactivation = true }
+    field = "bn-conv"
+    activation = "relu"
+    depth = 2
+"#;
+
 fn golden(name: &str) -> Value {
     let all: Value =
         serde_json::from_str(include_str!("golden/residual_images.json")).expect("the golden file");
@@ -120,21 +146,25 @@ fn agrees(network: &Network, found: &Gradient, golden: &Value) {
     }
 }
 
+/// Mean and unbiased variance of some normalisations, one after the other.
+fn met_at(golden: &Value, met: &[[f64; 2]], names: &[String], node: usize) {
+    let expected = names.iter().flat_map(|name| {
+        let pair = &golden["met"][name][node];
+        floats(&pair[0]).into_iter().zip(floats(&pair[1])).collect::<Vec<_>>()
+    });
+    let expected: Vec<(f64, f64)> = expected.collect();
+    assert_eq!(met.len(), expected.len(), "{names:?}");
+    for (found, (mean, variance)) in met.iter().zip(expected) {
+        close(found[0], mean, 1.0, "a mean");
+        close(found[1], variance, 1.0, "a variance");
+    }
+}
+
 /// Mean and unbiased variance of every normalisation, and their order.
 fn met_as_golden(found: &Gradient, golden: &Value, links: &[[usize; 2]]) {
     for (stage, (statistics, links)) in found.statistics.iter().zip(links).enumerate() {
-        let check = |met: &[[f64; 2]], names: Vec<String>, node: usize| {
-            let expected = names.iter().flat_map(|name| {
-                let pair = &golden["met"][name][node];
-                floats(&pair[0]).into_iter().zip(floats(&pair[1])).collect::<Vec<_>>()
-            });
-            let expected: Vec<(f64, f64)> = expected.collect();
-            assert_eq!(met.len(), expected.len(), "{names:?}");
-            for (found, (mean, variance)) in met.iter().zip(expected) {
-                close(found[0], mean, 1.0, "a mean");
-                close(found[1], variance, 1.0, "a variance");
-            }
-        };
+        let check =
+            |met: &[[f64; 2]], names: Vec<String>, node: usize| met_at(golden, met, &names, node);
         let transition = statistics.transition.as_ref().expect("a stem or a block");
         let prefix = format!("stages.{stage}.transition.");
         let mut names: Vec<String> = (1..=links[0]).map(|link| format!("{prefix}{link}")).collect();
@@ -159,6 +189,60 @@ fn networks_of_stems_blocks_and_bottlenecks_have_pytorchs_gradients_and_statisti
             agrees(&network, &found, &golden);
             met_as_golden(&found, &golden, links);
         }
+    }
+}
+
+#[test]
+fn preactivation_networks_have_pytorchs_gradients_and_statistics_head_included() {
+    let golden = golden("preactivation");
+    let (network, batch) = built(PREACTIVATION, &golden);
+    let transitions: [&[&str]; 4] =
+        [&["block.norm.1", "block.1", "block.2"], &["norm.1", "1"], &["1", "2"], &["1", "2", "3"]];
+    for method in ["backprop", "checkpoint"] {
+        let found = network.gradient(&batch, &method.parse().expect("a method"));
+        agrees(&network, &found, &golden);
+        for (stage, (met, parts)) in found.statistics.iter().zip(transitions).enumerate() {
+            let prefix = format!("stages.{stage}.");
+            let names: Vec<String> =
+                parts.iter().map(|part| format!("{prefix}transition.{part}")).collect();
+            met_at(&golden, met.transition.as_ref().expect("a transition"), &names, 0);
+            let norms = if stage == 0 { 3 } else { 2 };
+            let names: Vec<String> = (1..=norms).map(|norm| format!("{prefix}{norm}")).collect();
+            for (node, met) in met.flow.as_ref().expect("a flow").iter().enumerate() {
+                met_at(&golden, met, &names, node);
+            }
+            assert_eq!(met.head.is_some(), stage == 3);
+        }
+        let head = found.statistics[3].head.as_ref().expect("the head's");
+        met_at(&golden, head, &["head.1".to_owned()], 0);
+    }
+    let rounded = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let found = pool.install(|| network.gradient(&batch, &"backprop".parse().expect("it")));
+        (found.score, named_gradients(&network, &found.record), found.statistics)
+    };
+    assert!(rounded(1) == rounded(2), "the same bits for any number of threads");
+}
+
+#[test]
+fn preactivation_that_cannot_be_is_refused() {
+    for (change, part) in [
+        (["preactivation = true, shortcut = \"raw\"", "shortcut = \"raw\""], "take \"project\""),
+        (["channels = 16,", "channels = 6,"], "transition.channels"),
+        (
+            [
+                "field = \"bn-conv\"\n    activation = \"relu\"\n    depth = 2",
+                "field = \"conv\"\n    depth = 2",
+            ],
+            "network.head.norm normalises the last state by the whole batch, but a conv field",
+        ),
+        (["depth = 2\n    [[", "depth = 2\n    rectified = true\n    [["], "begins with it"),
+    ] {
+        let text = PREACTIVATION.replacen(change[0], change[1], 1);
+        assert_ne!(text, PREACTIVATION);
+        let config: NetworkConfig = toml::from_str(&text).expect("a configuration");
+        let error = config.check(Shape::image(3, 9, 7), Outputs::Classes(3)).expect_err(part);
+        assert!(error.to_string().contains(part), "{error}");
     }
 }
 
@@ -212,7 +296,13 @@ fn relu_after_every_step_is_refused_where_it_cannot_be() {
 
 #[test]
 fn frozen_statistics_are_those_of_evaluation_and_do_not_move() {
-    let (mut network, batch) = built(LARGE, &golden("large"));
+    for (name, text) in [("large", LARGE), ("preactivation", PREACTIVATION)] {
+        frozen_statistics_are_those_of_evaluation(name, text);
+    }
+}
+
+fn frozen_statistics_are_those_of_evaluation(name: &str, text: &str) {
+    let (mut network, batch) = built(text, &golden(name));
     let exact = "backprop".parse().expect("a method");
     for _ in 0..3 {
         let met = network.gradient(&batch, &exact).statistics;
@@ -244,13 +334,14 @@ fn frozen_statistics_are_those_of_evaluation_and_do_not_move() {
 
 #[test]
 fn statistics_of_a_step_are_those_of_backprop_whatever_the_gradient_method() {
-    for (name, text) in [("small", SMALL), ("large", LARGE)] {
+    for (name, text) in [("small", SMALL), ("large", LARGE), ("preactivation", PREACTIVATION)] {
         let (network, batch) = built(text, &golden(name));
         let met = |method: &str| {
             let found = network.gradient(&batch, &method.parse().expect("a method")).statistics;
             found.into_iter().flat_map(|stage| {
                 let flow = stage.flow.expect("a flow").concat();
-                stage.transition.expect("a transition").into_iter().chain(flow)
+                let ends = [stage.transition, stage.head].into_iter().flatten().flatten();
+                ends.chain(flow).collect::<Vec<_>>()
             })
         };
         let exact: Vec<[f64; 2]> = met("backprop").collect();

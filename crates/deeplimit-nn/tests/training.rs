@@ -255,6 +255,8 @@ fn steps(trainer: &mut Trainer, count: usize) -> Vec<(usize, u64, u64)> {
 fn a_resumed_run_repeats_the_uninterrupted_one_to_the_bit() {
     for optimiser in ["adamw", "adam", "sgd"] {
         let mut config = if optimiser == "adam" { small_normalised() } else { config(SMALL) };
+        // The head's running statistics are kept, too.
+        config.network.head.norm = optimiser == "adam";
         config.train.optimiser = toml::Value::from(optimiser).try_into().expect("an optimiser");
         let folder = tempfile::tempdir().expect("a folder");
         let mut whole = Trainer::new(config.clone()).expect("a trainer");

@@ -5,7 +5,7 @@ use crate::progress::Waiting;
 use crate::shell::word;
 use crate::trained::first_samples;
 use crate::{Outcome, diagnosis, new_file};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use deeplimit::limit::Diagnosis;
 use deeplimit_nn::data::Part;
 use deeplimit_nn::network::Probe;
@@ -24,9 +24,9 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Stages that become flows, all, none, or numbers from 1 such as 1,3; the others stay as they are, with
-    /// relu after every sum.
-    #[arg(long, default_value = "all")]
-    stages: Stages,
+    /// relu after every sum [default: all]. Pre-activation networks have no such relu, and are flows as they are.
+    #[arg(long)]
+    stages: Option<Stages>,
     /// Folder of the data set, to tell what conversion alone does to the accuracy, and how near each stage is
     /// to an ODE.
     #[arg(long, value_name = "DIR")]
@@ -92,7 +92,13 @@ impl Near {
 pub fn run(arguments: &Arguments) -> Result<Outcome> {
     new_file::check("--out", &arguments.out)?;
     let original = imported::read_as(&arguments.weights, &arguments.choice)?;
-    let flows = &arguments.stages;
+    if arguments.stages.is_some() && original.architecture().preactivation {
+        bail!(
+            "--stages: {} has no relu after its sums, so that all its stages are flows as they are; leave it out",
+            original.architecture()
+        );
+    }
+    let flows = &arguments.stages.clone().unwrap_or_default();
     let file = original.converted_file(flows)?;
     let config = original.architecture().flows(flows)?;
     let stage = |(depth, flow)| Stage { depth, flow, near: None };

@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use crate::experiment::{
-    self, AdjointOrder, Approximation, DepthSweep, Failure, Finetune, Gamma, LargeDepth, Linear,
+    self, AdjointOrder, Approximation, DepthSweep, Estimate, Failure, Finetune, Gamma, LargeDepth, Linear,
     MeanOde, Memory, Repeat, Scaling, Size,
 };
 use anyhow::Result;
@@ -37,8 +37,17 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
+    /// How often the error estimate misses, and how often it is a false alarm, over random networks.
+    Estimate {
+        #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Networks on which memory-free gradients fail, and what their certificates say.
     Failure {
+        #[command(flatten)]
+        repeat: Repeat,
         #[command(flatten)]
         common: Common,
     },
@@ -88,6 +97,8 @@ enum Name {
     },
     /// Two-matrix residual networks trained at growing depth, beside one of 2^14 layers.
     LargeDepth {
+        #[command(flatten)]
+        repeat: Repeat,
         #[command(flatten)]
         common: Common,
     },
@@ -161,7 +172,14 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         Name::Approximation { repeat, common } => common.repeated(repeat, Approximation::new),
         Name::Linear { repeat, common } => common.repeated(repeat, Linear::new),
         Name::AdjointOrder { repeat, common } => common.repeated(repeat, AdjointOrder::new),
-        Name::Failure { common } => common.run(&Failure::new(common.size(), common.seed)),
+        Name::Estimate { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&Estimate::new(common.size(), seeds))
+        }
+        Name::Failure { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&Failure::new(common.size(), seeds))
+        }
         Name::DepthSweep { data, epochs, depths, methods, common } => {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
@@ -174,7 +192,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         Name::Gamma { data, common } => {
             common.run(&Gamma::new(common.size(), data.as_deref(), common.seed)?)
         }
-        Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
+        Name::LargeDepth { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&LargeDepth::new(common.size(), seeds))
+        }
         Name::MeanOde { repeat, common } => common.repeated(repeat, MeanOde::new),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
         Name::Scaling { repeat, common } => {

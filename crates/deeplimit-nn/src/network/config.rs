@@ -31,8 +31,8 @@ impl Default for NetworkConfig {
 /// | name | default | meaning | range |
 /// |---|---|---|---|
 /// | `transition` | linear to 64 | map to the flow's state | see [`TransitionConfig`] |
-/// | `field` | `mlp` | residual function of the flow | `linear`, `dense`, `mlp`, `conv`, `conv-bn` |
-/// | `hidden` | as the state | hidden units (`mlp`) or channels (`conv`, `conv-bn`) | ≥ 1 |
+/// | `field` | `mlp` | residual function of the flow | see [`FieldName`] |
+/// | `hidden` | as the state | hidden units (`mlp`) or channels (fields of images) | ≥ 1 |
 /// | `activation` | `tanh` | nonlinearity of the field | see [`Activation`] |
 /// | `depth` | 64 | number of steps N | ≥ 1 |
 /// | `scheme` | `euler` | step in depth | `euler`, `heun`, `midpoint`, `rk4`, or one with an exact inverse: see [`AnyReversible`](deeplimit::scheme::reversible::AnyReversible) |
@@ -119,6 +119,9 @@ pub struct HeadConfig {
     /// Nonlinearity before that; none where none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
+    /// Whether the last state is normalised before all that, by the batch, as He, Zhang, Ren, Sun (2016) do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub norm: bool,
 }
 
 /// A description that cannot be built.
@@ -208,7 +211,7 @@ impl StagePlan {
     /// a channel is then one number.
     pub(super) fn normalises_one_pixel(&self) -> Option<&'static str> {
         let one = |pixels: Option<usize>| pixels == Some(1);
-        if one(Blueprint::of(self).map(|blueprint| blueprint.fewest_pixels())) {
+        if one(Blueprint::of(self).and_then(|blueprint| blueprint.fewest_pixels())) {
             return Some("transition");
         }
         one(self.formula.fewest_pixels()).then_some("field")
@@ -294,6 +297,7 @@ impl NetworkConfig {
                     .to_owned(),
             });
         }
+        self.head.check_norm(&self.stage)?;
         Ok(NetworkPlan { stages, head: self.head, outputs })
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Around {
 impl Around {
     pub(super) fn of(network: &Network) -> Self {
         let entries = network.stages.iter().map(|stage| stage.entry(false)).collect();
-        Self { entries, head: network.head.reader() }
+        Self { entries, head: network.head.reader(false) }
     }
 
     /// From the inputs to the outputs; `flow` takes the states that enter a flow to its end.

@@ -34,6 +34,8 @@ impl FieldName {
             Self::ConvBn(Order::Post) => "conv-bn",
             Self::ConvBn(Order::Pre) => "conv-bn-pre",
             Self::ConvBn(Order::Bottleneck) => "conv-bn-bottleneck",
+            Self::ConvBn(Order::Full) => "bn-conv",
+            Self::ConvBn(Order::FullBottleneck) => "bn-conv-bottleneck",
         }
     }
 
@@ -51,6 +53,11 @@ impl FieldName {
             Self::Layer(layer) => layer.has_activation(),
             Self::ConvBn(_) => true,
         }
+    }
+
+    /// Whether the field normalises by the batch, which then goes through the flow whole.
+    pub fn normalises(self) -> bool {
+        matches!(self, Self::ConvBn(_))
     }
 
     /// Whether the state must be images; `hidden` then counts channels.
@@ -117,7 +124,8 @@ impl Formula {
         match self {
             Self::Layer(_) => false,
             Self::ConvBn(layer) => {
-                layer.activation == Activation::Relu && layer.order != Order::Post
+                layer.activation == Activation::Relu
+                    && matches!(layer.order, Order::Pre | Order::Bottleneck)
             }
         }
     }
@@ -150,7 +158,7 @@ impl Formula {
     pub(super) fn fewest_pixels(&self) -> Option<usize> {
         match self {
             Self::Layer(_) => None,
-            Self::ConvBn(layer) => Some(layer.chain().fewest_pixels()),
+            Self::ConvBn(layer) => layer.chain().fewest_pixels(),
         }
     }
 
@@ -196,14 +204,24 @@ mod tests {
 
     #[test]
     fn normalisations_start_as_none_whatever_the_gain() {
+        for order in Order::ALL {
+            normalisations_start_as_none(FieldName::ConvBn(order));
+        }
+    }
+
+    fn normalisations_start_as_none(field: FieldName) {
         let image = Image { height: 3, width: 3 };
-        let formula = FieldName::ConvBn(Order::Post).formula(2, image, 3, Activation::Relu);
+        let formula = field.formula(2, image, 3, Activation::Relu);
         let control = formula.initial::<f32>(4, Family::Smooth, 7.0, 1);
         let doubled = formula.initial::<f32>(4, Family::Smooth, 14.0, 1);
         for (kind, (values, doubled)) in control.values().iter().zip(doubled.values()).enumerate() {
             match control.kinds()[kind].name {
-                "g1" | "g2" => assert!(values.iter().all(|v| *v == 1.0) && values == doubled),
-                "be1" | "be2" => assert!(values.iter().all(|v| *v == 0.0) && values == doubled),
+                name if scales(name) => {
+                    assert!(values.iter().all(|v| *v == 1.0) && values == doubled)
+                }
+                name if shifts(name) => {
+                    assert!(values.iter().all(|v| *v == 0.0) && values == doubled)
+                }
                 _ => assert!(values.iter().zip(doubled).all(|(v, d)| 2.0 * v == *d)),
             }
         }

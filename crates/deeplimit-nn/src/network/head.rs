@@ -1,14 +1,16 @@
 //! The last state to the outputs, and on to the loss.
 
 use super::Score;
-use super::config::{HeadConfig, NetworkPlan};
+use super::config::{HeadConfig, NetworkError, NetworkPlan, StageConfig};
 use super::loss::loss;
 use super::map::{Map, Slopes, cut};
-use super::stage::{affine, affine_map};
-use crate::data::BatchTargets;
-use burn::module::Module;
+use super::normalised::{Blueprint, Normalised};
+use super::stage::{affine, affine_map, array, move_on, numbers, remembered, unmoved};
+use crate::data::{BatchTargets, Shape};
+use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
+use deeplimit::field::LayerStatistics;
 use deeplimit::kernel::Activation;
 use deeplimit::{Rows, State};
 use rayon::prelude::*;
@@ -18,6 +20,13 @@ use std::ops::Range;
 #[derive(Module, Debug)]
 pub(super) struct Head {
     linear: Linear,
+    /// Scale and shift of the normalisation, `[1, channels]` each; nothing without one.
+    norm: Vec<Param<Tensor<2>>>,
+    /// Its running mean and variance.
+    running: Vec<Param<Tensor<2>>>,
+    /// The images that it normalises.
+    #[module(skip)]
+    normalised: Option<Shape>,
     #[module(skip)]
     activation: Option<Activation>,
     #[module(skip)]
@@ -31,8 +40,26 @@ struct Pool {
     pixels: usize,
 }
 
+impl HeadConfig {
+    /// Checks that the batch leaves the field of the last stage whole, where it is normalised.
+    pub(super) fn check_norm(&self, stages: &[StageConfig]) -> Result<(), NetworkError> {
+        let last = stages.iter().map(|stage| stage.field).enumerate().next_back();
+        let Some((stage, field)) = last.filter(|(_, field)| self.norm && !field.normalises())
+        else {
+            return Ok(());
+        };
+        let reason = format!(
+            "network.head.norm normalises the last state by the whole batch, but a {} field walks in tiles of \
+             it; use field = \"bn-conv\", or leave it out",
+            field.name()
+        );
+        Err(NetworkError::Combination { stage, reason })
+    }
+}
+
 /// A head with its present weights.
 pub(super) struct Reader {
+    norm: Option<Normalised>,
     activation: Option<Activation>,
     pool: Option<Pool>,
     map: Map,
@@ -41,74 +68,176 @@ pub(super) struct Reader {
 impl Head {
     pub(super) fn new(plan: &NetworkPlan, seed: u64, device: &Device) -> Self {
         let state = plan.stages.last().expect("a checked network has a stage").state;
-        let HeadConfig { pool: pools, activation } = plan.head;
+        let HeadConfig { pool: pools, activation, norm } = plan.head;
         let inputs = if pools { state.channels } else { state.elements() };
         let pool = Pool { channels: state.channels, pixels: state.plane() };
         let linear = affine(inputs, plan.outputs.count(), seed, device);
-        Self { linear, activation, pool: pools.then_some(pool) }
+        let (normalised, channels) = (norm.then_some(state), if norm { state.channels } else { 0 });
+        let starts: &[f32] = if norm { &[1.0, 0.0] } else { &[] };
+        Self {
+            linear,
+            norm: starts.iter().map(|start| array(vec![*start; channels], 1, device)).collect(),
+            running: unmoved(1, channels, device),
+            normalised,
+            activation,
+            pool: pools.then_some(pool),
+        }
     }
 
     /// Of no network.
     pub(super) fn hollow(device: &Device) -> Self {
-        Self { linear: affine(1, 1, 0, device), activation: None, pool: None }
+        let (norm, running) = (Vec::new(), Vec::new());
+        let linear = affine(1, 1, 0, device);
+        Self { linear, norm, running, normalised: None, activation: None, pool: None }
     }
 
-    pub(super) fn reader(&self) -> Reader {
-        Reader { activation: self.activation, pool: self.pool, map: affine_map(&self.linear) }
+    /// The head with its present weights, which normalises by the batch or by what it remembers.
+    pub(super) fn reader(&self, by_batch: bool) -> Reader {
+        let norm = |state| {
+            let theta = self.norm.iter().map(numbers).collect();
+            let held = (!by_batch).then(|| remembered(&self.running));
+            Blueprint::normalisation(state).with(theta, held)
+        };
+        Reader {
+            norm: self.normalised.map(norm),
+            activation: self.activation,
+            pool: self.pool,
+            map: affine_map(&self.linear),
+        }
+    }
+
+    /// Channels that are normalised.
+    pub(super) fn channels(&self) -> usize {
+        self.normalised.map_or(0, |state| state.channels)
+    }
+
+    /// Numbers that are kept beside the parameters.
+    pub(super) fn running_numbers(&self) -> usize {
+        2 * self.channels()
+    }
+
+    /// Moves the running statistics towards those of a training step.
+    pub(super) fn remember(&mut self, met: &LayerStatistics) {
+        move_on(&mut self.running, std::slice::from_ref(met));
+    }
+
+    /// The same affine map behind another head's normalisation, where both have one.
+    pub(super) fn behind_the_norm_of(&self, other: Self) -> Self {
+        match self.normalised == other.normalised {
+            true => Self { norm: other.norm, running: other.running, ..self.clone() },
+            false => self.clone(),
+        }
+    }
+
+    /// The gradient of each of the head's arrays, in the order of their visit.
+    pub(super) fn gradients(&self, slopes: HeadSlopes) -> Vec<Option<Vec<f32>>> {
+        let HeadSlopes { linear: Slopes { weight, bias }, norm, .. } = slopes;
+        let trained = [weight, bias].into_iter().chain(norm).map(Some);
+        trained.chain(vec![None; self.running.len()]).collect()
+    }
+}
+
+/// What the head finds of some samples: gradients of its arrays, and what its normalisation met.
+#[derive(Default)]
+pub(super) struct HeadSlopes {
+    linear: Slopes,
+    norm: Vec<Vec<f32>>,
+    pub(super) met: Option<LayerStatistics>,
+}
+
+impl HeadSlopes {
+    /// Adds what other samples say; of a head with a normalisation there are no others.
+    pub(super) fn add(&mut self, more: Self) {
+        let Self { linear, norm, met } = more;
+        self.linear.add(&linear);
+        self.norm.extend(norm);
+        self.met = self.met.take().or(met);
     }
 }
 
 impl Reader {
     /// Slopes before any sample.
-    pub(super) fn no_slopes(&self) -> Slopes {
-        self.map.no_slopes()
+    pub(super) fn no_slopes(&self) -> HeadSlopes {
+        HeadSlopes { linear: self.map.no_slopes(), ..HeadSlopes::default() }
     }
 
-    /// States that [`loss`](Self::loss) holds at most besides the end: what is read, and cotangents.
+    /// States that [`loss`](Self::loss) holds at most besides the end: what is read, and cotangents; with a
+    /// normalisation those of its two walks there and its way back.
     pub(super) fn states(&self) -> usize {
-        if self.activation.is_some() { 5 } else { 3 }
+        match (&self.norm, self.activation) {
+            (Some(_), _) => 12,
+            (None, Some(_)) => 5,
+            (None, None) => 3,
+        }
     }
 
     /// Bytes that what is found of a tile takes until all tiles are done.
     pub(super) fn bytes(&self) -> usize {
-        let slopes = self.no_slopes();
+        let Slopes { weight, bias } = self.map.no_slopes();
         // In vectors that grow by doubling.
-        size_of::<f32>() * (slopes.weight.len() + slopes.bias.len())
-            + 6 * size_of::<(Score, Slopes)>()
+        size_of::<f32>() * (weight.len() + bias.len()) + 6 * size_of::<(Score, HeadSlopes)>()
     }
 
     /// Bytes of the outputs of a batch and what a loss makes of them, and that threads keep for kernels.
     pub(super) fn around(&self, samples: usize, threads: usize) -> usize {
-        let Slopes { weight, bias } = self.no_slopes();
+        let Slopes { weight, bias } = self.map.no_slopes();
         let inputs = weight.len() / bias.len();
         4 * samples * bias.len() * size_of::<f64>() + threads * self.map.scratch(inputs)
     }
 
     /// The outputs of a batch.
     pub(super) fn forward(&self, x: &Rows<f32>) -> Rows<f32> {
-        let tiles = cut(x);
+        let tiles = match &self.norm {
+            None => cut(x),
+            Some(norm) => cut(&norm.forward(&cut(x)).0),
+        };
         Rows::join(tiles.par_iter().map(|tile| self.map.apply(&self.read(tile))).collect())
     }
 
-    /// Score and slopes of some samples of a batch, given their last state, and its cotangent.
+    /// Score and slopes of some samples of a batch, given their last state, and its cotangent. A head with a
+    /// normalisation sees the whole batch.
     pub(super) fn loss(
         &self,
         x: &Rows<f32>,
         targets: &BatchTargets,
         samples: Range<usize>,
-    ) -> ((Score, Slopes), Rows<f32>) {
+    ) -> ((Score, HeadSlopes), Rows<f32>) {
+        let Some(norm) = &self.norm else {
+            let (score, linear, bar) = self.loss_of_normalised(x, targets, samples);
+            return ((score, HeadSlopes { linear, ..HeadSlopes::default() }), bar);
+        };
+        let tiles = cut(x);
+        let (normal, met) = norm.forward(&tiles);
+        let (score, linear, bar) = self.loss_of_normalised(&normal, targets, samples);
+        drop(normal);
+        let (norm, x_bar) = norm.backward(&tiles, &bar);
+        ((score, HeadSlopes { linear, norm, met }), x_bar)
+    }
+
+    fn loss_of_normalised(
+        &self,
+        x: &Rows<f32>,
+        targets: &BatchTargets,
+        samples: Range<usize>,
+    ) -> (Score, Slopes, Rows<f32>) {
         let read = self.read(x);
         let (score, bar) = loss(&self.map.apply(&read), targets, samples);
-        let mut slopes = self.no_slopes();
+        let mut slopes = self.map.no_slopes();
         self.map.add_slopes(&read, &bar, &mut slopes);
-        ((score, slopes), self.back(x, self.map.pull_back(&read, &bar)))
+        (score, slopes, self.back(x, self.map.pull_back(&read, &bar)))
     }
 
     /// The cotangent of the last state, for one of the outputs given by (row, column).
     pub(super) fn pull_back(&self, x: &Rows<f32>, bar: impl Fn(usize, usize) -> f32) -> Rows<f32> {
-        let read = self.read(x);
-        let outputs = self.map.apply(&read).width();
-        self.back(x, self.map.pull_back(&read, &Rows::from_fn(x.rows(), outputs, bar)))
+        let pull_back = |x: &Rows<f32>| {
+            let read = self.read(x);
+            let outputs = self.map.apply(&read).width();
+            self.back(x, self.map.pull_back(&read, &Rows::from_fn(x.rows(), outputs, bar)))
+        };
+        let Some(norm) = &self.norm else { return pull_back(x) };
+        let tiles = cut(x);
+        let normal = norm.forward(&tiles).0;
+        norm.backward(&tiles, &pull_back(&normal)).1
     }
 
     fn read(&self, x: &Rows<f32>) -> Rows<f32> {

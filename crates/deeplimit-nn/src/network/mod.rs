@@ -46,7 +46,7 @@ use deeplimit::field::LayerStatistics;
 use deeplimit::gradient::{Choice, Planner};
 use deeplimit::{Certificate, Method, Rows, seed};
 use dropout::Mask;
-use head::Head;
+use head::{Head, HeadSlopes};
 use map::cut;
 use stage::Stage;
 
@@ -68,6 +68,8 @@ pub struct StageStatistics {
     pub transition: Option<LayerStatistics>,
     /// Of the flow, node by node, where it does.
     pub flow: Option<Vec<LayerStatistics>>,
+    /// Of the head behind the last stage, where it does.
+    pub head: Option<LayerStatistics>,
 }
 
 /// Loss and hits of one batch.
@@ -119,7 +121,7 @@ pub struct Regularisation<'a> {
 /// What a walk there and back finds.
 struct Walk {
     score: Score,
-    head: map::Slopes,
+    head: HeadSlopes,
     stages: Vec<Walked>,
 }
 
@@ -189,7 +191,7 @@ impl Network {
 
     /// Whether any transition or flow normalises.
     pub(crate) fn normalises(&self) -> bool {
-        self.stages.iter().any(|stage| stage.running_numbers() > 0)
+        self.running_numbers() > 0
     }
 
     /// The same weights, none of them in a basis.
@@ -202,7 +204,10 @@ impl Network {
     /// asked for its head; all under the names that this network's have for an optimiser. A control in a
     /// basis is untied where this network's is in none.
     pub(crate) fn taking(&self, other: Self, head: bool) -> Self {
-        let head = if head { other.head } else { self.head.clone() };
+        let head = match head {
+            true => other.head,
+            false => self.head.behind_the_norm_of(other.head),
+        };
         let untie = |(own, stage): (&Stage, Stage)| match own.plan().control {
             None => stage.untied(),
             Some(_) => stage,
@@ -229,7 +234,13 @@ impl Network {
 
     /// Number of trained numbers.
     pub fn parameters(&self) -> usize {
-        self.num_params() - self.stages.iter().map(Stage::running_numbers).sum::<usize>()
+        self.num_params() - self.running_numbers()
+    }
+
+    /// Number of those that normalisations remember.
+    fn running_numbers(&self) -> usize {
+        let stages = self.stages.iter().map(Stage::running_numbers);
+        stages.sum::<usize>() + self.head.running_numbers()
     }
 
     /// Outputs for a batch, a row a sample.
@@ -286,14 +297,18 @@ impl Network {
         let (mut certificates, mut statistics, mut tape_bytes) = (Vec::new(), Vec::new(), 0);
         for (stage, Walked { transition, met, mut flow }) in self.stages.iter().zip(stages) {
             certificates.push(flow.certificate.clone());
-            statistics.push(StageStatistics { transition: met, flow: flow.statistics.take() });
+            let flow_met = flow.statistics.take();
+            statistics.push(StageStatistics { transition: met, flow: flow_met, head: None });
             tape_bytes += flow.tape_bytes;
             if let Some(objective) = penalty {
                 stage.add_penalty(objective, &mut flow.gradient);
             }
             gradients.extend(stage.gradients(transition, flow));
         }
-        gradients.extend([Some(head.weight), Some(head.bias)]);
+        if let Some(last) = statistics.last_mut() {
+            last.head.clone_from(&head.met);
+        }
+        gradients.extend(self.head.gradients(head));
         let norm = gradients::norm(gradients.iter().flatten());
         let mut record = GradientsParams::new();
         gradients::register(self, gradients::tensors(gradients), &mut record);
@@ -337,15 +352,15 @@ impl Network {
             let (end, way_back) = flow.record(choice.method, x0);
             walked.push((entry, met, std::mem::replace(&mut x, cut(&end)), way_back));
         }
-        let (entry, head) = (last.entry(!self.frozen), self.head.reader());
+        let (entry, head) = (last.entry(!self.frozen), self.head.reader(!self.frozen));
         let loss = |end: &Rows<f32>, samples| head.loss(end, &batch.targets, samples);
         let Choice { method, tile } = choices[earlier.len()];
         let flow = last.masked_flow(!self.frozen, tile, masks[earlier.len()].as_ref());
         let (x0, met) = entry.forward(&x);
         let (tiles, found) = flow.sweep(method, x0, loss, memory);
         let (mut score, mut slopes) = (Score::default(), head.no_slopes());
-        for (tile, tile_slopes) in &tiles {
-            score.add(tile);
+        for (tile, tile_slopes) in tiles {
+            score.add(&tile);
             slopes.add(tile_slopes);
         }
 
@@ -369,7 +384,7 @@ impl Network {
     /// What there is to plan of a gradient for batches of so many samples: the states between and at the
     /// ends of the flows count, weights and their gradients do not.
     pub fn planner(&self, samples: usize, threads: usize) -> Planner {
-        let (head, last) = (self.head.reader(), self.stages.len() - 1);
+        let (head, last) = (self.head.reader(!self.frozen), self.stages.len() - 1);
         let flow = |(index, stage): (usize, &Stage)| {
             let state = Rows::zeros(samples, stage.plan().state.elements());
             let footprint = stage.flow(!self.frozen, None).footprint(state);
@@ -401,6 +416,9 @@ impl Network {
     pub fn remember(&mut self, statistics: &[StageStatistics]) {
         for (stage, statistics) in self.stages.iter_mut().zip(statistics) {
             stage.remember(statistics);
+        }
+        if let Some(met) = statistics.last().and_then(|last| last.head.as_ref()) {
+            self.head.remember(met);
         }
     }
 

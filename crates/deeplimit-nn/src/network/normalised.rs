@@ -1,8 +1,11 @@
 //! Transitions of residual networks of images, on the library's normalised convolutions: stems, and blocks
-//! that change the image's size (He, Zhang, Ren, Sun 2015).
+//! that change the image's size (He, Zhang, Ren, Sun 2015, 2016).
 //!
 //! Samples see each other while training. Between the way forward and the way back only the inputs are
 //! kept: the way back walks the block again.
+
+mod preactivation;
+mod windows;
 
 use super::config::StagePlan;
 use super::map::{self, cut};
@@ -13,14 +16,17 @@ use deeplimit::field::{Chain, ChainTape, LayerStatistics, Link, Tiled};
 use deeplimit::kernel::{Activation, Convolution, Image, Lanes};
 use deeplimit::{Heap, Rows, State};
 use rayon::prelude::*;
+use windows::{Windows, projection};
 
 /// What is built of a transition's configuration: one block after the other.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Blueprint(Vec<Piece>);
 
-/// A stem or a block.
+/// A stem, a block or a part of one.
 #[derive(Clone, Debug, PartialEq)]
 struct Piece {
+    /// How the names of its arrays begin.
+    prefix: &'static str,
     body: Chain,
     shortcut: Around,
     /// Whether relu and the maxima of 3×3 windows, two apart, follow.
@@ -31,26 +37,16 @@ struct Piece {
 #[derive(Clone, Debug, PartialEq)]
 enum Around {
     Nothing,
-    /// Every `stride`-th pixel of relu(x), with zeros for the channels that are new, half before and half
-    /// behind (He et al. 2015, option A).
+    /// Every `stride`-th pixel of relu(x), or of x, with zeros for the channels that are new, half before and
+    /// half behind (He et al. 2015, option A).
     Pad {
         from: Shape,
         stride: usize,
         channels: usize,
+        relu: bool,
     },
-    /// A normalised 1×1 convolution of relu(x) (option B).
+    /// A 1×1 convolution (option B).
     Project(Chain),
-}
-
-/// The convolutions of a block.
-#[derive(Clone, Copy)]
-enum Windows {
-    /// Two of 3×3 pixels, of which the first strides.
-    Two,
-    /// Of 1×1, 3×3 and 1×1 pixels; the 3×3 one strides, as in torchvision.
-    Bottleneck,
-    /// The same; the first one strides, as in He et al. (2015).
-    EarlyBottleneck,
 }
 
 /// A transition with its present weights.
@@ -77,15 +73,6 @@ fn image(shape: Shape) -> Image {
     Image { height: shape.height, width: shape.width }
 }
 
-fn link(
-    before: Activation,
-    channels: [usize; 2],
-    image: Image,
-    [side, stride]: [usize; 2],
-) -> Link {
-    Link { before, windows: Convolution::new(channels, image, side, stride, side / 2) }
-}
-
 impl Blueprint {
     /// What a stage's transition is made of, if of normalised convolutions.
     pub(super) fn of(plan: &StagePlan) -> Option<Self> {
@@ -100,18 +87,24 @@ impl Blueprint {
                 widen,
                 hidden,
                 bottleneck,
+                preactivation,
                 shortcut,
             } => {
                 let channels = [input.channels, channels];
                 let windows = Convolution::new(channels, image(input), kernel, stride, padding);
-                let body = Chain::new(vec![Link { before: Activation::Identity, windows }]);
-                let stem = Piece { body, shortcut: Around::Nothing, pool };
+                let link = if preactivation { Link::bare } else { Link::normalised };
+                let body = Chain::new(vec![link(Activation::Identity, windows)]);
+                let stem = Piece { prefix: "", body, shortcut: Around::Nothing, pool };
                 let Image { height, width } = stem.end();
                 let stemmed = Shape::image(channels[1], height, width);
                 let inner = hidden.unwrap_or(channels[1]);
                 let windows = if bottleneck { Windows::Bottleneck } else { Windows::Two };
-                let block = |to| Piece::block(stemmed, [inner, to], 1, windows, shortcut);
-                Some(Self(std::iter::once(stem).chain(widen.map(block)).collect()))
+                let block = |to| match preactivation {
+                    true => Piece::preactivated(stemmed, [inner, to], 1, windows, shortcut),
+                    false => vec![Piece::block(stemmed, [inner, to], 1, windows, shortcut)],
+                };
+                let block = widen.into_iter().flat_map(block).map(Piece::behind_a_stem);
+                Some(Self(std::iter::once(stem).chain(block).collect()))
             }
             TransitionConfig::Block {
                 channels,
@@ -119,6 +112,7 @@ impl Blueprint {
                 stride,
                 bottleneck,
                 stride_in_1x1,
+                preactivation,
                 shortcut,
             } => {
                 let channels = [hidden.unwrap_or(channels), channels];
@@ -127,7 +121,10 @@ impl Blueprint {
                     (true, false) => Windows::Bottleneck,
                     (true, true) => Windows::EarlyBottleneck,
                 };
-                Some(Self(vec![Piece::block(input, channels, stride, windows, shortcut)]))
+                Some(Self(match preactivation {
+                    true => Piece::preactivated(input, channels, stride, windows, shortcut),
+                    false => vec![Piece::block(input, channels, stride, windows, shortcut)],
+                }))
             }
             _ => None,
         }
@@ -135,11 +132,11 @@ impl Blueprint {
 
     /// Names and shapes of the arrays, piece by piece: those of the convolutions, then those of the shortcut.
     pub(super) fn kinds(&self) -> Vec<(String, Kind)> {
-        let named = |(index, piece): (usize, &Piece)| {
-            let prefix = if index == 0 { "" } else { "block." };
+        let named = |piece: &Piece| {
+            let prefix = piece.prefix;
             piece.kinds().into_iter().map(move |(name, kind)| (format!("{prefix}{name}"), kind))
         };
-        self.0.iter().enumerate().flat_map(named).collect()
+        self.0.iter().flat_map(named).collect()
     }
 
     /// Channels that are normalised, of each piece the shortcut's last.
@@ -147,10 +144,9 @@ impl Blueprint {
         self.0.iter().map(Piece::normalised).sum()
     }
 
-    /// Pixels of the smallest image that is normalised.
-    pub(super) fn fewest_pixels(&self) -> usize {
-        let pieces = self.0.iter().map(Piece::fewest_pixels);
-        pieces.min().expect("a transition has a piece")
+    /// Pixels of the smallest image that is normalised, where one is.
+    pub(super) fn fewest_pixels(&self) -> Option<usize> {
+        self.0.iter().filter_map(Piece::fewest_pixels).min()
     }
 
     /// With its weights, and the statistics that it normalises by where they are not the batch's.
@@ -174,29 +170,17 @@ impl Piece {
         windows: Windows,
         shortcut: Shortcut,
     ) -> Self {
-        let (from, to, relu) = (image(input), after(input, channels, stride), Activation::Relu);
-        let links = match windows {
-            Windows::Two => vec![
-                link(relu, [input.channels, inner], from, [3, stride]),
-                link(relu, [inner, channels], image(to), [3, 1]),
-            ],
-            Windows::Bottleneck => vec![
-                link(relu, [input.channels, inner], from, [1, 1]),
-                link(relu, [inner; 2], from, [3, stride]),
-                link(relu, [inner, channels], image(to), [1, 1]),
-            ],
-            Windows::EarlyBottleneck => vec![
-                link(relu, [input.channels, inner], from, [1, stride]),
-                link(relu, [inner; 2], image(to), [3, 1]),
-                link(relu, [inner, channels], image(to), [1, 1]),
-            ],
-        };
-        let project = || link(relu, [input.channels, channels], from, [1, stride]);
+        let relu = Activation::Relu;
+        let links = windows.convolutions(input, [inner, channels], stride).into_iter();
+        let links = links.map(|windows| Link::normalised(relu, windows)).collect();
         let shortcut = match shortcut {
-            Shortcut::Pad => Around::Pad { from: input, stride, channels },
-            Shortcut::Project => Around::Project(Chain::new(vec![project()])),
+            Shortcut::Pad => Around::Pad { from: input, stride, channels, relu: true },
+            Shortcut::Project | Shortcut::Raw => {
+                let windows = projection(input, channels, stride);
+                Around::Project(Chain::new(vec![Link::normalised(relu, windows)]))
+            }
         };
-        Self { body: Chain::new(links), shortcut, pool: false }
+        Self { prefix: "", body: Chain::new(links), shortcut, pool: false }
     }
 
     /// The size of the images that come out.
@@ -215,12 +199,12 @@ impl Piece {
         kinds
     }
 
-    fn fewest_pixels(&self) -> usize {
-        let own = self.body.fewest_pixels();
-        match &self.shortcut {
-            Around::Project(chain) => own.min(chain.fewest_pixels()),
-            _ => own,
-        }
+    fn fewest_pixels(&self) -> Option<usize> {
+        let shortcut = match &self.shortcut {
+            Around::Project(chain) => chain.fewest_pixels(),
+            _ => None,
+        };
+        self.body.fewest_pixels().into_iter().chain(shortcut).min()
     }
 
     fn normalised(&self) -> usize {
@@ -266,14 +250,16 @@ impl Weighted {
         body.linearize(&theta, held[0], x, &mut end, &mut tape);
         let shortcut = match shortcut {
             Around::Nothing => None,
-            Around::Pad { .. } => {
+            Around::Pad { relu, .. } => {
                 let tiles = end.tiles_mut().par_iter_mut().zip(x.tiles());
                 tiles.for_each(|(end, x)| {
                     let samples = x.rows();
                     self.padded(|to, from| {
                         let from = &x.columns()[from * samples..][..samples];
                         let to = &mut end.columns_mut()[to * samples..][..samples];
-                        to.iter_mut().zip(from).for_each(|(to, x)| *to += x.max(0.0));
+                        to.iter_mut()
+                            .zip(from)
+                            .for_each(|(to, x)| *to += if *relu { x.max(0.0) } else { *x });
                     });
                 });
                 None
@@ -290,7 +276,7 @@ impl Weighted {
 
     /// Calls `visit(to, from)` for every pixel of every channel that option A carries over.
     fn padded(&self, mut visit: impl FnMut(usize, usize)) {
-        let Around::Pad { from, stride, channels } = self.plan.shortcut else { return };
+        let Around::Pad { from, stride, channels, .. } = self.plan.shortcut else { return };
         let to = after(from, channels, stride);
         let before = channels.saturating_sub(from.channels) / 2;
         for channel in 0..from.channels.min(channels) {
@@ -392,13 +378,13 @@ impl Weighted {
                 let mut rest: Vec<&mut [f32]> = rest.iter_mut().map(Vec::as_mut_slice).collect();
                 chain.pull_back(&around, &x, tape, &bar, &mut x_bar, Some(&mut rest));
             }
-            (Around::Pad { .. }, _) => {
+            (Around::Pad { relu, .. }, _) => {
                 let tiles = x_bar.tiles_mut().par_iter_mut().zip(bar.tiles()).zip(x.tiles());
                 tiles.for_each(|((x_bar, bar), x)| {
                     let samples = x.rows();
                     self.padded(|to, from| {
                         for sample in 0..samples {
-                            if x.columns()[from * samples + sample] > 0.0 {
+                            if !relu || x.columns()[from * samples + sample] > 0.0 {
                                 x_bar.columns_mut()[from * samples + sample] +=
                                     bar.columns()[to * samples + sample];
                             }
@@ -445,10 +431,11 @@ impl Normalised {
     /// the batch, where it was normalised by these.
     pub(super) fn forward(&self, x: &[Rows<f32>]) -> (Rows<f32>, Option<LayerStatistics>) {
         let (first, rest) = self.0.split_first().expect("a transition has a piece");
-        rest.iter().fold(first.forward(x), |(x, met), piece| {
+        let (end, met) = rest.iter().fold(first.forward(x), |(x, met), piece| {
             let (end, more) = piece.forward(&cut(&x));
             (end, met.zip(more).map(|(met, more)| [met, more].concat()))
-        })
+        });
+        (end, met.filter(|met| !met.is_empty()))
     }
 
     /// Gradients of the arrays, and the cotangent of a batch's x for that of what it becomes.

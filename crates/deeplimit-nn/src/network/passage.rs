@@ -101,7 +101,7 @@ impl Network {
             end = Some(reached);
         }
         let end = end.expect("a checked network has a stage");
-        let mut cotangent = ask(&self.head.reader(), &end);
+        let mut cotangent = ask(&self.head.reader(true), &end);
         let mut passages = Vec::new();
         while let Some((map, x, x0, way_back)) = walked.pop() {
             passages.push(Passage { x0, cotangent: cotangent.clone() });

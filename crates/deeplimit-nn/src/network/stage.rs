@@ -112,8 +112,7 @@ impl Transition {
                     array(values, 1, device)
                 })
                 .collect();
-            let start = |start| array(vec![start; blueprint.normalised()], 1, device);
-            transition.running = [0.0, 1.0].map(start).into();
+            transition.running = unmoved(1, blueprint.normalised(), device);
         }
         match plan.transition {
             TransitionConfig::None {}
@@ -156,6 +155,20 @@ fn pairs(mean: &[f32], variance: &[f32]) -> LayerStatistics {
     mean.iter().zip(variance).map(|(m, v)| [f64::from(*m), f64::from(*v)]).collect()
 }
 
+/// Running mean and variance `[nodes, channels]` before the first step; nothing without a channel.
+pub(super) fn unmoved(nodes: usize, channels: usize, device: &Device) -> Vec<Param<Tensor<2>>> {
+    let start = |start| array(vec![start; nodes * channels], nodes, device);
+    if channels > 0 { [0.0, 1.0].map(start).into() } else { Vec::new() }
+}
+
+/// Mean and variance of every channel that running statistics hold.
+pub(super) fn remembered(running: &[Param<Tensor<2>>]) -> LayerStatistics {
+    match running {
+        [mean, variance] => pairs(&numbers(mean), &numbers(variance)),
+        _ => Vec::new(),
+    }
+}
+
 /// Mean and variance of so many channels, node by node.
 pub(super) fn held(mean: &[f32], variance: &[f32], channels: usize) -> Statistics {
     Statistics::Held(pairs(mean, variance).chunks(channels).map(<[_]>::to_vec).collect())
@@ -165,7 +178,7 @@ pub(super) fn held(mean: &[f32], variance: &[f32], channels: usize) -> Statistic
 const MOMENTUM: f64 = 0.1;
 
 /// Moves running means and variances towards those that a training step met, row by row.
-fn move_on(running: &mut [Param<Tensor<2>>], met: &[LayerStatistics]) {
+pub(super) fn move_on(running: &mut [Param<Tensor<2>>], met: &[LayerStatistics]) {
     for (part, param) in running.iter_mut().enumerate() {
         let new = met.iter().flatten().map(|pair| pair[part]);
         let step =
@@ -201,9 +214,7 @@ impl Stage {
         let control = initial(&plan, seed::derive(seed, 1)).into_values().into_iter();
         let control = control.map(|values| array(values, plan.rows(), device)).collect();
         let (nodes, channels) = (plan.nodes(), plan.formula.normalised());
-        let starts: &[f32] = if channels > 0 { &[0.0, 1.0] } else { &[] };
-        let start = |start: &f32| array(vec![*start; nodes * channels], nodes, device);
-        let running = starts.iter().map(start).collect();
+        let running = unmoved(nodes, channels, device);
         let stage = Self { transition, control, running, plan, sampling: None };
         let depth = stage.plan.depth;
         stage.walking(depth)
@@ -232,8 +243,7 @@ impl Stage {
             None => Entry::Map(self.map()),
             Some(blueprint) => {
                 let theta = self.transition.normalised.iter().map(numbers).collect();
-                let [mean, variance] = [0, 1].map(|part| numbers(&self.transition.running[part]));
-                let held = || pairs(&mean, &variance);
+                let held = || remembered(&self.transition.running);
                 Entry::Normalised(Box::new(blueprint.with(theta, (!by_batch).then(held))))
             }
         }

@@ -58,6 +58,10 @@ pub enum TransitionConfig {
         /// with 3×3.
         #[serde(default = "yes", skip_serializing_if = "is_yes")]
         bottleneck: bool,
+        /// Whether the convolution is not normalised, and the block, if there is one, in the order of He, Zhang,
+        /// Ren, Sun (2016), where normalisations come first.
+        #[serde(default, skip_serializing_if = "is_no")]
+        preactivation: bool,
         /// What is added in that block.
         #[serde(default = "project", skip_serializing_if = "is_project")]
         shortcut: Shortcut,
@@ -79,21 +83,28 @@ pub enum TransitionConfig {
         /// With three convolutions: the first one's windows are `stride` apart, not those of the second.
         #[serde(default, skip_serializing_if = "is_no")]
         stride_in_1x1: bool,
+        /// Whether every convolution has its normalisation and relu before it, as in He, Zhang, Ren, Sun (2016),
+        /// instead of relu before and the normalisation behind it.
+        #[serde(default, skip_serializing_if = "is_no")]
+        preactivation: bool,
         /// What is added.
         #[serde(default)]
         shortcut: Shortcut,
     },
 }
 
-/// The way of relu(x) around the convolutions of a block that changes its shape (He, Zhang, Ren, Sun 2015).
+/// The way around the convolutions of a block that changes the shape of x: of relu(x) (He, Zhang, Ren, Sun
+/// 2015), or in a block with `preactivation` of what each says (2016).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shortcut {
-    /// Every `stride`-th pixel, and zeros for the new channels (option A).
+    /// Every `stride`-th pixel, and zeros for the new channels (option A); with `preactivation` of x itself.
     #[default]
     Pad,
-    /// A normalised 1×1 convolution (option B).
+    /// A normalised 1×1 convolution (option B); with `preactivation` of relu(norm(x)), and not normalised.
     Project,
+    /// With `preactivation`: a 1×1 convolution of x itself, not normalised.
+    Raw,
 }
 
 fn yes() -> bool {
@@ -142,6 +153,12 @@ impl TransitionConfig {
         match self {
             Self::Stem { .. } | Self::Block { .. } if !input.is_image() => {
                 let reason = "stem and block transitions need images; use kind = \"linear\"";
+                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
+            }
+            Self::Stem { preactivation: false, shortcut: Shortcut::Raw, .. }
+            | Self::Block { preactivation: false, shortcut: Shortcut::Raw, .. } => {
+                let reason =
+                    "shortcut = \"raw\" is of blocks with preactivation = true; take \"project\"";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
             Self::Stem { widen: Some(0), .. } => {

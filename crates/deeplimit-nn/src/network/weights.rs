@@ -274,6 +274,9 @@ pub fn named_gradients(network: &Network, record: &GradientsParams) -> Vec<(Stri
 /// The full shapes of the controls' arrays, by name.
 fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
     let mut shapes = HashMap::new();
+    for name in HEAD.into_iter().chain(RUNNING) {
+        shapes.insert(format!("head.{name}"), vec![network.head.channels()]);
+    }
     for (index, plan) in network.plans().enumerate() {
         for kind in plan.formula.kinds() {
             let mut shape = vec![plan.rows()];
@@ -291,7 +294,10 @@ fn control_shapes(network: &Network) -> HashMap<String, Vec<usize>> {
     shapes
 }
 
-/// Names of a stage's running statistics.
+/// Names of the arrays of the head's normalisation.
+const HEAD: [&str; 2] = ["g1", "be1"];
+
+/// Names of running statistics.
 const RUNNING: [&str; 2] = ["running_mean", "running_variance"];
 
 /// Names of running variances here, and in PyTorch.
@@ -320,6 +326,11 @@ impl<V: FnMut(String, Vec<usize>, Vec<f32>)> Walker<V> {
     /// `stages.0.control.2` is named after its kind, `stages.0.w2`; running statistics likewise.
     fn name(&self) -> String {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        if let ["head", arrays @ ("norm" | "running"), index] = path[..]
+            && let Ok(index) = index.parse::<usize>()
+        {
+            return format!("head.{}", if arrays == "norm" { HEAD[index] } else { RUNNING[index] });
+        }
         let ["stages", stage, within @ .., arrays, index] = &path[..] else {
             return path.join(".");
         };

@@ -3,7 +3,6 @@
 use super::layout::{Expected, Unrecognised};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
 /// A residual network of images as PyTorch's users have it: stages of blocks, each stage with twice the channels
 /// of the one before at half the size.
@@ -33,6 +32,17 @@ pub struct Architecture {
     /// Of bottleneck blocks that change the size, whether the windows of the first 1×1 convolution are two apart
     /// (He et al.'s own, called v1) or those of the 3×3 one (torchvision's, called v1.5). The tensors do not tell.
     pub stride_in_1x1: bool,
+    /// Whether normalisation and relu come before every convolution (He, Zhang, Ren, Sun 2016), none of them behind
+    /// the stem's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub preactivation: bool,
+    /// With `preactivation`: whether a normalisation called `bn` and relu come before the head.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub final_norm: bool,
+    /// With `preactivation`: whether shortcuts take x itself, or relu(norm(x)). The tensors do not tell; those
+    /// called `downsample` take x, those called `shortcut` relu(norm(x)).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub raw_shortcuts: bool,
 }
 
 /// How residual networks begin.
@@ -52,7 +62,8 @@ pub enum Shortcuts {
     /// Every second pixel, and zeros for the new channels (option A). The tensors do not tell where the zeros
     /// are: half before and half behind.
     Pad,
-    /// A normalised 1×1 convolution (option B) that is called `downsample`.
+    /// A 1×1 convolution (option B) that is called `downsample`; normalised, but for networks with
+    /// `preactivation`.
     Downsample,
     /// The same, called `shortcut`.
     Shortcut,
@@ -104,11 +115,18 @@ struct Written {
     head: Option<Head>,
     pool: Option<bool>,
     stride_in_1x1: Option<bool>,
+    #[serde(default)]
+    preactivation: bool,
+    #[serde(default)]
+    final_norm: bool,
+    #[serde(default)]
+    raw_shortcuts: bool,
 }
 
 impl From<Written> for Architecture {
     fn from(written: Written) -> Self {
         let Written { family, bottleneck, blocks, classes, .. } = written;
+        let Written { preactivation, final_norm, raw_shortcuts, .. } = written;
         let usual = Self::usual(family, bottleneck, blocks, classes);
         Self {
             stem: written.stem.unwrap_or(usual.stem),
@@ -118,6 +136,9 @@ impl From<Written> for Architecture {
             head: written.head.unwrap_or(usual.head),
             pool: written.pool.unwrap_or(usual.pool),
             stride_in_1x1: written.stride_in_1x1.unwrap_or(usual.stride_in_1x1),
+            preactivation,
+            final_norm,
+            raw_shortcuts,
             ..usual
         }
     }
@@ -144,6 +165,9 @@ impl Architecture {
             head: if imagenet { Head::Fc } else { Head::Linear },
             pool: imagenet,
             stride_in_1x1: false,
+            preactivation: false,
+            final_norm: false,
+            raw_shortcuts: false,
         }
     }
 
@@ -174,20 +198,6 @@ impl Architecture {
     /// Side of the stem's windows.
     pub fn window(&self) -> usize {
         if self.family == Family::Cifar { 3 } else { 7 }
-    }
-
-    /// What the tensors do not tell, and is taken for granted.
-    pub fn assumed(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        if self.bottleneck {
-            all.push(match self.stride_in_1x1 {
-                true => "the first 1×1 windows of a block stride (v1)".to_owned(),
-                false => {
-                    "the 3×3 windows of a block stride (v1.5); --stride-in-1x1 for v1".to_owned()
-                }
-            });
-        }
-        all
     }
 
     /// The network that has these tensors, by name and shape; counters of batches do not matter.
@@ -250,6 +260,9 @@ impl Architecture {
                 let name = shortcuts.name().unwrap_or_default();
                 (1..=blocks.len()).any(|stage| has(&format!("layer{stage}.0.{name}.0.weight")))
             });
+        let preactivation = preactivated(shapes);
+        // Without a name in the way of its stages it has no shortcut that is known.
+        let shortcuts = shortcuts.or_else(|| preactivation.then_some(Shortcuts::Shortcut));
         let bottleneck = has("layer1.0.conv3.weight");
         let usual = Self::usual(family, bottleneck, blocks, 1);
         let head = head.unwrap_or(usual.head);
@@ -261,45 +274,28 @@ impl Architecture {
             width: extent(last).unwrap_or(usual.width),
             shortcuts: shortcuts.unwrap_or(Shortcuts::Pad),
             head,
+            preactivation,
+            final_norm: preactivation && has("bn.weight"),
+            raw_shortcuts: preactivation && shortcuts == Some(Shortcuts::Downsample),
             ..usual
         })
     }
 }
 
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let convolutions = if self.bottleneck { 3 } else { 2 };
-        let depth = convolutions * self.blocks.iter().sum::<usize>() + 2;
-        let usual: [&[usize]; 4] = [&[2, 2, 2, 2], &[3, 4, 6, 3], &[3, 4, 23, 3], &[3, 8, 36, 3]];
-        let three = self.blocks.len() == 3;
-        let equal = three && self.blocks.iter().all(|blocks| *blocks == self.blocks[0]);
-        match equal || usual.contains(&&self.blocks[..]) {
-            true => write!(f, "resnet{depth}")?,
-            false => {
-                let blocks: Vec<String> = self.blocks.iter().map(usize::to_string).collect();
-                write!(f, "resnet of {} blocks", blocks.join(", "))?;
-            }
-        }
-        let family = match self.family {
-            Family::Cifar if three => "CIFAR",
-            Family::Cifar => "3×3 stem",
-            Family::Imagenet => "ImageNet",
-        };
-        write!(f, " ({family}")?;
-        let own = Self::usual(self.family, self.bottleneck, self.blocks.clone(), self.classes);
-        if three && self.family == Family::Cifar && self.shortcuts != Shortcuts::Pad {
-            write!(f, ", 1×1 shortcuts")?;
-        }
-        let usual = if three || self.family == Family::Imagenet { own.stem } else { 64 };
-        let wide = [self.stem, self.hidden, self.width];
-        if wide != [usual, usual, if self.bottleneck { 4 * usual } else { usual }] {
-            let [stem, hidden, width] = wide;
-            match self.bottleneck || hidden != width {
-                true => write!(f, ", {stem} channels, then {hidden} within {width}")?,
-                false => write!(f, ", {stem} channels, then {width}")?,
-            }
-        }
-        write!(f, ")")
+/// Whether normalisations of blocks have the channels that come in, where these are others than go out; or, where
+/// there is no such block, whether one follows the last block and none the stem.
+fn preactivated(shapes: &HashMap<&str, &[usize]>) -> bool {
+    let before = |(name, shape): (&&str, &&[usize])| {
+        let block = name.strip_suffix(".conv1.weight")?;
+        let channels = shapes.get(&format!("{block}.bn1.weight")[..])?.first()?;
+        let [outputs, inputs, ..] = shape[..] else { return None };
+        (outputs != inputs && [outputs, inputs].contains(channels)).then_some(*channels == inputs)
+    };
+    let mut votes: Vec<bool> = shapes.iter().filter_map(before).collect();
+    votes.sort_unstable();
+    match votes.get(votes.len() / 2) {
+        Some(most) => *most,
+        None => !shapes.contains_key("bn1.weight") && shapes.contains_key("bn.weight"),
     }
 }
 
@@ -328,6 +324,21 @@ mod tests {
             shortcuts: Shortcuts::Shortcut,
             ..usual(Cifar, false, &[2; 4], 10)
         };
+        let preactivation = Architecture { preactivation: true, ..small_stem.clone() };
+        let bottleneck = Architecture {
+            bottleneck: true,
+            width: 256,
+            blocks: vec![3, 4, 6, 3],
+            ..preactivation.clone()
+        };
+        let normalised = Architecture {
+            blocks: vec![18; 3],
+            preactivation: true,
+            final_norm: true,
+            raw_shortcuts: true,
+            ..projected.clone()
+        };
+        let deep = Architecture { bottleneck: true, width: 64, ..normalised.clone() };
         let wide = Architecture { hidden: 128, ..usual(Imagenet, true, &[3, 4, 6, 3], 1000) };
         vec![
             (usual(Cifar, false, &[3; 3], 10), "resnet20 (CIFAR)", 269_722),
@@ -340,6 +351,10 @@ mod tests {
             (usual(Imagenet, false, &[1, 2, 1, 1], 7), "resnet of 1, 2, 1, 1 blocks (ImageNet)", 0),
             (projected, "resnet20 (CIFAR, 1×1 shortcuts)", 272_474),
             (small_stem, "resnet18 (3×3 stem)", 11_173_962),
+            (preactivation, "preact resnet18 (3×3 stem)", 11_171_146),
+            (bottleneck, "preact resnet50 (3×3 stem)", 23_509_066),
+            (normalised, "preact resnet110 (CIFAR, normalised before the head)", 1_730_522),
+            (deep, "preact resnet164 (CIFAR, normalised before the head)", 1_703_258),
             (wide, "resnet50 (ImageNet, 64 channels, then 128 within 256)", 68_883_240),
         ]
     }
@@ -381,6 +396,25 @@ mod tests {
             "{text}"
         );
         assert!(recognised(&[]).expect_err("nothing").to_string().contains("no tensor"));
+    }
+
+    #[test]
+    fn preactivation_of_another_kind_is_refused_with_what_differs() {
+        let (known, ..) = all().into_iter().find(|(net, ..)| net.preactivation).expect("one");
+        // A stem that is normalised, shortcuts without weights, normalised ones.
+        let mut tensors = known.tensors();
+        let norm = |name: &str| Expected { name: format!("{name}.weight"), shape: vec![64] };
+        tensors.push(norm("bn1"));
+        tensors.retain(|tensor| !tensor.name.starts_with("layer2.0.shortcut"));
+        tensors.push(norm("layer3.0.shortcut.1"));
+        let error = recognised(&tensors).expect_err("another network");
+        assert_eq!(error.missing, ["layer2.0.shortcut.0.weight"]);
+        assert_eq!(error.unexpected, ["bn1.weight", "layer3.0.shortcut.1.weight"]);
+        let text = error.to_string();
+        assert!(text.contains("nearest to preact resnet18 (3×3 stem)"), "{text}");
+        tensors.retain(|tensor| !tensor.name.contains("shortcut"));
+        let text = recognised(&tensors).expect_err("no shortcut").to_string();
+        assert!(text.contains("missing layer2.0.shortcut.0.weight"), "{text}");
     }
 
     /// Without its head or its stem, or with other ones, it is still near.

@@ -4,6 +4,9 @@
 //! reconstruction needs. The flow is x ← x + h f(relu(x)) with h f = F: the stream keeps its negative parts,
 //! and the weights are the same, but for the last normalisation's scale and shift, which are N times as
 //! large because h = 1/N. A stage that is `rectified` has relu after every step, and is that of the original.
+//!
+//! A block of the same authors (2016) has nothing after the sum, x ← x + F(x), and is a step of a flow as it is:
+//! h f = F with the weights of the last convolution N times as large.
 
 use super::{Architecture, Family, Pretrained, Shortcuts, Stages};
 use crate::data::{Normalise, Options, Schema, Shape, Source};
@@ -58,9 +61,16 @@ impl Architecture {
         }
         let shortcut = match self.shortcuts {
             Shortcuts::Pad => Shortcut::Pad,
+            _ if self.raw_shortcuts => Shortcut::Raw,
             Shortcuts::Downsample | Shortcuts::Shortcut => Shortcut::Project,
         };
-        let order = if self.bottleneck { Order::Bottleneck } else { Order::Pre };
+        let order = match (self.preactivation, self.bottleneck) {
+            (false, false) => Order::Pre,
+            (false, true) => Order::Bottleneck,
+            (true, false) => Order::Full,
+            (true, true) => Order::FullBottleneck,
+        };
+        let preactivation = self.preactivation;
         let stage = |index: usize| {
             let (channels, hidden) = (self.widths()[index], self.hidden()[index]);
             let block = TransitionConfig::Block {
@@ -69,6 +79,7 @@ impl Architecture {
                 stride: self.stride(index),
                 bottleneck: self.bottleneck,
                 stride_in_1x1: self.stride_in_1x1,
+                preactivation,
                 shortcut,
             };
             let kernel = self.window();
@@ -83,6 +94,7 @@ impl Architecture {
                 hidden: (widens && hidden != self.stem).then_some(hidden),
                 // Without a block these are the defaults, which a configuration need not name.
                 bottleneck: self.bottleneck || !widens,
+                preactivation,
                 shortcut: if widens { shortcut } else { Shortcut::Project },
             };
             let depth = self.blocks[index] - usize::from(self.reshapes(index));
@@ -94,14 +106,18 @@ impl Architecture {
                 hidden: Some(hidden),
                 activation: Some(Activation::Relu),
                 depth,
-                rectified: !flows.has(index + 1),
+                rectified: !preactivation && !flows.has(index + 1),
                 transition: if index == 0 { stem } else { block },
                 ..StageConfig::default()
             })
         };
         Ok(NetworkConfig {
             stage: (0..self.blocks.len()).map(stage).collect::<Result<_, _>>()?,
-            head: HeadConfig { pool: true, activation: Some(Activation::Relu) },
+            head: HeadConfig {
+                pool: true,
+                activation: (!preactivation || self.final_norm).then_some(Activation::Relu),
+                norm: self.final_norm,
+            },
         })
     }
 
@@ -114,12 +130,19 @@ impl Architecture {
     }
 }
 
-/// Where a network's array comes from.
-enum Origin {
-    /// A convolution, `[outputs, inputs, side, side]`.
-    Weight(String),
-    /// Scale and shift, mean and variance of a normalisation.
-    Norm(String),
+/// Where the arrays of a chain come from.
+#[derive(Default)]
+struct Origins {
+    /// Names of its convolutions, `[outputs, inputs, side, side]`.
+    weights: Vec<String>,
+    /// Names of its normalisations: scale and shift, mean and variance.
+    norms: Vec<String>,
+}
+
+impl Origins {
+    fn of(weight: String, norm: Option<String>) -> Self {
+        Self { weights: vec![weight], norms: norm.into_iter().collect() }
+    }
 }
 
 impl Pretrained {
@@ -185,23 +208,30 @@ impl Pretrained {
                 let inputs = weight.len() / outputs;
                 (0..weight.len()).map(|i| weight[i % outputs * inputs + i / outputs]).collect()
             }
+            ["head", array] => self.gathered(
+                array,
+                &Origins { norms: vec!["bn".into()], ..Origins::default() },
+                1.0,
+            ),
             ["stages", stage, "transition", .., array] => {
                 let stage: usize = stage.parse().expect("a stage's number");
-                let links = match array.starts_with("running") {
-                    true => self.all_transition_links(stage),
-                    false => self.transition_links(stage, &parts[3..parts.len() - 1]),
+                let origins = match array.starts_with("running") {
+                    true => self.all_transition_norms(stage),
+                    false => self.transition_origins(stage, &parts[3..parts.len() - 1]),
                 };
-                self.gathered(array, &links, 1.0)
+                self.gathered(array, &origins, 1.0)
             }
             ["stages", stage, array] => {
                 let stage: usize = stage.parse().expect("a stage's number");
                 let steps = self.steps(stage);
                 let factor = steps.len() as f32;
                 let block = |block: usize| {
-                    let links = self.block_links(stage, block);
-                    let last = array.ends_with(&links.len().to_string());
-                    let scaled = array.starts_with("g") || array.starts_with("be");
-                    self.gathered(array, &links, if last && scaled { factor } else { 1.0 })
+                    let origins = self.block_origins(stage, block);
+                    let last = origins.weights.len().to_string();
+                    let scaled: &[&str] =
+                        if self.architecture().preactivation { &["w"] } else { &["g", "be"] };
+                    let scaled = scaled.iter().any(|kind| array == format!("{kind}{last}"));
+                    self.gathered(array, &origins, if scaled { factor } else { 1.0 })
                 };
                 steps.flat_map(block).collect()
             }
@@ -209,69 +239,78 @@ impl Pretrained {
         }
     }
 
-    /// Convolution and normalisation of each link of a block.
-    fn block_links(&self, stage: usize, block: usize) -> Vec<[Origin; 2]> {
-        let links = if self.architecture().bottleneck { 3 } else { 2 };
+    /// The arrays of a block.
+    fn block_origins(&self, stage: usize, block: usize) -> Origins {
         let name = format!("layer{}.{block}", stage + 1);
-        let link = |index: usize| {
-            [
-                Origin::Weight(format!("{name}.conv{index}.weight")),
-                Origin::Norm(format!("{name}.bn{index}")),
-            ]
+        let named = |kind: &str| {
+            let links = 1..=if self.architecture().bottleneck { 3 } else { 2 };
+            links.map(|link| format!("{name}.{kind}{link}")).collect::<Vec<_>>()
         };
-        (1..=links).map(link).collect()
+        let weights = named("conv").into_iter().map(|name| format!("{name}.weight")).collect();
+        Origins { weights, norms: named("bn") }
     }
 
-    /// The same of a transition, or of the part of it that is named.
-    fn transition_links(&self, stage: usize, part: &[&str]) -> Vec<[Origin; 2]> {
+    /// The arrays of the stem.
+    fn stem_origins(&self) -> Origins {
+        let norm = (!self.architecture().preactivation).then(|| "bn1".to_owned());
+        Origins::of("conv1.weight".to_owned(), norm)
+    }
+
+    /// The arrays of the shortcut of a stage's first block.
+    fn shortcut_origins(&self, stage: usize) -> Origins {
         let shortcuts = self.architecture().shortcuts.name().unwrap_or_default();
         let name = format!("layer{}.0.{shortcuts}", stage + 1);
-        let shortcut =
-            || [Origin::Weight(format!("{name}.0.weight")), Origin::Norm(format!("{name}.1"))];
-        let stem = || [Origin::Weight("conv1.weight".into()), Origin::Norm("bn1".into())];
+        let norm = (!self.architecture().preactivation).then(|| format!("{name}.1"));
+        Origins::of(format!("{name}.0.weight"), norm)
+    }
+
+    /// The arrays of a part of a transition.
+    fn transition_origins(&self, stage: usize, part: &[&str]) -> Origins {
+        let Architecture { preactivation, raw_shortcuts, .. } = *self.architecture();
+        let block = self.block_origins(stage, 0);
         match (part, stage) {
-            (["shortcut"], _) => vec![shortcut()],
-            (["block"], _) => self.block_links(stage, 0),
-            (["block", "shortcut"], _) => vec![shortcut()],
-            (_, 0) => vec![stem()],
-            _ => self.block_links(stage, 0),
-        }
-    }
-
-    /// The same of a whole transition.
-    fn all_transition_links(&self, stage: usize) -> Vec<[Origin; 2]> {
-        let architecture = self.architecture();
-        let mut links = self.transition_links(stage, &[]);
-        if stage == 0 && architecture.reshapes(0) {
-            links.extend(self.transition_links(0, &["block"]));
-        }
-        if architecture.shortcuts != Shortcuts::Pad && architecture.reshapes(stage) {
-            links.extend(self.transition_links(stage, &["shortcut"]));
-        }
-        links
-    }
-
-    /// The array of a chain by its name: of one link, or, of running statistics, of all.
-    fn gathered(&self, array: &str, links: &[[Origin; 2]], factor: f32) -> Vec<f32> {
-        let norm = |origin: &Origin, part: &str| match origin {
-            Origin::Norm(name) => self.values(&format!("{name}.{part}")).to_vec(),
-            Origin::Weight(name) => unreachable!("{name} is no normalisation"),
-        };
-        let link = |kind: &str| {
-            let index: usize = array[kind.len()..].parse().expect("a link's number");
-            &links[index - 1]
-        };
-        let values = match array {
-            "running_mean" => links.iter().flat_map(|[_, own]| norm(own, "running_mean")).collect(),
-            "running_variance" => {
-                links.iter().flat_map(|[_, own]| norm(own, "running_var")).collect()
+            ([.., "shortcut"], _) => self.shortcut_origins(stage),
+            ([.., "norm"], _) => Origins { weights: Vec::new(), ..block },
+            ([], 0) => self.stem_origins(),
+            // The first normalisation is a part of its own, from which the shortcut goes on.
+            _ if preactivation && !raw_shortcuts => {
+                Origins { norms: block.norms[1..].to_vec(), ..block }
             }
-            _ if array.starts_with("be") => norm(&link("be")[1], "bias"),
-            _ if array.starts_with('g') => norm(&link("g")[1], "weight"),
-            _ => match &link("w")[0] {
-                Origin::Weight(name) => self.values(name).to_vec(),
-                Origin::Norm(name) => unreachable!("{name} is no convolution"),
-            },
+            _ => block,
+        }
+    }
+
+    /// The normalisations of a whole transition.
+    fn all_transition_norms(&self, stage: usize) -> Origins {
+        let architecture = self.architecture();
+        let mut norms = Vec::new();
+        if stage == 0 {
+            norms.extend(self.stem_origins().norms);
+        }
+        if architecture.reshapes(stage) {
+            norms.extend(self.block_origins(stage, 0).norms);
+            if architecture.shortcuts != Shortcuts::Pad {
+                norms.extend(self.shortcut_origins(stage).norms);
+            }
+        }
+        Origins { norms, ..Origins::default() }
+    }
+
+    /// The array of a chain by its name: of one convolution or normalisation, or, of running statistics, of all.
+    fn gathered(&self, array: &str, origins: &Origins, factor: f32) -> Vec<f32> {
+        let Origins { weights, norms } = origins;
+        let norm = |name: &String, part: &str| self.values(&format!("{name}.{part}")).to_vec();
+        let all = |part| norms.iter().flat_map(|name| norm(name, part)).collect();
+        let place = |kind: &str| {
+            let index: usize = array[kind.len()..].parse().expect("a link's number");
+            index - 1
+        };
+        let values: Vec<f32> = match array {
+            "running_mean" => all("running_mean"),
+            "running_variance" => all("running_var"),
+            _ if array.starts_with("be") => norm(&norms[place("be")], "bias"),
+            _ if array.starts_with('g') => norm(&norms[place("g")], "weight"),
+            _ => self.values(&weights[place("w")]).to_vec(),
         };
         values.into_iter().map(|value: f32| factor * value).collect()
     }

@@ -17,7 +17,9 @@ impl Architecture {
         let mut all = Layout(Vec::new());
         let window = self.window();
         all.add("conv1.weight", vec![self.stem, 3, window, window]);
-        all.norm("bn1", self.stem);
+        if !self.preactivation {
+            all.norm("bn1", self.stem);
+        }
         let (widths, mut inputs) = (self.widths(), self.stem);
         for (stage, hidden) in self.hidden().into_iter().enumerate() {
             for block in 0..self.blocks[stage] {
@@ -29,18 +31,28 @@ impl Architecture {
                 };
                 for (index, [to, from, side]) in shapes.into_iter().enumerate() {
                     let index = index + 1;
+                    if self.preactivation {
+                        all.norm(&format!("{name}.bn{index}"), from);
+                    }
                     all.add(&format!("{name}.conv{index}.weight"), vec![to, from, side, side]);
-                    all.norm(&format!("{name}.bn{index}"), to);
+                    if !self.preactivation {
+                        all.norm(&format!("{name}.bn{index}"), to);
+                    }
                 }
                 if block == 0
                     && self.reshapes(stage)
                     && let Some(shortcut) = self.shortcuts.name()
                 {
                     all.add(&format!("{name}.{shortcut}.0.weight"), vec![width, inputs, 1, 1]);
-                    all.norm(&format!("{name}.{shortcut}.1"), width);
+                    if !self.preactivation {
+                        all.norm(&format!("{name}.{shortcut}.1"), width);
+                    }
                 }
                 inputs = width;
             }
+        }
+        if self.final_norm {
+            all.norm("bn", inputs);
         }
         let head = self.head.name();
         all.add(&format!("{head}.weight"), vec![self.classes, inputs]);

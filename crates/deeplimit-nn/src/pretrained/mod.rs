@@ -10,6 +10,7 @@ mod names;
 mod pickle;
 mod read;
 mod stages;
+mod told;
 mod torch;
 
 pub use architecture::{Architecture, Family, Head, Shortcuts};
@@ -73,6 +74,14 @@ pub enum PretrainedError {
         /// The network.
         architecture: Architecture,
     },
+    /// Another one.
+    #[error(
+        "--raw-shortcuts: {architecture} has no pre-activation blocks with a shortcut; leave it out"
+    )]
+    NoPreactivation {
+        /// The network.
+        architecture: Architecture,
+    },
 }
 
 /// The entry of a file's metadata that says which network it is.
@@ -111,6 +120,8 @@ impl Pretrained {
                 serde_json::from_str(&text).map_err(|error| garbled(ENTRY, error.to_string()))?;
             network.architecture.pool = written.pool;
             network.architecture.stride_in_1x1 = written.stride_in_1x1;
+            network.architecture.raw_shortcuts =
+                written.raw_shortcuts && network.architecture.preactivation;
             if network.architecture != written {
                 let reason =
                     format!("it tells of {written}, the tensors of {}", network.architecture);
@@ -162,6 +173,20 @@ impl Pretrained {
             return Err(PretrainedError::NoBottleneck { architecture: self.architecture });
         }
         self.architecture.stride_in_1x1 = true;
+        Ok(self)
+    }
+
+    /// The pre-activation network whose shortcuts take x itself, or relu(norm(x)).
+    ///
+    /// # Errors
+    /// If it is none, or has no shortcut with weights.
+    pub fn with_raw_shortcuts(mut self, raw: bool) -> Result<Self, PretrainedError> {
+        let reshapes =
+            (0..self.architecture.blocks.len()).any(|stage| self.architecture.reshapes(stage));
+        if !(self.architecture.preactivation && reshapes) {
+            return Err(PretrainedError::NoPreactivation { architecture: self.architecture });
+        }
+        self.architecture.raw_shortcuts = raw;
         Ok(self)
     }
 

@@ -41,17 +41,22 @@ class Network:
         )
         return F.batch_norm(x, None, None, gain, shift, training=True)
 
-    def link(self, name, x, suffix, out, side, stride=1, padding=None, node=None, nodes=None):
+    def link(self, name, x, suffix, out, side, stride=1, padding=None, node=None, nodes=None, norm=True):
         padding = side // 2 if padding is None else padding
         lead = [] if nodes is None else [nodes]
         scale = 1.0 / math.sqrt(side * side * x.shape[1])
         w = self.parameter(f"{name}w{suffix}", lead + [out, x.shape[1], side, side], scale)
-        g = self.parameter(f"{name}g{suffix}", lead + [out], 0.3, 1.0)
-        b = self.parameter(f"{name}be{suffix}", lead + [out], 0.2)
-        if nodes is not None:
-            w, g, b = w[node], g[node], b[node]
+        w = w if nodes is None else w[node]
         y = F.conv2d(x, w, stride=stride, padding=padding)
-        return self.norm(f"{name}{suffix}", y, g, b)
+        return self.scaled(name, y, suffix, node, nodes) if norm else y
+
+    def scaled(self, name, x, suffix, node=None, nodes=None):
+        lead = [] if nodes is None else [nodes]
+        g = self.parameter(f"{name}g{suffix}", lead + [x.shape[1]], 0.3, 1.0)
+        b = self.parameter(f"{name}be{suffix}", lead + [x.shape[1]], 0.2)
+        if nodes is not None:
+            g, b = g[node], b[node]
+        return self.norm(f"{name}{suffix}", x, g, b)
 
     def flow(self, stage, x, order, depth, hidden, rectified=False):
         x = F.relu(x) if rectified else x
@@ -83,6 +88,32 @@ class Network:
             return y + F.pad(a[:, :, ::stride, ::stride], (0, 0, 0, 0, new, new))
         return y + self.link(f"{name}shortcut.", a, 1, channels, 1, stride)
 
+    def full(self, name, x, hidden, channels, bottleneck, stride=1, at={}, prefix="", shortcut=None):
+        """norm, relu, convolution; a first normalisation of its own name counts by itself."""
+        first = F.relu(self.scaled(name + prefix, x, 1, **at))
+        sizes = [(hidden, 3, stride), (channels, 3, 1)]
+        if bottleneck:
+            sizes = [(hidden, 1, 1), (hidden, 3, stride), (channels, 1, 1)]
+        y = first
+        for index, (out, side, by) in enumerate(sizes, 1):
+            y = self.link(name, y, index, out, side, by, norm=False, **at)
+            if index < len(sizes):
+                y = F.relu(self.scaled(name, y, index if prefix else index + 1, **at))
+        if shortcut == "project":
+            return y + self.link(f"{name}shortcut.", first, 1, channels, 1, stride, norm=False)
+        if shortcut == "raw":
+            return y + self.link(f"{name}shortcut.", x, 1, channels, 1, stride, norm=False)
+        if shortcut == "pad":
+            new = (channels - x.shape[1]) // 2
+            return y + F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, new, new))
+        return y
+
+    def full_flow(self, stage, x, depth, hidden, bottleneck):
+        for node in range(depth):
+            at = {"node": node, "nodes": depth}
+            x = x + self.full(f"stages.{stage}.", x, hidden, x.shape[1], bottleneck, at=at) / depth
+        return x
+
     def head(self, x):
         x = F.relu(x).mean(dim=(2, 3))
         w = self.parameter("head.linear.weight", [x.shape[1], CLASSES], 1.0 / math.sqrt(x.shape[1]))
@@ -112,6 +143,21 @@ def large(net, rectified=False):
     return net.head(x)
 
 
+def preactivation(net):
+    """Pre-activation, with shortcuts of every kind, and a normalisation before the head."""
+    x = numbers([SAMPLES, 3, *net.size], 0.0)
+    x = net.link("stages.0.transition.", x, 1, 4, 3, norm=False)
+    x = net.full("stages.0.transition.block.", x, 3, 8, True, prefix="norm.", shortcut="project")
+    x = net.full_flow(0, x, 2, 3, True)
+    x = net.full("stages.1.transition.", x, 10, 10, False, 2, prefix="norm.", shortcut="project")
+    x = net.full_flow(1, x, 3, 6, False)
+    x = net.full("stages.2.transition.", x, 12, 12, False, 1, shortcut="raw")
+    x = net.full_flow(2, x, 1, 12, False)
+    x = net.full("stages.3.transition.", x, 5, 16, True, 2, shortcut="pad")
+    x = net.full_flow(3, x, 2, 16, False)
+    return net.head(net.scaled("head.", x, 1))
+
+
 def case(build, size):
     net = Network(size)
     outputs = build(net)
@@ -139,6 +185,7 @@ def case(build, size):
 cases = {
     "small": case(small, [7, 6]),
     "large": case(large, [21, 18]),
+    "preactivation": case(preactivation, [9, 7]),
     "small, the first stage rectified": case(lambda net: small(net, (True, False)), [7, 6]),
     "large, rectified": case(lambda net: large(net, True), [21, 18]),
 }

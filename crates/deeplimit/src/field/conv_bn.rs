@@ -7,7 +7,7 @@ use super::chain::{Chain, ChainTape, Link};
 use super::parameters::with_theta;
 use super::rectify;
 use super::statistics::{LayerStatistics, Met, Statistics};
-use super::{Accountable, Field, Sink, Tiled};
+use super::{Accountable, Apart, Field, Sink, Tiled};
 use crate::control::{Control, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::{Activation, Bend, Convolution, Image};
@@ -25,11 +25,18 @@ pub enum Order {
     /// norm(conv(σ(norm(conv(σ(norm(conv(σ(x))))))))), windows of 1×1, 3×3 and 1×1 pixels: the same of their
     /// bottleneck block.
     Bottleneck,
+    /// conv(σ(norm(conv(σ(norm(x)))))), 3×3 windows: the residual function of He, Zhang, Ren, Sun (2016), their
+    /// full pre-activation.
+    Full,
+    /// conv(σ(norm(conv(σ(norm(conv(σ(norm(x))))))))), windows of 1×1, 3×3 and 1×1 pixels: the same of their
+    /// bottleneck block.
+    FullBottleneck,
 }
 
 impl Order {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Post, Self::Pre, Self::Bottleneck];
+    pub const ALL: [Self; 5] =
+        [Self::Post, Self::Pre, Self::Bottleneck, Self::Full, Self::FullBottleneck];
 }
 
 /// The formula of a convolutional field with batch normalisation; its parameters are those of its
@@ -49,13 +56,15 @@ pub struct ConvBnLayer {
 }
 
 impl ConvBnLayer {
-    /// The normalised convolutions.
+    /// The convolutions and normalisations.
     pub fn chain(&self) -> Chain {
         let Self { channels, hidden, image, activation, order } = *self;
-        let link = |before, [inputs, outputs]: [usize; 2], side: usize| {
-            let windows = Convolution::new([inputs, outputs], image, side, 1, side / 2);
-            Link { before, windows }
+        let windows = |[inputs, outputs]: [usize; 2], side: usize| {
+            Convolution::new([inputs, outputs], image, side, 1, side / 2)
         };
+        let link = |before, ends, side| Link::normalised(before, windows(ends, side));
+        let bare = |ends, side| Link::bare(activation, windows(ends, side));
+        let norm = || Link::norm(channels, image);
         let [inner, middle, outer] = [[channels, hidden], [hidden; 2], [hidden, channels]];
         Chain::new(match order {
             Order::Post => vec![link(Activation::Identity, inner, 3), link(activation, outer, 3)],
@@ -64,6 +73,13 @@ impl ConvBnLayer {
                 link(activation, inner, 1),
                 link(activation, middle, 3),
                 link(activation, outer, 1),
+            ],
+            Order::Full => vec![norm(), link(activation, inner, 3), bare(outer, 3)],
+            Order::FullBottleneck => vec![
+                norm(),
+                link(activation, inner, 1),
+                link(activation, middle, 3),
+                bare(outer, 1),
             ],
         })
     }
@@ -147,7 +163,7 @@ impl<R: Real> ConvBn<R> {
         Self { statistics, ..self }
     }
 
-    /// Mean and *unbiased* variance of the batch in every normalised channel, first convolution first,
+    /// Mean and *unbiased* variance of the batch in every normalised channel, the first first,
     /// at each node: what the first walk through this field met on its way forward. Later walks,
     /// back or forward, change nothing. At a node that the scheme never reads (the last one of the
     /// midpoint rule) what was met just before it. `None` before a walk, or if statistics are held.
@@ -321,8 +337,8 @@ impl<R: Real> Field for ConvBn<R> {
         &self,
         position: Position,
         x: &Tiled<R>,
-        tape: &ChainTape<R>,
-        apart: [&Tiled<R>; 2],
+        tape: &mut ChainTape<R>,
+        apart: Apart<'_, Tiled<R>>,
     ) -> f64 {
         with_theta(&self.control, position, |theta| self.chain.exposure(theta, x, tape, apart))
     }
@@ -338,7 +354,11 @@ impl<R: Real> Accountable for ConvBn<R> {
             Statistics::Batch => 0,
             Statistics::Held(_) => self.chain.normalised() * size_of::<[f64; 2]>(),
         };
-        held + self.chain.passing::<R>(like.tiles.len())
+        // The distances of an exposure.
+        let distances = like.tiles.iter().map(|tile| tile.rows() * self.chain.out().pixels());
+        let distances = distances.sum::<usize>() * size_of::<R>();
+        let handles = like.tiles.len() * size_of::<Vec<R>>();
+        held + self.chain.passing::<R>(like.tiles.len()) + distances + handles
     }
 
     fn sink_heap(&self, sink: &Sink<'_, R>) -> usize {
