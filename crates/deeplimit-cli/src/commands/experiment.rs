@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::experiment::{
     self, AdjointOrder, Approximation, DepthSweep, Failure, Finetune, Gamma, LargeDepth, Linear,
-    Memory, Scaling, Size,
+    Memory, Paper, PaperSweep, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -46,13 +46,19 @@ enum Name {
         /// Folder of CIFAR-10's binary batches.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
-        /// Passes over the training images [default: 5; with --quick 2].
+        /// The network and the training of Sander, Ablin, Peyré (2022, figure 4); takes days.
+        #[arg(long)]
+        paper: bool,
+        /// With --paper: trainings with so many seeds, --seed the first [default: 4; with --quick 1].
+        #[arg(long, requires = "paper")]
+        seeds: Option<u64>,
+        /// Passes over the training images [default: 5, with --paper 90; with --quick 2].
         #[arg(long)]
         epochs: Option<usize>,
-        /// Only these depths; may be repeated [default: 2 to 64; with --quick 2 to 8].
+        /// Only these depths; may be repeated [default: 2 to 64, with --paper to 32; with --quick 2 to 8].
         #[arg(long = "depth", value_name = "DEPTH")]
         depths: Vec<usize>,
-        /// Only these gradient methods; may be repeated [default: all four].
+        /// Only these gradient methods; may be repeated [default: all].
         #[arg(long = "method", value_name = "METHOD")]
         methods: Vec<String>,
         #[command(flatten)]
@@ -133,7 +139,13 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         Name::Linear { common } => common.run(&Linear::new(common.size(), common.seed)),
         Name::AdjointOrder { common } => common.run(&AdjointOrder::new(common.size(), common.seed)),
         Name::Failure { common } => common.run(&Failure::new(common.size(), common.seed)),
-        Name::DepthSweep { data, epochs, depths, methods, common } => {
+        Name::DepthSweep { data, paper: true, seeds, epochs, depths, methods, common } => {
+            let (data, epochs, seeds) = (data.clone(), *epochs, *seeds);
+            let (size, seed) = (common.size(), common.seed);
+            let asked = PaperSweep { data, size, epochs, depths, methods, seed, seeds };
+            common.run(&Paper::new(asked)?)
+        }
+        Name::DepthSweep { data, epochs, depths, methods, common, .. } => {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
             common.run(&sweep)

@@ -94,6 +94,9 @@ pub fn run<E: Experiment>(
         let found = match known.remove(&key) {
             Some(found) => found,
             None => {
+                if E::AS_IT_GOES && number > 0 {
+                    write_down(experiment, &folder, &settings, &rows, seconds)?;
+                }
                 let began = Instant::now();
                 let scratch = folder.join("unfinished");
                 let waiting = Waiting::in_lines(E::NAME);
@@ -112,15 +115,26 @@ pub fn run<E: Experiment>(
         seconds += found.seconds;
         rows.extend(found.rows);
     }
-    let Findings { claims, sections } = experiment.findings(&rows)?;
+    write_down(experiment, &folder, &settings, &rows, seconds)
+}
+
+/// Judges what was measured, and writes rows, claims and the page.
+fn write_down<E: Experiment>(
+    experiment: &E,
+    folder: &Path,
+    settings: &Value,
+    rows: &[E::Row],
+    seconds: f64,
+) -> Result<Summary> {
+    let Findings { claims, sections } = experiment.findings(rows)?;
     let holds = claims.iter().all(|claim| claim.holds);
-    let threads = rayon::current_num_threads();
+    let (folder, threads) = (folder.to_owned(), rayon::current_num_threads());
     let summary = Summary { experiment: E::NAME, folder, seconds, threads, holds, claims };
     let folder = &summary.folder;
-    write_whole(&folder.join("rows.csv"), &table(&rows)?)?;
+    write_whole(&folder.join("rows.csv"), &table(rows)?)?;
     write_whole(&folder.join("findings.json"), &serde_json::to_vec_pretty(&summary)?)?;
     draw(&folder.join("figures"), &sections)?;
-    let page = page(experiment, &summary, &settings, sections);
+    let page = page(experiment, &summary, settings, sections);
     write_whole(&folder.join("index.html"), page.render()?.as_bytes())?;
     Ok(summary)
 }

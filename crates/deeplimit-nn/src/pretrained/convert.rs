@@ -78,6 +78,7 @@ impl Architecture {
                 kernel,
                 stride: if self.family == Family::Cifar { 1 } else { 2 },
                 padding: kernel / 2,
+                relu: false,
                 pool: self.pool,
                 widen: widens.then_some(channels),
                 hidden: (widens && hidden != self.stem).then_some(hidden),
@@ -101,7 +102,11 @@ impl Architecture {
         };
         Ok(NetworkConfig {
             stage: (0..self.blocks.len()).map(stage).collect::<Result<_, _>>()?,
-            head: HeadConfig { pool: true, activation: Some(Activation::Relu) },
+            head: HeadConfig {
+                pool: true,
+                activation: Some(Activation::Relu),
+                ..HeadConfig::default()
+            },
         })
     }
 
