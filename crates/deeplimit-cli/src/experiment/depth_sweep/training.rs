@@ -1,6 +1,7 @@
 //! One training of a sweep, epoch by epoch: a killed one goes on with the epoch that it was in.
 
 use anyhow::{Context, Result};
+use deeplimit_nn::network::Score;
 use deeplimit_nn::train::{TrainError, Trainer, write_whole};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -85,16 +86,21 @@ impl Course {
             }
         };
         let test = trainer.test()?.expect("a sweep has held-out images");
-        let wrong = |hits: usize, samples: usize| 100.0 * (1.0 - hits as f64 / samples as f64);
         let samples = losses.len() * trainer.config().train.batch();
+        let passed = Score { hits, samples, ..Score::default() };
         estimates.sort_by(f64::total_cmp);
         self.epochs = epoch + 1;
-        self.test_error = wrong(test.hits, test.samples);
+        self.test_error = error(&test);
         self.best_error = self.best_error.min(self.test_error);
-        self.train_error = wrong(hits, samples);
+        self.train_error = error(&passed);
         self.train_loss = losses.iter().sum::<f64>() / losses.len() as f64;
         self.certificate = estimates[estimates.len() / 2];
         self.seconds += began.elapsed().as_secs_f64();
         Ok(())
     }
+}
+
+/// The share that is classified wrongly, in per cent.
+pub(super) fn error(score: &Score) -> f64 {
+    100.0 * (1.0 - score.hits as f64 / score.samples as f64)
 }

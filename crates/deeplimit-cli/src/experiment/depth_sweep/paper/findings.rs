@@ -1,11 +1,12 @@
 //! What the trainings of figure 4 show.
 
-use super::{ADAPTIVE, EPOCHS, FROZEN, METHODS, PUBLISHED, Row, SCHEMES};
+use super::{ADAPTIVE, EPOCHS, FROZEN, METHODS, PUBLISHED, RESAMPLED, Row, SCHEMES, WITHIN};
 use crate::page::{
     CURVES, Claim, Curve, Figure, Frame, Part, Scale, Section, Stroke, Table, Text, significant,
 };
 use anyhow::Result;
 use deeplimit::Scheme;
+use deeplimit::limit::Slope;
 
 /// All rows that there are.
 pub(super) struct Figure4<'a> {
@@ -22,6 +23,9 @@ const SHARE: f64 = 0.75;
 
 /// Epochs from which on trainings are judged: a third of the paper's. Before, they tell speeds.
 const JUDGED: usize = EPOCHS / 3;
+
+/// Order from which on an error is said to fall: half of that of Euler's scheme in the theory.
+const FALLS: f64 = 0.5;
 
 /// Factor between estimate and error from which on one misses or overstates the other.
 const FAR: f64 = 10.0;
@@ -82,8 +86,13 @@ impl Figure4<'_> {
         }
         claims.extend(self.heun_closes_earlier());
         for scheme in &SCHEMES {
+            claims.extend(self.lost(scheme));
+            claims.extend(self.mended(scheme));
+        }
+        for scheme in &SCHEMES {
             claims.extend(self.deepest(scheme, ADAPTIVE));
         }
+        claims.extend(SCHEMES.iter().filter_map(|scheme| self.resampled_order(scheme)));
         claims.extend(self.functions_matter());
         claims
     }
@@ -105,6 +114,44 @@ impl Figure4<'_> {
             format!(
                 "{scheme}, N = {depth}: trained with {method} as good as with backprop ({source})"
             ),
+            format!("lowest test error at most {MARGIN} points higher"),
+            &gaps.iter().map(|gap| *gap <= MARGIN).collect::<Vec<_>>(),
+            format!("{mean:+.1} points"),
+        ))
+    }
+
+    /// The least depth at which a method was trained beside backprop, and its gap there, seed by seed.
+    fn shallowest(&self, scheme: &Scheme, method: &str) -> Option<(usize, Vec<f64>)> {
+        let there = |depth: usize| {
+            let gaps = self.seeds().into_iter();
+            let gaps = gaps.filter_map(|seed| self.gap(seed, scheme, depth, method));
+            let gaps: Vec<f64> = gaps.collect();
+            (!gaps.is_empty()).then_some((depth, gaps))
+        };
+        self.depths().into_iter().find_map(there)
+    }
+
+    /// That the paper's method does not train a flow of the fewest layers.
+    fn lost(&self, scheme: &Scheme) -> Option<Claim> {
+        let (depth, gaps) = self.shallowest(scheme, PUBLISHED)?;
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        Some(by_seeds(
+            format!(
+                "{scheme}, N = {depth}: {PUBLISHED} does not train as backprop does (Sander, Ablin, Peyré \
+                 2022, figure 3b, there a ResNet-101)"
+            ),
+            format!("lowest test error more than {MARGIN} points higher"),
+            &gaps.iter().map(|gap| *gap > MARGIN).collect::<Vec<_>>(),
+            format!("{mean:+.1} points"),
+        ))
+    }
+
+    /// That with a tolerance it does.
+    fn mended(&self, scheme: &Scheme) -> Option<Claim> {
+        let (depth, gaps) = self.shallowest(scheme, WITHIN)?;
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        Some(by_seeds(
+            format!("{scheme}, N = {depth}: within a tolerance of 0.01 it does (own)"),
             format!("lowest test error at most {MARGIN} points higher"),
             &gaps.iter().map(|gap| *gap <= MARGIN).collect::<Vec<_>>(),
             format!("{mean:+.1} points"),
@@ -152,6 +199,31 @@ impl Figure4<'_> {
                 "fewer points in the mean over the depths of both".to_owned(),
                 &sums.iter().map(|[euler, heun]| heun < euler).collect::<Vec<_>>(),
                 format!("{:+.1} with Heun, {:+.1} with Euler", mean(1), mean(0)),
+            )
+        })
+    }
+
+    /// That the gradient of one network by the paper's method is the better the more often it is sampled.
+    fn resampled_order(&self, scheme: &Scheme) -> Option<Claim> {
+        let orders = self.seeds().into_iter().filter_map(|seed| {
+            let error = |depth: usize| {
+                let row = self.row(seed, scheme, depth, RESAMPLED)?;
+                Some((depth as f64, row.published_error?))
+            };
+            let points: Vec<(f64, f64)> = self.depths().into_iter().filter_map(error).collect();
+            (points.len() > 2).then(|| -Slope::fit(&points).value)
+        });
+        let orders: Vec<f64> = orders.collect();
+        let mean = orders.iter().sum::<f64>() / orders.len() as f64;
+        (!orders.is_empty()).then(|| {
+            by_seeds(
+                format!(
+                    "{scheme}: the error of {PUBLISHED} falls with depth, one trained network resampled \
+                     (Sander, Ablin, Peyré 2022, figure 3c)"
+                ),
+                format!("an order of at least {FALLS}"),
+                &orders.iter().map(|order| *order >= FALLS).collect::<Vec<_>>(),
+                format!("order {}", significant(mean)),
             )
         })
     }
@@ -226,9 +298,15 @@ impl Figure4<'_> {
             test.push(Part::Warning(text.into()));
         }
         test.push(Part::Figures(vec![self.as_in_the_paper()?, self.adaptive()?]));
-        let errors = SCHEMES.iter().map(|scheme| self.gradient_errors(scheme));
-        let gradients =
-            vec![Part::Figures(errors.collect::<Result<_>>()?), Part::Text(self.false_alarms())];
+        let errors = |method| {
+            let figures = SCHEMES.iter().map(|scheme| self.gradient_errors(scheme, method));
+            figures.collect::<Result<Vec<_>>>()
+        };
+        let gradients = vec![
+            Part::Figures(errors(METHODS[0])?),
+            Part::Figures(errors(RESAMPLED)?),
+            Part::Text(self.false_alarms()),
+        ];
         Ok(vec![
             Section { title: "Test error".into(), parts: test },
             Section { title: "Gradient error at the trained weights".into(), parts: gradients },
@@ -237,7 +315,8 @@ impl Figure4<'_> {
 
     fn table(&self) -> Table {
         let mut head: Vec<Text> = vec!["scheme".into(), "N".into()];
-        head.extend(METHODS.map(Text::from));
+        let columns = [METHODS[0], PUBLISHED, WITHIN, ADAPTIVE];
+        head.extend(columns.map(Text::from));
         head.push("minutes".into());
         let shown = |rows: &[&Row]| -> Text {
             let Some(first) = rows.first() else { return "–".into() };
@@ -258,7 +337,7 @@ impl Figure4<'_> {
         let mut rows = Vec::new();
         for scheme in &SCHEMES {
             for depth in self.depths() {
-                let cells = METHODS.map(|method| self.cell(scheme, depth, method));
+                let cells = columns.map(|method| self.cell(scheme, depth, method));
                 if cells.iter().all(Vec::is_empty) {
                     continue;
                 }
@@ -273,14 +352,9 @@ impl Figure4<'_> {
         if !frozen.is_empty() {
             let seconds: f64 = frozen.iter().map(|row| row.seconds).sum();
             let minutes = format!("{:.0}", seconds / 60.0).into();
-            rows.push(vec![
-                FROZEN.into(),
-                "0".into(),
-                shown(&frozen),
-                "".into(),
-                "".into(),
-                minutes,
-            ]);
+            let none = || Text::from("");
+            let start: [Text; 3] = [FROZEN.into(), "0".into(), shown(&frozen)];
+            rows.push(start.into_iter().chain([none(), none(), none(), minutes]).collect());
         }
         let caption = format!(
             "Lowest test error after any of {} epochs in per cent, by the method that trained; seeds: {:?}. In \
@@ -343,7 +417,8 @@ impl Figure4<'_> {
         Ok(Figure::new("Test error over depth, adjoint-adaptive", &FRAME, &curves)?)
     }
 
-    fn gradient_errors(&self, scheme: &Scheme) -> Result<Figure> {
+    /// Of networks that a method has trained, or that are resampled.
+    fn gradient_errors(&self, scheme: &Scheme, method: &str) -> Result<Figure> {
         let probes = [
             (PUBLISHED, (|row| row.published_error) as fn(&Row) -> Option<f64>),
             (ADAPTIVE, |row| row.adaptive_error),
@@ -353,13 +428,18 @@ impl Figure4<'_> {
                 name: name.into(),
                 ink: CURVES[index + 1],
                 stroke: Stroke::Bold,
-                points: self.points(scheme, METHODS[0], number),
+                points: self.points(scheme, method, number),
             };
         let curves: Vec<Curve> = probes.into_iter().enumerate().map(curve).collect();
         let frame = Frame { x: "depth N", y: "relative gradient error", ..Frame::RATES };
-        let note =
-            "At the weights that backprop has trained, another network at every depth.".into();
-        Ok(Figure { note, ..Figure::new(format!("Whole gradient, {scheme}"), &frame, &curves)? })
+        let (what, note) = match method {
+            RESAMPLED => {
+                (", resampled", "The deepest network of backprop at other depths, as in figure 3c.")
+            }
+            _ => ("", "At the weights that backprop has trained, another network at every depth."),
+        };
+        let title = format!("Whole gradient, {scheme}{what}");
+        Ok(Figure { note: note.into(), ..Figure::new(title, &frame, &curves)? })
     }
 }
 

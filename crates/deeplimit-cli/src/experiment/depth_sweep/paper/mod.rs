@@ -1,14 +1,18 @@
 //! Figure 4 of Sander, Ablin, Peyré (2022, section 5): test error over depth of residual and Heun networks,
 //! trained with backprop and with their adjoint method, and here with `adjoint-adaptive`, too.
 //!
+//! The deepest networks that backprop has trained are resampled to other depths, as for figure 3c: see
+//! [`resampled`].
+//!
 //! Network and training are those of the paper's code, but for what follows. The batch of 10 000 test images is
 //! not used: 5000 of the training images are held out in its place. Convolutions in front of a batch
 //! normalisation have no bias, which it would take away. The rate falls after 30 and 60 epochs, there after 31
 //! and 61. An epoch has whole batches only, and running statistics move once a step.
 
 mod findings;
+mod resampled;
 
-use super::training::Course;
+use super::training::{self, Course};
 use crate::experiment::{Experiment, Findings, Size};
 use crate::page::Text;
 use anyhow::{Result, bail, ensure};
@@ -32,10 +36,21 @@ const METHODS: [&str; 3] = ["backprop", PUBLISHED, ADAPTIVE];
 const PUBLISHED: &str = "adjoint-published";
 const ADAPTIVE: &str = "adjoint-adaptive";
 
+/// The paper's method, whose segments are walked again with stored steps where their estimate is above
+/// [`TOLERANCE`]: for the depths at which it is lost, as for figure 3b.
+const WITHIN: &str = "adjoint-published within 0.01";
+const TOLERANCE: f64 = 0.01;
+
 /// A training that leaves the residual functions as they start, at 0.
 const FROZEN: &str = "frozen flow";
 
+/// No training: the deepest network of backprop with its functions repeated or left out.
+const RESAMPLED: &str = "resampled";
+
 const SCHEMES: [Scheme; 2] = [Scheme::EULER, Scheme::HEUN];
+
+/// Depths of the resampled networks over that of the trained one, whose 32 functions become 4 to 64.
+const RESAMPLED_TO: [(usize, usize); 5] = [(1, 8), (1, 4), (1, 2), (1, 1), (2, 1)];
 
 /// Epochs of the paper.
 const EPOCHS: usize = 90;
@@ -44,7 +59,7 @@ const EPOCHS: usize = 90;
 pub struct Paper {
     splits: Splits,
     options: Options,
-    /// Depths of all methods, and the greatest one, without `adjoint-adaptive`.
+    /// Depths of all methods ([`WITHIN`] at the first two), and the greatest one, without `adjoint-adaptive`.
     depths: (Vec<usize>, usize),
     /// Depths and methods that are measured now; none stands for all.
     only: (Vec<usize>, Vec<String>),
@@ -78,13 +93,13 @@ pub struct Case {
 }
 
 /// One training, and the gradients at its end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Row {
     seed: u64,
     scheme: String,
     /// Residual functions N.
     depth: usize,
-    /// The method that trained.
+    /// The method that trained; or that nothing did, but the deepest network of backprop is resampled.
     method: String,
     /// Whole epochs.
     epochs: usize,
@@ -132,10 +147,10 @@ impl Paper {
         if let Some(depth) = depths.iter().find(|depth| !is_there(depth)) {
             bail!("--depth {depth} is not in the sweep; its depths are {:?} and {}", all.0, all.1);
         }
-        let known = |name: &String| name == FROZEN || METHODS.contains(&name.as_str());
+        let known = |name: &str| [WITHIN, FROZEN].contains(&name) || METHODS.contains(&name);
         if let Some(name) = methods.iter().find(|name| !known(name)) {
             let known = METHODS.join(", ");
-            bail!("--method {name} is not in the sweep; known are {known}, {FROZEN:?}");
+            bail!("--method {name} is not in the sweep; known are {known}, {WITHIN:?}, {FROZEN:?}");
         }
         let options = Options {
             source: Source::Cifar10,
@@ -185,15 +200,24 @@ impl Paper {
             ..StageConfig::default()
         };
         let held = |weights: &str, factor| RateGroup { weights: weights.to_owned(), factor };
-        let (method, rates) = match case.method {
-            FROZEN => (METHODS[0], vec![held("stages.0", 0.0), held("stages.0.transition", 1.0)]),
-            method => (method, Vec::new()),
+        let (method, tolerance) = match case.method {
+            FROZEN => (METHODS[0], None),
+            WITHIN => (PUBLISHED, Some(TOLERANCE)),
+            method => (method, None),
+        };
+        let rates = match case.method {
+            FROZEN => vec![held("stages.0", 0.0), held("stages.0.transition", 1.0)],
+            _ => Vec::new(),
         };
         Config {
             seed: case.seed,
             data: self.options.clone(),
             augment: Augment { crop: 4, flip: true, ..Augment::default() },
-            gradient: GradientConfig { method: method.to_owned(), ..GradientConfig::default() },
+            gradient: GradientConfig {
+                method: method.to_owned(),
+                tolerance,
+                ..GradientConfig::default()
+            },
             train: TrainConfig {
                 epochs: self.epochs,
                 batch: Some(256),
@@ -249,12 +273,16 @@ impl Experiment for Paper {
             };
             // Functions that stay 0 make the same network of any depth.
             cases.push(case(&Scheme::EULER, self.depths.0[0], FROZEN));
-            for depth in self.depths.0.iter().chain([&self.depths.1]) {
+            let (all, deepest) = &self.depths;
+            for (index, depth) in all.iter().chain([deepest]).enumerate() {
                 for scheme in &SCHEMES {
-                    let methods = METHODS
-                        .iter()
-                        .filter(|method| **method != ADAPTIVE || *depth != self.depths.1);
-                    cases.extend(methods.map(|method| case(scheme, *depth, method)));
+                    let mut methods = METHODS.to_vec();
+                    match depth == deepest {
+                        true => methods.retain(|method| *method != ADAPTIVE),
+                        false if index < 2 => methods.push(WITHIN),
+                        false => {}
+                    }
+                    cases.extend(methods.into_iter().map(|method| case(scheme, *depth, method)));
                 }
             }
         }
@@ -278,10 +306,7 @@ impl Experiment for Paper {
         let samples = &self.splits.train;
         let indices: Vec<u32> = (0..256.min(samples.len() as u32)).collect();
         let probed = batch(samples, &indices, &self.splits.normalisation, None)?;
-        let network = trainer.network();
-        let [published_error, published_estimate] = probe(network, &probed, &PUBLISHED.parse()?);
-        let [adaptive_error, adaptive_estimate] = probe(network, &probed, &ADAPTIVE.parse()?);
-        Ok(vec![Row {
+        let row = Row {
             seed: case.seed,
             scheme: case.scheme.name().to_owned(),
             depth: case.depth,
@@ -294,11 +319,28 @@ impl Experiment for Paper {
             train_loss: course.train_loss,
             certificate: course.certificate,
             seconds: course.seconds,
-            published_error,
-            published_estimate,
-            adaptive_error,
-            adaptive_estimate,
-        }])
+            ..Row::default()
+        };
+        let mut rows = vec![row.probed(trainer.network(), &probed)?];
+        if case.method == METHODS[0] && case.depth == self.depths.1 {
+            let depths = RESAMPLED_TO.map(|(over, under)| case.depth * over / under);
+            // One function has no Heun step.
+            for depth in depths.into_iter().filter(|depth| *depth > 1) {
+                let config = self.config(&Case { depth, scheme: case.scheme.clone(), ..*case });
+                let mut other = Trainer::with_splits(config, self.splits.clone())?;
+                resampled::take(&mut other, trainer.network())?;
+                let test_error = training::error(&other.test()?.expect("held-out images"));
+                let row = Row {
+                    depth,
+                    method: RESAMPLED.to_owned(),
+                    test_error,
+                    best_error: test_error,
+                    ..rows[0].clone()
+                };
+                rows.push(row.probed(other.network(), &probed)?);
+            }
+        }
+        Ok(rows)
     }
 
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
@@ -307,10 +349,19 @@ impl Experiment for Paper {
     }
 }
 
-/// Error and estimate of the flow's gradient, where they are numbers.
-fn probe(network: &Network, batch: &Batch, method: &Method) -> [Option<f64>; 2] {
-    let exact = network.flow_gradients(batch, &Method::Backprop(deeplimit::gradient::Backprop));
-    let error = network.flow_gradients(batch, method)[0].relative_error(&exact[0]);
-    let estimate = network.gradient(batch, method).certificates[0].error_estimate();
-    [error, estimate].map(|number| Some(number).filter(|number| number.is_finite()))
+impl Row {
+    /// With errors and estimates of the gradients of a network.
+    fn probed(self, network: &Network, batch: &Batch) -> Result<Self> {
+        let exact = network.flow_gradients(batch, &METHODS[0].parse()?);
+        let probe = |method: &str| -> Result<[Option<f64>; 2]> {
+            let method: Method = method.parse()?;
+            let error = network.flow_gradients(batch, &method)[0].relative_error(&exact[0]);
+            let estimate = network.gradient(batch, &method).certificates[0].error_estimate();
+            Ok([error, estimate].map(|number| Some(number).filter(|number| number.is_finite())))
+        };
+        let [published_error, published_estimate] = probe(PUBLISHED)?;
+        let [adaptive_error, adaptive_estimate] = probe(ADAPTIVE)?;
+        let row = Self { published_error, published_estimate, ..self };
+        Ok(Self { adaptive_error, adaptive_estimate, ..row })
+    }
 }

@@ -34,6 +34,12 @@ fn rows() -> Vec<Row> {
                     }
                 }
             }
+            for depth in [2, 4] {
+                rows.push(row(scheme, depth, WITHIN, 20.3, 0.01));
+            }
+            for depth in [4, 8, 16, 32, 64] {
+                rows.push(row(scheme, depth, RESAMPLED, 40.0, 1.0 / depth as f64));
+            }
         }
     }
     rows
@@ -52,7 +58,7 @@ fn broken(change: impl Fn(&mut Row)) -> Vec<String> {
 
 #[test]
 fn claims_hold_on_the_papers_figure() {
-    assert_eq!(Figure4 { rows: &rows(), epochs: EPOCHS }.claims().len(), 9);
+    assert_eq!(Figure4 { rows: &rows(), epochs: EPOCHS }.claims().len(), 15);
     assert_eq!(failing(&rows()), Vec::<String>::new());
 }
 
@@ -104,6 +110,13 @@ fn where_depth_or_scheme_or_functions_make_no_difference_it_is_told() {
     });
     assert_eq!(failed.iter().filter(|claim| claim.contains("by less in many layers")).count(), 2);
     assert_eq!(failed.iter().filter(|claim| claim.contains("by less in Heun")).count(), 1);
+    assert_eq!(failed.iter().filter(|claim| claim.contains("figure 3b")).count(), 2);
+    let failed = broken(|row| {
+        if row.method == WITHIN {
+            row.best_error += 4.0;
+        }
+    });
+    assert_eq!(failed.iter().filter(|claim| claim.contains("tolerance")).count(), 2, "{failed:?}");
     let failed = broken(|row| {
         if row.method == FROZEN {
             row.best_error = 21.0;
@@ -113,14 +126,24 @@ fn where_depth_or_scheme_or_functions_make_no_difference_it_is_told() {
 }
 
 #[test]
+fn an_error_that_does_not_fall_with_the_samples_of_one_network_is_told() {
+    let failed = broken(|row| {
+        if row.method == RESAMPLED && row.scheme == "heun" {
+            row.published_error = Some(0.2 + 1e-3 * row.depth as f64);
+        }
+    });
+    assert!(failed.len() == 1 && failed[0].contains("figure 3c"), "{failed:?}");
+}
+
+#[test]
 fn estimates_that_are_always_small_are_missed_and_those_always_large_are_counted() {
     let failed = broken(|row| row.published_estimate = Some(1e-9));
     assert!(failed.len() == 1 && failed[0].contains("more than its estimate"), "{failed:?}");
     let mut rows = rows();
     let said = |rows: &[Row]| Figure4 { rows, epochs: EPOCHS }.false_alarms().into_owned();
-    assert!(said(&rows).contains("in 0 of 224 gradients"), "{}", said(&rows));
+    assert!(said(&rows).contains("in 0 of 336 gradients"), "{}", said(&rows));
     rows.iter_mut().for_each(|row| row.adaptive_estimate = Some(1e9));
-    assert!(said(&rows).contains("in 112 of 224 gradients"), "{}", said(&rows));
+    assert!(said(&rows).contains("in 168 of 336 gradients"), "{}", said(&rows));
 }
 
 #[test]
