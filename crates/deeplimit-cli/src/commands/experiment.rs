@@ -41,7 +41,7 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
-    /// CIFAR-10 over depths, schemes and gradient methods, as in the paper.
+    /// CIFAR-10 over depths, schemes and gradient methods; with --paper as in the paper.
     DepthSweep {
         /// Folder of CIFAR-10's binary batches.
         #[arg(long, value_name = "DIR")]
