@@ -25,6 +25,7 @@ for name in approximation linear adjoint-order estimate failure memory large-dep
 done
 if [ -e "$cifar10" ]; then
     deeplimit experiment depth-sweep --quick --data "$cifar10" --out "$out/depth-sweep"
+    deeplimit experiment depth-sweep --paper --quick --data "$cifar10" --out "$out/depth-sweep-paper"
 else
     echo "skipped: depth-sweep, $cifar10 is not there" >&2
 fi

@@ -1,7 +1,7 @@
 //! Training that begins with trained weights, and weights that learn at their own rates.
 
 use deeplimit_nn::network::{Network, WeightsFile};
-use deeplimit_nn::train::{Config, Initial, Initialised, TrainError, Trainer};
+use deeplimit_nn::train::{Config, Initial, Initialised, Optimiser, Schedule, TrainError, Trainer};
 use std::collections::BTreeMap;
 
 /// Digits, a small flow and plain steps.
@@ -75,11 +75,43 @@ fn a_group_of_weights_learns_at_its_own_rate() {
 }
 
 #[test]
+fn weights_at_rate_zero_stay_as_they_are_to_the_bit() {
+    for optimiser in [Optimiser::Adamw, Optimiser::Adam, Optimiser::Sgd] {
+        let more = "train.rates = [{ weights = 'stages.0', factor = 0.0 }, \
+                                   { weights = 'stages.0.transition', factor = 1.0 }]";
+        let mut config = config("", more);
+        config.train.weight_decay = 0.1;
+        config.train.momentum = config.train.momentum.filter(|_| optimiser == Optimiser::Sgd);
+        config.train.optimiser = optimiser;
+        let mut trainer = trainer(&config);
+        let before = weights(trainer.network());
+        for _ in 0..3 {
+            trainer.step().expect("a step");
+        }
+        for (name, after) in weights(trainer.network()) {
+            let held = name.starts_with("stages.0.") && !name.starts_with("stages.0.transition");
+            assert_eq!(held, before[&name] == after, "{optimiser:?}: {name}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_above_one_goes_with_a_schedule_that_takes_it() {
+    let built = |schedule| {
+        let mut config = config("", "train.rates = [{ weights = 'head', factor = 1000.0 }]");
+        config.train.schedule = schedule;
+        Trainer::new(config)
+    };
+    assert!(built(Schedule::Constant).is_ok() && built(Schedule::Step).is_ok());
+    let error = built(Schedule::Cosine).err().expect("above 1").to_string();
+    assert!(error.contains("train.rates") && error.contains("cosine"), "{error}");
+}
+
+#[test]
 fn groups_that_mean_nothing_are_refused_by_name() {
     for (more, part) in [
         ("train.rates = [{ weights = 'haed', factor = 2.0 }]", "haed"),
-        ("train.rates = [{ weights = 'head', factor = 0.0 }]", "train.rates"),
-        ("train.rates = [{ weights = 'head', factor = 100.0 }]", "train.rates"),
+        ("train.rates = [{ weights = 'head', factor = -1.0 }]", "train.rates"),
         (
             "train.rates = [{ weights = 'stages', factor = 2.0 }]\nobjective.depth = { h1 = 1e-3 }",
             "objective.depth",

@@ -102,3 +102,37 @@ fn a_step_there_and_back_differs_by_one_order_more_than_the_flow() {
         assert_order(&format!("one {scheme} step"), &errors, scheme.inverse_order() + 1);
     }
 }
+
+/// Steps of one over the number of functions, N − 1 of them, as in Sander, Ablin, Peyré (2022, section 5): Heun's
+/// scheme is of order 2 to the state at depth 1 − 1/N, and of order 1 to that at depth 1.
+#[test]
+fn heun_s_scheme_with_steps_of_one_over_the_functions_ends_one_step_early() {
+    let fine = flow(&Scheme::RK4, 2000).states(&start());
+    let errors = |end: fn(usize) -> usize| -> Vec<f64> {
+        let error = |functions: usize| {
+            let heun = Scheme::HEUN;
+            let layer = Mlp { width: 3, hidden: 5, activation: Activation::Tanh };
+            // Function n has the weights at depth n/N.
+            let nodes = flow(&heun, functions).into_field().control().clone();
+            let first: Vec<Vec<f64>> = (nodes.values().iter())
+                .map(|values| values[..values.len() / (functions + 1) * functions].to_vec())
+                .collect();
+            let control = Control::new(nodes.kinds().to_vec(), functions, first);
+            let flow =
+                Flow::new(Stacked::new(layer, control), heun).with_step(1.0 / functions as f64);
+            assert_eq!(flow.steps(), functions - 1);
+            run::distance(&flow.forward(&start()), &fine[end(functions)])
+        };
+        FUNCTIONS.iter().map(|functions| error(*functions)).collect()
+    };
+    // All of them divide the 2000 steps of the reference.
+    const FUNCTIONS: [usize; 4] = [10, 16, 20, 25];
+    for (what, end, stated) in [
+        ("to depth 1 − 1/N", (|functions| 2000 - 2000 / functions) as fn(usize) -> usize, 2.0),
+        ("to depth 1", |_| 2000, 1.0),
+    ] {
+        let found = errors(end);
+        let order = order(&FUNCTIONS, &found);
+        assert!((order - stated).abs() <= ALLOWED, "{what}: order {order} from {found:?}");
+    }
+}

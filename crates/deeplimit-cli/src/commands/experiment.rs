@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::experiment::{
     self, AdjointOrder, Approximation, DepthSweep, Estimate, Failure, Finetune, Gamma, LargeDepth, Linear,
-    MeanOde, Memory, Repeat, Scaling, Size,
+    MeanOde, Memory, Paper, PaperSweep, Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -56,18 +56,24 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
-    /// CIFAR-10 over depths, schemes and gradient methods, as in the paper.
+    /// CIFAR-10 over depths, schemes and gradient methods; with --paper as in the paper.
     DepthSweep {
         /// Folder of CIFAR-10's binary batches.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
-        /// Passes over the training images [default: 5; with --quick 2].
+        /// The network and the training of Sander, Ablin, Peyré (2022, figure 4); takes days.
+        #[arg(long)]
+        paper: bool,
+        /// With --paper: trainings with so many seeds, --seed the first [default: 4; with --quick 1].
+        #[arg(long, requires = "paper")]
+        seeds: Option<u64>,
+        /// Passes over the training images [default: 5, with --paper 90; with --quick 2].
         #[arg(long)]
         epochs: Option<usize>,
-        /// Only these depths; may be repeated [default: 2 to 64; with --quick 2 to 8].
+        /// Only these depths; may be repeated [default: 2 to 64, with --paper to 32; with --quick 2 to 8].
         #[arg(long = "depth", value_name = "DEPTH")]
         depths: Vec<usize>,
-        /// Only these gradient methods; may be repeated [default: all four].
+        /// Only these gradient methods; may be repeated [default: all].
         #[arg(long = "method", value_name = "METHOD")]
         methods: Vec<String>,
         #[command(flatten)]
@@ -180,7 +186,13 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let seeds = repeat.from(common.seed, common.size().pick(2, 5));
             common.run(&Failure::new(common.size(), seeds))
         }
-        Name::DepthSweep { data, epochs, depths, methods, common } => {
+        Name::DepthSweep { data, paper: true, seeds, epochs, depths, methods, common } => {
+            let (data, epochs, seeds) = (data.clone(), *epochs, *seeds);
+            let (size, seed) = (common.size(), common.seed);
+            let asked = PaperSweep { data, size, epochs, depths, methods, seed, seeds };
+            common.run(&Paper::new(asked)?)
+        }
+        Name::DepthSweep { data, epochs, depths, methods, common, .. } => {
             let (size, seed) = (common.size(), common.seed);
             let sweep = DepthSweep::new(data.clone(), size, *epochs, depths, methods, seed)?;
             common.run(&sweep)

@@ -124,6 +124,9 @@ fn run_all<E: Experiment>(
         let found = match known.remove(key) {
             Some(found) => found,
             None => {
+                if E::AS_IT_GOES && number > 0 {
+                    write_down(all, seeds.is_some(), &folder, &settings, &rows, seconds)?;
+                }
                 let began = Instant::now();
                 let scratch = folder.join("unfinished");
                 let waiting = Waiting::in_lines(E::NAME);
@@ -144,6 +147,18 @@ fn run_all<E: Experiment>(
             _ => rows.push((*seed, found.rows)),
         }
     }
+    write_down(all, seeds.is_some(), &folder, &settings, &rows, seconds)
+}
+
+/// Judges what was measured, and writes rows, claims and the page.
+fn write_down<E: Experiment>(
+    all: &[(u64, &E)],
+    with_seeds: bool,
+    folder: &Path,
+    settings: &Value,
+    rows: &[(u64, Vec<E::Row>)],
+    seconds: f64,
+) -> Result<Summary> {
     let findings = all.iter().map(|(seed, experiment)| {
         let own = rows.iter().find(|(other, _)| other == seed);
         experiment.findings(own.map_or(&[][..], |(_, rows)| rows))
@@ -151,13 +166,13 @@ fn run_all<E: Experiment>(
     let findings = together::judged(findings.collect::<Result<Vec<_>>>()?)?;
     let Findings { claims, sections } = findings;
     let holds = claims.iter().all(|claim| claim.holds);
-    let threads = rayon::current_num_threads();
+    let (folder, threads) = (folder.to_owned(), rayon::current_num_threads());
     let summary = Summary { experiment: E::NAME, folder, seconds, threads, holds, claims };
     let folder = &summary.folder;
-    write_whole(&folder.join("rows.csv"), &table(&rows, seeds.is_some())?)?;
+    write_whole(&folder.join("rows.csv"), &table(rows, with_seeds)?)?;
     write_whole(&folder.join("findings.json"), &serde_json::to_vec_pretty(&summary)?)?;
     draw(&folder.join("figures"), &sections)?;
-    let page = page(first, &summary, &settings, sections);
+    let page = page(all[0].1, &summary, settings, sections);
     write_whole(&folder.join("index.html"), page.render()?.as_bytes())?;
     Ok(summary)
 }

@@ -32,7 +32,7 @@ mod walks;
 
 pub use adjoint_order::AdjointOrder;
 pub use approximation::Approximation;
-pub use depth_sweep::DepthSweep;
+pub use depth_sweep::{Asked as PaperSweep, DepthSweep, Paper};
 pub use estimate::Estimate;
 pub use failure::Failure;
 pub use finetune::Finetune;
@@ -80,6 +80,10 @@ pub trait Experiment {
 
     /// Its name on the command line.
     const NAME: &'static str;
+
+    /// Whether the page is written after every case, because all of them take days; findings then have to do
+    /// with a part of the rows.
+    const AS_IT_GOES: bool = false;
 
     /// Heading of its page, and two sentences on what it asks.
     fn title(&self) -> (Text, Text);

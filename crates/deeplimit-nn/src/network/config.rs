@@ -1,10 +1,12 @@
 //! The description of a network, and its check.
 
+use super::basis::ControlConfig;
 use super::field::{FieldName, Formula};
 use super::normalised::Blueprint;
+use super::step_size::StepSize;
 use super::transition::TransitionConfig;
 use crate::data::{Samples, Shape, Targets};
-use deeplimit::control::{Basis, Expansion, Family, Sampling};
+use deeplimit::control::{Expansion, Family, Sampling};
 use deeplimit::field::LayerName;
 use deeplimit::kernel::{Activation, Image};
 use deeplimit::{AnyScheme, Scheme};
@@ -36,8 +38,10 @@ impl Default for NetworkConfig {
 /// | `activation` | `tanh` | nonlinearity of the field | see [`Activation`] |
 /// | `depth` | 64 | number of steps N | ≥ 1 |
 /// | `scheme` | `euler` | step in depth | `euler`, `heun`, `midpoint`, `rk4`, or one with an exact inverse: see [`AnyReversible`](deeplimit::scheme::reversible::AnyReversible) |
+/// | `step_size` | `steps` | h = 1/N, or 1 over the number of functions | see [`StepSize`] |
 /// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
 /// | `gain` | 1 | factor on the random weights | > 0 |
+/// | `zero_start` | false | the last normalisation starts at 0, and the flow as the identity | fields that normalise |
 /// | `tile` | by the caches and cores | samples that walk through the flow together | ≥ 1 |
 /// | `dropout` | 0 | probability of a hidden unit to be left out in a training step, from all layers | 0 ≤ p < 1 |
 /// | `rectified` | false | relu after the transition and after every step, as He, Zhang, Ren, Sun (2015) have it: no flow | fields that begin with relu, `euler`, exact gradient methods |
@@ -55,10 +59,16 @@ pub struct StageConfig {
     pub depth: usize,
     /// Name of the scheme.
     pub scheme: String,
+    /// Of which number the size of a step is the inverse.
+    #[serde(skip_serializing_if = "StepSize::is_usual")]
+    pub step_size: StepSize,
     /// Initial weights.
     pub init: Family,
     /// Factor on the initial weights.
     pub gain: f64,
+    /// Whether scale and shift of the field's last normalisation start at 0, and the flow as the identity.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub zero_start: bool,
     /// Samples of a tile of the batch; chosen from the caches, the cores and the field where none are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tile: Option<usize>,
@@ -81,16 +91,6 @@ fn is_zero(number: &f64) -> bool {
     *number == 0.0
 }
 
-/// Weights that are a function of depth with few coefficients (see [`Basis`]): these are what is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ControlConfig {
-    /// The functions.
-    pub basis: Basis,
-    /// How many of them: at most as many as there are nodes.
-    pub coefficients: usize,
-}
-
 impl Default for StageConfig {
     fn default() -> Self {
         Self {
@@ -99,8 +99,10 @@ impl Default for StageConfig {
             activation: None,
             depth: 64,
             scheme: Scheme::EULER.name().to_owned(),
+            step_size: StepSize::Steps,
             init: Family::Smooth,
             gain: 1.0,
+            zero_start: false,
             tile: None,
             dropout: 0.0,
             rectified: false,
@@ -116,6 +118,10 @@ impl Default for StageConfig {
 pub struct HeadConfig {
     /// Whether each channel is averaged over the image first.
     pub pool: bool,
+    /// With `pool`: averaged over windows of so many pixels a side, so many apart, instead of the whole
+    /// image. Pixels that are left over at the right and below are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<usize>,
     /// Nonlinearity before that; none where none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
@@ -140,6 +146,16 @@ pub enum NetworkError {
         setting: &'static str,
         /// What was asked for.
         found: String,
+        /// What is possible.
+        expected: String,
+    },
+    /// A setting of the head is out of its range.
+    #[error("network.head.{setting}: {found} is out of range, expected {expected}")]
+    Head {
+        /// Name of the setting.
+        setting: &'static str,
+        /// What was asked for.
+        found: usize,
         /// What is possible.
         expected: String,
     },
@@ -180,10 +196,14 @@ pub struct StagePlan {
     pub scheme: AnyScheme,
     /// Number of steps.
     pub depth: usize,
+    /// Of which number the size of a step is the inverse.
+    pub step_size: StepSize,
     /// Initial weights.
     pub init: Family,
     /// Factor on them.
     pub gain: f64,
+    /// Whether the last normalisation starts at 0.
+    pub zero_start: bool,
     /// Samples of a tile, where the field's own choice is not wanted.
     pub tile: Option<usize>,
     /// Probability of a hidden unit to be left out of a training step.
@@ -203,6 +223,7 @@ impl StagePlan {
             && self.transition == other.transition
             && self.formula == other.formula
             && self.scheme == other.scheme
+            && self.step_size == other.step_size
             && self.rectified == other.rectified
             && (other.control.is_none() || self.control == other.control)
     }
@@ -220,6 +241,14 @@ impl StagePlan {
     /// Control nodes of the flow.
     pub fn nodes(&self) -> usize {
         self.scheme.nodes_for(self.depth)
+    }
+
+    /// The size of a step.
+    pub fn h(&self) -> f64 {
+        match self.step_size {
+            StepSize::Steps => 1.0 / self.depth as f64,
+            StepSize::Functions => 1.0 / self.nodes() as f64,
+        }
     }
 
     /// The values of the control's basis at the nodes, where it has one.
@@ -298,6 +327,7 @@ impl NetworkConfig {
             });
         }
         self.head.check_norm(&self.stage)?;
+        self.head.check_window(shape)?;
         Ok(NetworkPlan { stages, head: self.head, outputs })
     }
 }
@@ -326,6 +356,7 @@ impl StageConfig {
             let known: Vec<String> = AnyScheme::all().map(|scheme| scheme.to_string()).collect();
             return out_of_range("scheme", format!("{:?}", self.scheme), &known.join(", "));
         };
+        self.step_size.check(stage, &scheme)?;
         let control = self.expansion(stage, &scheme)?;
         let state = self.transition.shape_after(stage, input)?;
         let formula = self.formula(stage, state)?;
@@ -337,8 +368,10 @@ impl StageConfig {
             formula,
             scheme,
             depth: self.depth,
+            step_size: self.step_size,
             init: self.init,
             gain: self.gain,
+            zero_start: self.zero_start,
             tile: self.tile,
             dropout: self.dropout,
             rectified: self.rectified,
@@ -372,40 +405,6 @@ impl StageConfig {
         Ok(())
     }
 
-    /// The basis of the control, where one is named.
-    fn expansion(
-        &self,
-        stage: usize,
-        scheme: &AnyScheme,
-    ) -> Result<Option<Expansion>, NetworkError> {
-        let Some(ControlConfig { basis, coefficients }) = self.control else { return Ok(None) };
-        let expansion = Expansion::new(basis, coefficients).map_err(|error| {
-            NetworkError::Combination { stage, reason: format!("control.coefficients: {error}") }
-        })?;
-        let nodes = scheme.nodes_for(self.depth);
-        let most = expansion.most_coefficients(self.depth, nodes);
-        if coefficients > most {
-            let reason = format!(
-                "control.coefficients: the {nodes} nodes of {} {scheme} steps do not tell \
-                 {expansion} apart; take at most {most}, or more depth",
-                self.depth
-            );
-            return Err(NetworkError::Combination { stage, reason });
-        }
-        if !self.init.is_a_function_of_depth() {
-            let known = Family::ALL.into_iter().filter(|family| family.is_a_function_of_depth());
-            let known: Vec<&str> = known.map(Family::name).collect();
-            let reason = format!(
-                "init = {:?} draws every layer by itself, but a control in a basis is a function of \
-                 depth; use one of {}, or leave out `control`",
-                self.init.name(),
-                known.join(", ")
-            );
-            return Err(NetworkError::Combination { stage, reason });
-        }
-        Ok(Some(expansion))
-    }
-
     fn formula(&self, stage: usize, state: Shape) -> Result<Formula, NetworkError> {
         let name = self.field.name();
         let wrong = |reason: String| Err(NetworkError::Combination { stage, reason });
@@ -417,6 +416,12 @@ impl StageConfig {
         }
         if self.activation.is_some() && !self.field.has_activation() {
             return wrong(format!("a {name} field has no nonlinearity; leave out `activation`"));
+        }
+        if self.zero_start && !matches!(self.field, FieldName::ConvBn(_)) {
+            return wrong(format!(
+                "a {name} field has no normalisation that zero_start = true could start at 0; use \
+                 field = \"conv-bn\", or leave it out"
+            ));
         }
         if self.tile.is_some() && matches!(self.field, FieldName::ConvBn(_)) {
             return wrong(format!("a {name} field takes the whole batch; leave out `tile`"));
@@ -440,6 +445,7 @@ impl StageConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use deeplimit::control::Basis;
     use deeplimit::field::Order;
 
     fn stage(config: StageConfig) -> NetworkConfig {

@@ -167,6 +167,13 @@ impl Formula {
         matches!(self, Self::ConvBn(_)) && (scales(kind) || shifts(kind))
     }
 
+    /// The kind that scales the last normalisation; none where nothing is normalised.
+    pub fn last_scale(&self) -> Option<&'static str> {
+        let kinds = self.kinds();
+        let last = kinds.iter().rev().find(|kind| self.normalises(kind.name) && scales(kind.name));
+        last.map(|kind| kind.name)
+    }
+
     /// Initial weights of a family, times `gain`. Normalisations start with scale 1 and shift 0.
     pub fn initial<R: Real>(
         &self,

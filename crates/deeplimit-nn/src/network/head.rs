@@ -11,7 +11,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use deeplimit::field::LayerStatistics;
-use deeplimit::kernel::Activation;
+use deeplimit::kernel::{Activation, Image};
 use deeplimit::{Rows, State};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -33,11 +33,27 @@ pub(super) struct Head {
     pool: Option<Pool>,
 }
 
-/// The mean of each channel over its image.
+/// The mean of each channel over windows of its image, side by side from the upper left; what is left over
+/// at the right and below is not looked at.
 #[derive(Clone, Copy, Debug)]
 struct Pool {
     channels: usize,
-    pixels: usize,
+    image: Image,
+    window: Image,
+}
+
+impl HeadConfig {
+    /// Checks the windows for a last state.
+    pub(super) fn check_window(&self, state: Shape) -> Result<(), NetworkError> {
+        let Some(found) = self.window else { return Ok(()) };
+        let side = state.height.min(state.width);
+        let expected = match self.pool {
+            true if (2..=side).contains(&found) => return Ok(()),
+            true => format!("2 to {side}, the smaller side of the last images"),
+            false => "pool = true beside it; or leave it out".to_owned(),
+        };
+        Err(NetworkError::Head { setting: "window", found, expected })
+    }
 }
 
 impl HeadConfig {
@@ -68,9 +84,11 @@ pub(super) struct Reader {
 impl Head {
     pub(super) fn new(plan: &NetworkPlan, seed: u64, device: &Device) -> Self {
         let state = plan.stages.last().expect("a checked network has a stage").state;
-        let HeadConfig { pool: pools, activation, norm } = plan.head;
-        let inputs = if pools { state.channels } else { state.elements() };
-        let pool = Pool { channels: state.channels, pixels: state.plane() };
+        let HeadConfig { pool, window, activation, norm } = plan.head;
+        let image = Image { height: state.height, width: state.width };
+        let window = window.map_or(image, |side| Image { height: side, width: side });
+        let pool = pool.then_some(Pool { channels: state.channels, image, window });
+        let inputs = pool.map_or(state.elements(), Pool::means_count);
         let linear = affine(inputs, plan.outputs.count(), seed, device);
         let (normalised, channels) = (norm.then_some(state), if norm { state.channels } else { 0 });
         let starts: &[f32] = if norm { &[1.0, 0.0] } else { &[] };
@@ -80,7 +98,7 @@ impl Head {
             running: unmoved(1, channels, device),
             normalised,
             activation,
-            pool: pools.then_some(pool),
+            pool,
         }
     }
 
@@ -267,28 +285,85 @@ fn values(activation: Activation, x: &Rows<f32>) -> Rows<f32> {
 }
 
 impl Pool {
-    fn means(self, x: &Rows<f32>) -> Rows<f32> {
-        let samples = x.rows();
-        let mut means = Rows::zeros(samples, self.channels);
-        let channels = x.columns().chunks_exact(self.pixels * samples);
-        for (mean, channel) in means.columns_mut().chunks_exact_mut(samples).zip(channels) {
-            for pixel in channel.chunks_exact(samples) {
-                mean.iter_mut().zip(pixel).for_each(|(mean, x)| *mean += x);
+    /// Windows of a channel, along each side.
+    fn grid(self) -> Image {
+        let Self { image, window, .. } = self;
+        Image { height: image.height / window.height, width: image.width / window.width }
+    }
+
+    /// Means a sample.
+    fn means_count(self) -> usize {
+        self.channels * self.grid().pixels()
+    }
+
+    /// Calls `visit(mean, pixel)` for every pixel that is looked at.
+    fn visit(self, mut visit: impl FnMut(usize, usize)) {
+        let Self { channels, image, window } = self;
+        let grid = self.grid();
+        for channel in 0..channels {
+            for y in 0..grid.height * window.height {
+                for x in 0..grid.width * window.width {
+                    let row = channel * grid.height + y / window.height;
+                    let mean = row * grid.width + x / window.width;
+                    visit(mean, (channel * image.height + y) * image.width + x);
+                }
             }
         }
-        means.scale(1.0 / self.pixels as f64);
+    }
+
+    fn means(self, x: &Rows<f32>) -> Rows<f32> {
+        let samples = x.rows();
+        let mut means = Rows::zeros(samples, self.means_count());
+        let (to, from) = (means.columns_mut(), x.columns());
+        self.visit(|mean, pixel| {
+            let mean = &mut to[mean * samples..][..samples];
+            mean.iter_mut().zip(&from[pixel * samples..]).for_each(|(mean, x)| *mean += x);
+        });
+        means.scale(1.0 / self.window.pixels() as f64);
         means
     }
 
     /// The transpose of [`means`](Self::means).
     fn spread(self, bar: &Rows<f32>) -> Rows<f32> {
         let samples = bar.rows();
-        let mut x_bar = Rows::zeros(samples, self.channels * self.pixels);
-        let channels = x_bar.columns_mut().chunks_exact_mut(self.pixels * samples);
-        for (bar, channel) in bar.columns().chunks_exact(samples).zip(channels) {
-            channel.chunks_exact_mut(samples).for_each(|pixel| pixel.copy_from_slice(bar));
-        }
-        x_bar.scale(1.0 / self.pixels as f64);
+        let mut x_bar = Rows::zeros(samples, self.channels * self.image.pixels());
+        let (to, from) = (x_bar.columns_mut(), bar.columns());
+        self.visit(|mean, pixel| {
+            to[pixel * samples..][..samples].copy_from_slice(&from[mean * samples..][..samples]);
+        });
+        x_bar.scale(1.0 / self.window.pixels() as f64);
         x_bar
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two channels of 5×6 pixels with windows of 2: a row is left over.
+    const POOL: Pool = Pool {
+        channels: 2,
+        image: Image { height: 5, width: 6 },
+        window: Image { height: 2, width: 2 },
+    };
+
+    #[test]
+    fn windows_are_averaged_side_by_side_and_what_is_left_over_is_not_looked_at() {
+        let x = Rows::from_fn(3, 60, |row, column| (row * 100 + column * column) as f32);
+        let means = POOL.means(&x);
+        assert_eq!(means.width(), 2 * 2 * 3);
+        for (row, channel, y, column) in [(0, 0, 0, 0), (2, 0, 1, 2), (1, 1, 0, 1), (2, 1, 1, 2)] {
+            let at = |dy, dx| x.at(row, (channel * 5 + 2 * y + dy) * 6 + 2 * column + dx);
+            let expected = (at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1)) / 4.0;
+            assert_eq!(means.at(row, (channel * 2 + y) * 3 + column), expected);
+        }
+    }
+
+    #[test]
+    fn spread_is_the_transpose_of_the_means() {
+        let x = Rows::from_fn(3, 60, |row, column| ((7 * row + 3 * column) % 11) as f32 - 5.0);
+        let bar = Rows::from_fn(3, 12, |row, column| ((5 * row + column) % 7) as f32 - 3.0);
+        let (forward, back) = (POOL.means(&x).dot(&bar), x.dot(&POOL.spread(&bar)));
+        assert!((forward - back).abs() < 1e-4 && forward != 0.0, "{forward} {back}");
     }
 }

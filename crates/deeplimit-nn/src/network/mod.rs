@@ -2,6 +2,7 @@
 //! what runs are the CPU kernels, from the batch to the loss and back.
 
 mod answer;
+mod basis;
 mod config;
 mod depth;
 mod dropout;
@@ -18,13 +19,15 @@ mod passage;
 mod penalty;
 mod prolong;
 mod stage;
+mod stem_end;
+mod step_size;
 mod transition;
 mod weights;
 
 pub use answer::Answer;
+pub use basis::ControlConfig;
 pub use config::{
-    ControlConfig, HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig,
-    StagePlan,
+    HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig, StagePlan,
 };
 pub use depth::{Limit, LimitFault};
 pub use evaluator::{Evaluator, Reached};
@@ -33,6 +36,7 @@ pub use finite::{BadOutput, BadWeight};
 pub use flow::Memory;
 pub use passage::{Probe, StageFault};
 pub use penalty::{DepthObjective, PenaltyStep};
+pub use step_size::StepSize;
 pub use transition::{Shortcut, TransitionConfig};
 pub use weights::{WeightsError, WeightsFile, named_gradients};
 

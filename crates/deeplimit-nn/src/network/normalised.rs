@@ -9,6 +9,7 @@ mod windows;
 
 use super::config::StagePlan;
 use super::map::{self, cut};
+use super::stem_end::StemEnd;
 use super::transition::{Shortcut, TransitionConfig};
 use crate::data::Shape;
 use deeplimit::control::Kind;
@@ -29,8 +30,8 @@ struct Piece {
     prefix: &'static str,
     body: Chain,
     shortcut: Around,
-    /// Whether relu and the maxima of 3×3 windows, two apart, follow.
-    pool: bool,
+    /// What follows both.
+    end: StemEnd,
 }
 
 /// What is added to the convolutions.
@@ -65,7 +66,7 @@ struct Weighted {
 struct Walk {
     body: ChainTape<f32>,
     shortcut: Option<ChainTape<f32>>,
-    /// Before the pooling.
+    /// Before what follows.
     end: Tiled<f32>,
 }
 
@@ -83,6 +84,7 @@ impl Blueprint {
                 kernel,
                 stride,
                 padding,
+                relu,
                 pool,
                 widen,
                 hidden,
@@ -94,7 +96,8 @@ impl Blueprint {
                 let windows = Convolution::new(channels, image(input), kernel, stride, padding);
                 let link = if preactivation { Link::bare } else { Link::normalised };
                 let body = Chain::new(vec![link(Activation::Identity, windows)]);
-                let stem = Piece { prefix: "", body, shortcut: Around::Nothing, pool };
+                let end = StemEnd::of(relu, pool);
+                let stem = Piece { prefix: "", body, shortcut: Around::Nothing, end };
                 let Image { height, width } = stem.end();
                 let stemmed = Shape::image(channels[1], height, width);
                 let inner = hidden.unwrap_or(channels[1]);
@@ -180,12 +183,12 @@ impl Piece {
                 Around::Project(Chain::new(vec![Link::normalised(relu, windows)]))
             }
         };
-        Self { prefix: "", body: Chain::new(links), shortcut, pool: false }
+        Self { prefix: "", body: Chain::new(links), shortcut, end: StemEnd::Nothing }
     }
 
     /// The size of the images that come out.
     fn end(&self) -> Image {
-        if self.pool { pooled(self.body.out()) } else { self.body.out() }
+        self.end.size(self.body.out())
     }
 
     fn kinds(&self) -> Vec<(String, Kind)> {
@@ -220,11 +223,6 @@ impl Piece {
 pub(super) fn after(input: Shape, channels: usize, stride: usize) -> Shape {
     let size = |size: usize| (size - 1) / stride + 1;
     Shape::image(channels, size(input.height), size(input.width))
-}
-
-/// The size of an image after maxima of 3×3 windows, two apart.
-pub(super) fn pooled(image: Image) -> Image {
-    Image { height: (image.height - 1) / 2 + 1, width: (image.width - 1) / 2 + 1 }
 }
 
 impl Weighted {
@@ -301,69 +299,16 @@ impl Weighted {
             met
         };
         let statistics = self.held.is_none().then(met);
-        let end = match self.plan.pool {
-            false => end.whole(),
-            true => Rows::join(end.tiles().par_iter().map(|tile| self.pool(tile)).collect()),
-        };
-        (end, statistics)
-    }
-
-    /// For every pixel after the pooling, the pixel whose relu it is.
-    fn pool_sources(&self, tile: &Rows<f32>, mut visit: impl FnMut(usize, usize)) {
-        let from = self.plan.body.out();
-        let (to, samples) = (pooled(from), tile.rows());
-        let x = tile.columns();
-        for channel in 0..self.plan.body.outputs() {
-            for (py, px) in (0..to.height).flat_map(|y| (0..to.width).map(move |x| (y, x))) {
-                let rows = (2 * py).saturating_sub(1)..(2 * py + 2).min(from.height);
-                let columns = (2 * px).saturating_sub(1)..(2 * px + 2).min(from.width);
-                let at = |y: usize, x: usize| (channel * from.height + y) * from.width + x;
-                let pixel = (channel * to.height + py) * to.width + px;
-                for sample in 0..samples {
-                    let places = rows.clone().flat_map(|y| columns.clone().map(move |x| (y, x)));
-                    let places = places.map(|(y, x)| at(y, x) * samples + sample);
-                    // The first of equal ones, as elsewhere.
-                    let best =
-                        places.reduce(|best, place| if x[place] > x[best] { place } else { best });
-                    visit(pixel * samples + sample, best.expect("a window has a pixel"));
-                }
-            }
-        }
-    }
-
-    /// Maxima of 3×3 windows of relu(x), two apart.
-    fn pool(&self, tile: &Rows<f32>) -> Rows<f32> {
-        let pixels = self.plan.body.outputs() * pooled(self.plan.body.out()).pixels();
-        let mut out = Rows::zeros(tile.rows(), pixels);
-        let to = out.columns_mut();
-        self.pool_sources(tile, |place, from| to[place] = tile.columns()[from].max(0.0));
-        out
-    }
-
-    /// The cotangent before the pooling.
-    fn unpool(&self, tile: &Rows<f32>, bar: &Rows<f32>) -> Rows<f32> {
-        let mut out = Rows::zeros(tile.rows(), tile.width());
-        let to = out.columns_mut();
-        self.pool_sources(tile, |place, from| {
-            if tile.columns()[from] > 0.0 {
-                to[from] += bar.columns()[place];
-            }
-        });
-        out
+        let Piece { body, end: after, .. } = &self.plan;
+        (after.apply(end, body.outputs(), body.out()), statistics)
     }
 
     /// Gradients of the arrays, and the cotangent of a batch's x for that of what it becomes.
     fn backward(&self, x: &[Rows<f32>], bar: &Rows<f32>) -> (Vec<Vec<f32>>, Rows<f32>) {
         let x = Tiled::new(x.to_vec());
         let mut walk = self.walk(&x);
-        let bar = Tiled::cut(bar);
-        let bar = match self.plan.pool {
-            false => bar,
-            true => {
-                let tiles = walk.end.tiles().par_iter().zip(bar.tiles());
-                Tiled::new(tiles.map(|(end, bar)| self.unpool(end, bar)).collect())
-            }
-        };
+        let own = &self.plan.body;
+        let bar = self.plan.end.pull_back(&walk.end, Tiled::cut(bar), own.outputs(), own.out());
         let mut x_bar = x.scratch();
         x_bar.set_zero();
         let mut gradients: Vec<Vec<f32>> =
@@ -371,7 +316,6 @@ impl Weighted {
         let [theta, around] = self.theta();
         let (body, rest) = gradients.split_at_mut(theta.len());
         let mut body: Vec<&mut [f32]> = body.iter_mut().map(Vec::as_mut_slice).collect();
-        let own = &self.plan.body;
         own.pull_back(&theta, &x, &mut walk.body, &bar, &mut x_bar, Some(&mut body));
         match (&self.plan.shortcut, &mut walk.shortcut) {
             (Around::Project(chain), Some(tape)) => {

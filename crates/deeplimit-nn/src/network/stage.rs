@@ -194,16 +194,24 @@ pub(super) fn array(values: Vec<f32>, rows: usize, device: &Device) -> Param<Ten
     Param::from_data(TensorData::new::<f32, _>(values, shape), device)
 }
 
+/// Initial values at so many nodes.
+fn drawn<R: Real>(plan: &StagePlan, nodes: usize, seed: u64) -> Control<R> {
+    let StagePlan { formula, init, gain, zero_start, .. } = plan;
+    let mut control = formula.initial(nodes, *init, *gain, seed);
+    if let Some(last) = formula.last_scale().filter(|_| *zero_start) {
+        let kind = control.kinds().iter().position(|kind| kind.name == last);
+        control.values_mut()[kind.expect("a kind of the formula")].fill(R::of(0.0));
+    }
+    control
+}
+
 /// Initial values of the trained arrays. With a basis the family is drawn at evenly spaced depths from 0
 /// to 1, four for each coefficient, whatever the nodes; the function of the basis that is nearest to it is
 /// the start at any depth, of the family's size.
 fn initial(plan: &StagePlan, seed: u64) -> Control<f32> {
-    let StagePlan { formula, init, gain, .. } = plan;
-    let Some(expansion) = plan.control else {
-        return formula.initial(plan.nodes(), *init, *gain, seed);
-    };
+    let Some(expansion) = plan.control else { return drawn(plan, plan.nodes(), seed) };
     let last = 4 * expansion.coefficients();
-    let family = formula.initial::<f64>(last + 1, *init, *gain, seed);
+    let family = drawn::<f64>(plan, last + 1, seed);
     let sampling = expansion.sampling((0..=last).map(|point| point as f64 / last as f64));
     sampling.fit(&family).expect("more points than coefficients").cast()
 }
@@ -305,10 +313,10 @@ impl Stage {
             }),
             AnyFlow::ConvBn(flow) => {
                 let statistics = if by_batch { Statistics::Batch } else { self.held() };
-                let scheme = flow.scheme().clone();
+                let (scheme, h) = (flow.scheme().clone(), flow.h());
                 let field = flow.into_field().with_statistics(statistics);
                 let field = if self.plan.rectified { field.rectified() } else { field };
-                AnyFlow::ConvBn(Flow::new(field, scheme))
+                AnyFlow::ConvBn(Flow::new(field, scheme).with_step(h))
             }
         }
     }
@@ -316,13 +324,15 @@ impl Stage {
     /// The flow on a control of its nodes, in any precision; a field that normalises does so by the batch,
     /// and relu follows no step.
     pub(super) fn flow_of<R: Real>(&self, control: Control<R>) -> AnyFlow<R> {
-        let scheme = self.plan.scheme.clone();
+        let (scheme, h) = (self.plan.scheme.clone(), self.plan.h());
         match &self.plan.formula {
             Formula::Layer(layer) => {
-                AnyFlow::Layer(Flow::new(Stacked::new(layer.clone(), control), scheme))
+                let field = Stacked::new(layer.clone(), control);
+                AnyFlow::Layer(Flow::new(field, scheme).with_step(h))
             }
             Formula::ConvBn(layer) => {
-                AnyFlow::ConvBn(Flow::new(ConvBn::new(*layer, control), scheme))
+                let field = ConvBn::new(*layer, control);
+                AnyFlow::ConvBn(Flow::new(field, scheme).with_step(h))
             }
         }
     }

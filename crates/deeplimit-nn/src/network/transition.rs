@@ -1,7 +1,8 @@
 //! The maps between flows that a configuration can name, and the shapes that they give.
 
 use super::config::NetworkError;
-use super::normalised::{after, pooled};
+use super::normalised::after;
+use super::stem_end::pooled;
 use crate::data::Shape;
 use deeplimit::kernel::Image;
 use serde::{Deserialize, Serialize};
@@ -31,8 +32,8 @@ pub enum TransitionConfig {
         #[serde(default)]
         padding: usize,
     },
-    /// A normalised convolution, and where asked for relu and the maxima of 3×3 windows, two apart: how
-    /// residual networks of images begin.
+    /// A normalised convolution, and where asked for relu, or relu and the maxima of 3×3 windows, two apart:
+    /// how residual networks of images begin.
     Stem {
         /// Channels afterwards.
         channels: usize,
@@ -45,7 +46,10 @@ pub enum TransitionConfig {
         /// Zeros around the image.
         #[serde(default)]
         padding: usize,
-        /// Whether maxima follow.
+        /// Whether relu follows.
+        #[serde(default, skip_serializing_if = "is_no")]
+        relu: bool,
+        /// Whether relu and maxima follow.
         #[serde(default)]
         pool: bool,
         /// Channels of a block that follows; without one the stem is all.
@@ -161,6 +165,14 @@ impl TransitionConfig {
                     "shortcut = \"raw\" is of blocks with preactivation = true; take \"project\"";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
+            Self::Stem { relu: true, pool: true, .. } => {
+                let reason = "a stem with pool = true has relu before its maxima; leave out `relu`";
+                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
+            }
+            Self::Stem { relu: true, widen: Some(_), .. } => {
+                let reason = "the block of a stem with `widen` begins with relu; leave out `relu`";
+                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
+            }
             Self::Stem { widen: Some(0), .. } => {
                 out_of_range("transition.widen", 0, "at least 1".to_owned())
             }
@@ -240,5 +252,19 @@ mod tests {
         let conv = TransitionConfig::Conv { channels: 16, kernel: 5, stride: 3, padding: 0 };
         let shape = conv.shape_after(0, Shape::image(3, 32, 32));
         assert_eq!(shape, Ok(Shape::image(16, 10, 10)));
+    }
+    #[test]
+    fn relu_that_would_change_nothing_is_refused() {
+        let stem = |text: &str| -> TransitionConfig {
+            toml::from_str(&format!("kind = 'stem'\nchannels = 4\n{text}")).expect("a stem")
+        };
+        for (text, part) in
+            [("pool = true", "before its maxima"), ("widen = 8", "begins with relu")]
+        {
+            let stem = stem(&format!("relu = true\n{text}"));
+            let error =
+                stem.shape_after(0, Shape::image(3, 32, 32)).expect_err("a superfluous relu");
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 }

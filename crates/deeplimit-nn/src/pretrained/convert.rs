@@ -89,6 +89,7 @@ impl Architecture {
                 kernel,
                 stride: if self.family == Family::Cifar { 1 } else { 2 },
                 padding: kernel / 2,
+                relu: false,
                 pool: self.pool,
                 widen: widens.then_some(channels),
                 hidden: (widens && hidden != self.stem).then_some(hidden),
@@ -117,6 +118,7 @@ impl Architecture {
                 pool: true,
                 activation: (!preactivation || self.final_norm).then_some(Activation::Relu),
                 norm: self.final_norm,
+                ..HeadConfig::default()
             },
         })
     }

@@ -148,7 +148,7 @@ pub enum Schedule {
     Constant,
     /// Half a cosine down to 0 (Loshchilov, Hutter 2017).
     Cosine,
-    /// A tenth after each third of the steps.
+    /// A tenth after one third of the steps, a hundredth after two.
     Step,
 }
 
@@ -359,7 +359,30 @@ impl TrainConfig {
             Schedule::Constant => LrSchedulerConfig::Constant(rate),
             Schedule::Cosine => CosineAnnealingLrSchedulerConfig::new(rate, steps).into(),
             Schedule::Step => {
-                StepLrSchedulerConfig::new(rate, (steps / 3).max(1)).with_gamma(0.1).into()
+                StepLrSchedulerConfig::new(rate, steps.div_ceil(3)).with_gamma(0.1).into()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_schedule_divides_by_ten_after_one_and_two_thirds_and_no_more() {
+        let train = TrainConfig { rate: 0.1, schedule: Schedule::Step, ..TrainConfig::default() };
+        let rates = |steps: usize| -> Vec<f64> {
+            (0..steps).map(|step| train.rate_at(step, steps)).collect()
+        };
+        for (steps, [first, second]) in [(90, [30, 60]), (91, [31, 62]), (5, [2, 4]), (2, [1, 2])] {
+            for (step, rate) in rates(steps).into_iter().enumerate() {
+                let expected = match step {
+                    _ if step < first => 0.1,
+                    _ if step < second => 0.01,
+                    _ => 0.001,
+                };
+                assert!((rate - expected).abs() < 1e-12, "{step} of {steps}: {rate}");
             }
         }
     }

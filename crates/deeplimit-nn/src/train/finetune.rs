@@ -2,10 +2,11 @@
 
 use super::config::out_of_range;
 use super::refine::without;
-use super::{Config, ConfigError, Position, TrainError, Trainer};
+use super::{Config, ConfigError, Position, Schedule, TrainError, Trainer};
 use crate::network::{
     DepthObjective, Memory, Network, NetworkError, Outputs, PenaltyStep, WeightsError, WeightsFile,
 };
+use burn::lr_scheduler::LrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
 use burn::module::ParamGroup;
 use deeplimit::control::ProlongBy;
@@ -28,7 +29,7 @@ pub enum NormStatistics {
 pub struct RateGroup {
     /// Their name in weights files, or the first parts of it: `head`, `stages.0`, `stages.1.transition`.
     pub weights: String,
-    /// Their rate over that of all others.
+    /// Their rate over that of all others; 0 holds them as they are.
     pub factor: f64,
 }
 
@@ -97,9 +98,19 @@ impl Config {
     /// Checks the groups of weights for a network.
     pub(super) fn check_rates(&self, network: &Network) -> Result<(), ConfigError> {
         for (index, RateGroup { weights, factor }) in self.train.rates.iter().enumerate() {
-            if !(*factor > 0.0 && factor.is_finite() && factor * self.train.rate <= 1.0) {
-                let most = 1.0 / self.train.rate;
-                let expected = format!("factors above 0, at most {most} (times train.rate 1)");
+            // Burn's cosine is for rates up to 1.
+            let most = match self.train.schedule {
+                Schedule::Cosine => 1.0 / self.train.rate,
+                Schedule::Constant | Schedule::Step => f64::MAX,
+            };
+            if !(0.0..=most).contains(factor) {
+                let expected = match self.train.schedule {
+                    Schedule::Cosine => format!(
+                        "factors of at least 0, with train.schedule = \"cosine\" at most {most} (times \
+                         train.rate 1)"
+                    ),
+                    Schedule::Constant | Schedule::Step => "factors of at least 0".to_owned(),
+                };
                 return out_of_range("train.rates", factor, expected);
             }
             let ids = network.ids_of(weights);
@@ -149,7 +160,13 @@ impl Trainer {
         let base = ModuleLrSchedulerConfig::new(train.schedule(train.rate, steps));
         let groups = train.rates.iter().fold(base, |groups, RateGroup { weights, factor }| {
             let ids = ParamGroup::from_ids(self.network.ids_of(weights));
-            groups.with_group(ids, train.schedule(factor * train.rate, steps))
+            groups.with_group(
+                ids,
+                match *factor {
+                    0.0 => LrSchedulerConfig::Constant(0.0),
+                    _ => train.schedule(factor * train.rate, steps),
+                },
+            )
         });
         groups.init().expect("the rates were checked")
     }
