@@ -78,6 +78,8 @@ enum Name {
         #[arg(long, value_name = "FILE")]
         data: Option<PathBuf>,
         #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
         common: Common,
     },
     /// Two-matrix residual networks trained at growing depth, beside one of 2^14 layers.
@@ -144,8 +146,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let (size, seed, transfer) = (common.size(), common.seed, transfer.as_deref());
             common.run(&Finetune::new(weights, data, transfer, size, seed)?)
         }
-        Name::Gamma { data, common } => {
-            common.run(&Gamma::new(common.size(), data.as_deref(), common.seed)?)
+        Name::Gamma { data, repeat, common } => {
+            let size = common.size();
+            let seeds = repeat.from(common.seed, size.pick(2, 5));
+            common.run(&Gamma::new(size, data.as_deref(), seeds)?)
         }
         Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),

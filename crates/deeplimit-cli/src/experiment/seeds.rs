@@ -28,7 +28,6 @@ pub struct Seeds {
     pub count: u64,
 }
 
-#[cfg_attr(not(test), allow(dead_code, reason = "for the experiments that are changed next"))]
 impl Seeds {
     /// All of them, in order.
     pub fn all(self) -> impl Iterator<Item = u64> {
@@ -52,21 +51,8 @@ impl Seeds {
             ..claim
         }
     }
-
-    /// A claim that something is so for at least a share of the seeds.
-    pub fn share(self, claim: impl Into<String>, found: &[bool], least: f64) -> Claim {
-        let held = found.iter().filter(|found| **found).count();
-        let needed = (least * self.count as f64).ceil() as usize;
-        Claim {
-            claim: claim.into(),
-            expected: format!("at least {needed} of {} seeds", self.count),
-            measured: format!("{held} of {}", found.len()),
-            holds: found.len() as u64 == self.count && held >= needed,
-        }
-    }
 }
 
-#[cfg_attr(not(test), allow(dead_code, reason = "for the experiments that are changed next"))]
 /// From the least number to the largest, or the one there is.
 pub fn spread(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::NAN, f64::min);
@@ -179,8 +165,5 @@ mod tests {
         for bad in [&[1.0, 2.0, 3.1][..], &[1.0, 2.0], &[], &[1.0, 2.0, f64::NAN]] {
             assert!(!seeds.each("", bad, 0.0..=3.0).holds, "{bad:?}");
         }
-        assert!(seeds.share("", &[true, true, false], 0.6).holds);
-        assert!(!seeds.share("", &[true, false, false], 0.6).holds);
-        assert!(!seeds.share("", &[true, true], 0.6).holds, "a seed is missing");
     }
 }
