@@ -71,7 +71,7 @@ impl<'a> March<'a> {
         &self,
         inputs: &[f64],
         turn: impl FnOnce(&[f64]) -> (T, Option<Vec<f64>>),
-        visit: Option<Visit<'_>>,
+        mut visit: Option<Visit<'_>>,
     ) -> (T, [Vec<f64>; 2]) {
         let samples = inputs.len() / self.width;
         assert_eq!(inputs.len(), samples * self.width, "states of {} numbers", self.width);
@@ -90,7 +90,6 @@ impl<'a> March<'a> {
             let mut gradient = [weights, biases];
             let (bar, rest) = rest.split_at_mut(block);
             pad(&cotangents, samples, padded, bar);
-            let mut visit = visit;
             if let Some(visit) = &mut visit {
                 visit(self.steps, &unpadded(x, samples, padded), &cotangents);
             }

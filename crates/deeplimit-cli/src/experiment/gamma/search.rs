@@ -71,6 +71,9 @@ impl Starts {
     }
 }
 
+/// Minima of the limit, the lowest first.
+pub type Limits<'p> = Vec<(Limit<'p>, Minimum)>;
+
 /// The lowest network of a depth, and what it was found from.
 pub struct Lowest {
     pub layers: usize,
@@ -113,7 +116,7 @@ impl<'p> Search<'p> {
     ///
     /// # Errors
     /// If the problem has no limit.
-    pub fn limits(&self) -> Result<(Vec<(Limit<'p>, Minimum)>, Found), ProblemError> {
+    pub fn limits(&self) -> Result<(Limits<'p>, Found), ProblemError> {
         let screen = Continuum::new(self.problem, SCREEN.0, SCREEN.1)?;
         let fine = Continuum::new(self.problem, FINE.0, FINE.1)?;
         let seed = derive(self.seed, 0);
@@ -133,7 +136,7 @@ impl<'p> Search<'p> {
             let minimum = self.exact(&fine, &start);
             (fine.limit(&minimum.variables), minimum)
         };
-        let mut limits: Vec<_> = better.par_iter().map(exact).collect();
+        let mut limits: Limits<'p> = better.par_iter().map(exact).collect();
         limits.sort_by(|a, b| a.1.energy.total_cmp(&b.1.energy));
         Ok((limits, found))
     }

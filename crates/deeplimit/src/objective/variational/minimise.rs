@@ -67,13 +67,13 @@ pub fn descend<O: Objective>(
     let mut at = Minimum { variables: start.to_vec(), energy, gradient, evaluations: 1 };
     let mut memory = Memory::default();
     for _ in 0..iterations {
-        // Also where it is not a number.
-        if !(at.gradient_norm() > tolerance) {
+        let size = at.gradient_norm();
+        if size <= tolerance || size.is_nan() {
             break;
         }
         let direction = memory.direction(&at.gradient);
         // Without a memory the first try is of length 1 at most.
-        let first = if memory.pairs.is_empty() { at.gradient_norm().recip().min(1.0) } else { 1.0 };
+        let first = if memory.pairs.is_empty() { size.recip().min(1.0) } else { 1.0 };
         let Some(next) = search(objective, &at, &direction, first) else {
             // Along what is remembered a search may find nothing where steepest descent does.
             if memory.pairs.is_empty() {
@@ -141,7 +141,7 @@ fn search<O: Objective>(
     first: f64,
 ) -> Option<Minimum> {
     let slope = dot(&from.gradient, direction);
-    if !(slope < 0.0) {
+    if slope >= 0.0 || slope.is_nan() {
         return None;
     }
     let (mut low, mut high, mut length) = (0.0, f64::INFINITY, first);
@@ -152,8 +152,9 @@ fn search<O: Objective>(
         let (energy, gradient) = objective.energy_and_gradient(&variables);
         evaluations += 1;
         let gain = from.energy - energy;
-        // An energy that is not a number is too high, too.
-        if !(gain >= -WOLFE.0 * length * slope && gain > 0.0) {
+        // An energy that is not a number is not lower.
+        let is_lower = gain > 0.0 && gain >= -WOLFE.0 * length * slope;
+        if !is_lower {
             high = length;
             // The lowest point of the parabola of both energies and the first slope.
             let lowest = 0.5 * slope * length / (slope + gain / length);
@@ -269,8 +270,8 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (first, second) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest = first.remainder().iter().zip(second.remainder()).map(|(a, b)| a * b).sum::<f64>();
     for (a, b) in first.zip(second) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
         }
     }
     sums.iter().sum::<f64>() + rest
