@@ -145,12 +145,11 @@ fn search<O: Objective>(
         return None;
     }
     let (mut low, mut high, mut length) = (0.0, f64::INFINITY, first);
-    let mut evaluations = from.evaluations;
-    for _ in 0..TRIALS {
+    for trial in 1..=TRIALS {
         let mut variables = from.variables.clone();
         add_scaled(&mut variables, length, direction);
         let (energy, gradient) = objective.energy_and_gradient(&variables);
-        evaluations += 1;
+        let evaluations = from.evaluations + trial;
         let gain = from.energy - energy;
         // An energy that is not a number is not lower.
         let is_lower = gain > 0.0 && gain >= -WOLFE.0 * length * slope;
