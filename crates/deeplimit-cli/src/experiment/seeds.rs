@@ -116,7 +116,7 @@ fn signed(value: f64) -> String {
 /// The 97.5 % quantile of Student's t (Student 1908): from the table, and for many degrees of freedom by
 /// its expansion about the normal quantile (Cornish, Fisher 1938).
 fn student(freedom: u64) -> f64 {
-    const TABLE: [f64; 4] = [12.706, 4.303, 3.182, 2.776];
+    const TABLE: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
     if let Some(value) = TABLE.get(freedom as usize - 1) {
         return *value;
     }
@@ -143,7 +143,8 @@ mod tests {
         assert!(found.lies_in("", 1.0..=5.0).holds && !found.lies_in("", 1.1..=9.0).holds);
         let all = f64::NEG_INFINITY..=f64::INFINITY;
         assert!(!Estimate::of(&[1.0; 4], 5).is_in(&all), "a seed is missing");
-        for (freedom, quantile) in [(5, 2.571), (9, 2.262), (20, 2.086), (100, 1.984)] {
+        for (freedom, quantile) in [(1, 12.706), (9, 2.262), (10, 2.228), (20, 2.086), (100, 1.984)]
+        {
             assert!((student(freedom) - quantile).abs() < 1e-3, "{freedom}: {}", student(freedom));
         }
     }
