@@ -35,7 +35,8 @@ fn branch(problem: &Problem, golden: &Value) -> Vec<(Network, Minimum)> {
     let follow = |layers: usize| {
         let networks = Discrete::new(problem, layers);
         let start = networks.variables(&network.prolonged(layers));
-        let minimum = minimise(&networks, &start, 1e-11, 1000);
+        // A gradient of 1e-12 is a distance of 1e-12 by the least curvature, 1.6e-3, or less.
+        let minimum = minimise(&networks, &start, 1e-12, 1000);
         network = networks.network(&minimum.variables);
         (network.clone(), minimum)
     };

@@ -2,8 +2,8 @@
 
 use crate::Outcome;
 use crate::experiment::{
-    self, AdjointOrder, Approximation, DepthSweep, Estimate, Failure, Finetune, Gamma, LargeDepth, Linear,
-    MeanOde, Memory, Paper, PaperSweep, Repeat, Scaling, Size,
+    self, AdjointOrder, Approximation, DepthSweep, Estimate, Failure, Finetune, Gamma, LargeDepth,
+    Linear, MeanOde, Memory, Paper, PaperSweep, Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -98,6 +98,8 @@ enum Name {
         /// A table (FILE.csv or .csv.gz, class in the last column) in place of the built-in digits.
         #[arg(long, value_name = "FILE")]
         data: Option<PathBuf>,
+        #[command(flatten)]
+        repeat: Repeat,
         #[command(flatten)]
         common: Common,
     },
@@ -201,8 +203,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let (size, seed, transfer) = (common.size(), common.seed, transfer.as_deref());
             common.run(&Finetune::new(weights, data, transfer, size, seed)?)
         }
-        Name::Gamma { data, common } => {
-            common.run(&Gamma::new(common.size(), data.as_deref(), common.seed)?)
+        Name::Gamma { data, repeat, common } => {
+            let size = common.size();
+            let seeds = repeat.from(common.seed, size.pick(2, 5));
+            common.run(&Gamma::new(size, data.as_deref(), seeds)?)
         }
         Name::LargeDepth { repeat, common } => {
             let seeds = repeat.from(common.seed, common.size().pick(2, 5));

@@ -21,6 +21,7 @@ mod cache;
 mod contract;
 mod convolution;
 mod correlate;
+pub(crate) mod march;
 pub(crate) mod normalise;
 mod pages;
 pub(crate) mod pieces;

@@ -16,9 +16,16 @@ pub struct Set {
     pub inputs: Rows<f64>,
     /// ±1: of two classes `[samples, 1]`, of more a column a class.
     pub targets: Rows<f64>,
+    /// The same samples with fewer and with more numbers each.
+    others: Vec<Rows<f64>>,
 }
 
 impl Set {
+    /// Samples of that width, where there are any of another width than `inputs`.
+    pub fn inputs(&self, width: usize) -> Option<&Rows<f64>> {
+        self.others.iter().find(|other| other.width() == width)
+    }
+
     /// A number that other samples have another of (Fowler, Noll, Vo 1991), in hexadecimal digits.
     pub fn checksum(&self) -> String {
         let numbers = [&self.inputs, &self.targets].map(Rows::to_vec).concat();
@@ -37,7 +44,10 @@ const SAMPLES: usize = 100;
 const ORDER: u64 = 1;
 
 /// Principal components of the real set at most.
-const WIDTH: usize = 3;
+pub const WIDTH: usize = 3;
+
+/// The same of its other widths.
+const OTHERS: [usize; 2] = [2, 5];
 
 /// Two half moons of six points each, one above the other, with some noise.
 pub fn moons() -> Set {
@@ -62,6 +72,7 @@ pub fn moons() -> Set {
         name: "moons".into(),
         inputs: Rows::new(points.len(), 2, &points.concat()),
         targets: Rows::from_fn(12, 1, |row, _| if row < 6 { 1.0 } else { -1.0 }),
+        others: vec![],
     }
 }
 
@@ -98,7 +109,9 @@ pub fn real(table: Option<&Path>) -> Result<Set> {
         None => format!("digits {} and {}", DIGITS[0], DIGITS[1]),
         Some(_) => splits.name,
     };
-    Ok(Set { name, inputs, targets })
+    let others = OTHERS.map(|width| principal(&samples, width));
+    let others = others.into_iter().filter(|other| other.width() != inputs.width()).collect();
+    Ok(Set { name, inputs, targets, others })
 }
 
 /// Normalised samples of some classes with their labels, in an order that does not depend on classes.

@@ -6,84 +6,86 @@
 //!       + a₃ ‖W‖² + a₄ ‖c‖²
 //! ```
 //!
-//! A branch of minimisers is followed from few layers to many and held against the limit's minimiser,
-//! which the Ritz method gives; what is measured are energies, distances in L² and H¹, the Euler–Lagrange
-//! equation, and the energies of networks sampled from the limit. In contrast minimisers from
-//! independent starts, with this penalty, with weight decay in its place, and without any.
+//! At every n the lowest minimum is looked for from many random starts, from the minima of other n and from
+//! limits, and held against the limit's, which the Ritz method gives from starts of its own; so with every
+//! seed. What is measured are energies, distances in L² and H¹, the Euler–Lagrange equation, energies along
+//! sequences that converge to a function, and other problems of the kind. In contrast networks from
+//! independent starts with weight decay in place of the penalty, and without any.
 
 mod data;
 mod figures;
 mod findings;
+mod liminf;
 mod measure;
+mod others;
+mod search;
+#[cfg(test)]
+mod tests;
+mod variants;
 
-use super::{Experiment, Findings, Size};
+use super::{Experiment, Findings, Seeds, Size};
 use crate::page::Text;
 use anyhow::Result;
 use data::Set;
+use search::Starts;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use variants::{BASE, OTHERS, RIGHT, Variant, World};
 
 /// The experiment.
 pub struct Gamma {
     sets: Vec<Set>,
-    /// n of the branch; each twice the one before.
+    /// n of the minimisers; each twice the one before.
     depths: Vec<usize>,
-    /// n of the minimisers from independent starts.
-    rough: Vec<usize>,
-    /// Independent starts.
-    starts: usize,
+    starts: Starts,
+    /// The same of the other problems.
+    others_at: Vec<usize>,
+    others_starts: Starts,
+    /// n along sequences.
+    sequences_at: Vec<usize>,
+    /// n of the networks without the penalty of differences, and their starts.
+    contrast_at: Vec<usize>,
+    contrast_starts: usize,
     /// n of which the weights are shown.
     shown: Vec<usize>,
-    seed: u64,
+    seeds: Seeds,
+    world: World,
 }
 
-/// What is penalised beside the misfit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Penalised {
-    /// Differences from layer to layer.
-    #[default]
-    Smooth,
-    /// Weights.
-    Decay,
-    /// Nothing.
-    Nothing,
-}
+/// Weight decays of the contrast; 0 is no penalty at all.
+const DECAYS: [f64; 5] = [0.0005, 0.002, 0.008, 0.2, 0.0];
 
-impl Penalised {
-    const ALL: [Self; 3] = [Self::Smooth, Self::Decay, Self::Nothing];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Smooth => "differences",
-            Self::Decay => "weight decay",
-            Self::Nothing => "no penalty",
-        }
-    }
-}
-
-/// What is measured at once, of the set of that number.
+/// What is measured at once, of the set of that number and with a seed.
 pub enum Case {
-    /// A branch over all n and its limit.
-    Branch(usize),
-    /// Minimisers of so many layers from independent starts.
-    Starts(usize, Penalised, usize),
+    /// Minimisers over all n and their limit.
+    Minima(usize, Variant, u64),
+    /// Energies along sequences.
+    Sequences(usize, u64),
+    /// Networks from independent starts with weight decay of that strength.
+    Contrast(usize, f64, u64),
 }
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// A network of the branch.
+    /// The lowest network of n layers.
     #[default]
     Network,
-    /// The limit.
+    /// The lowest limit.
     Limit,
-    /// The limit with half the degree and steps; `constant` is its L² distance to the finer one.
+    /// The limit with half the degree and steps; `constant` is its L² distance to the finer one, residuals
+    /// are those of the finer one.
     Coarse,
-    /// A minimiser from a random start.
+    /// Another local minimum of the limit (without `layers`), and the branch of networks at it.
+    Branch,
+    /// A network of a sequence.
+    Sequence,
+    /// The same with a penalty without its factor n.
+    Wrong,
+    /// A network from a random start, without the penalty of differences.
     Start,
-    /// Two such minimisers; `constant` is the L² distance of their controls.
+    /// Two such networks; `constant` is the L² distance of their controls.
     Pair,
     /// A weight at one depth.
     Control,
@@ -91,17 +93,20 @@ pub enum Part {
 
 /// What was measured of a minimiser, of two, or at one depth. All numbers are without units; norms are
 /// over all numbers of K and b together.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Row {
     set: String,
     part: Part,
-    penalised: Penalised,
+    problem: String,
+    seed: u64,
     /// n; none for the limit.
     layers: Option<usize>,
-    /// Which random start.
+    /// Weight decay; none with the penalty of differences.
+    alpha: Option<f64>,
+    /// Which random start, and that of the second network of a pair.
     start: Option<usize>,
-    /// The start of the second network of a pair.
     other: Option<usize>,
+    sequence: String,
     /// The objective.
     energy: Option<f64>,
     misfit: Option<f64>,
@@ -109,6 +114,15 @@ pub struct Row {
     gradient_norm: Option<f64>,
     /// Evaluations of the objective with its gradient.
     evaluations: Option<usize>,
+    /// Random starts, and those that came to the minimum.
+    starts: Option<usize>,
+    reached: Option<usize>,
+    /// The lowest energies from random starts, from other n, and from limits.
+    from_starts: Option<f64>,
+    from_depths: Option<f64>,
+    from_limit: Option<f64>,
+    /// The lowest energy of limits from networks over that from starts, less 1.
+    missed: Option<f64>,
     /// ∫ ‖θ'‖² ds of the control, affine between its nodes.
     steepness: Option<f64>,
     /// max ‖θ_i − θ(i/n)‖ to the limit.
@@ -129,10 +143,18 @@ pub struct Row {
     first_end: Option<f64>,
     /// ‖θ'(1)‖.
     last_end: Option<f64>,
-    /// The objective of the network sampled from the limit.
+    /// The objective of the network sampled from the limit, ‖∇E_n‖ there in the variables of the penalty,
+    /// and the distance of the minimiser from it in these.
     recovery: Option<f64>,
+    consistency: Option<f64>,
+    moved: Option<f64>,
     /// The least eigenvalue of the limit's second derivative.
     curvature: Option<f64>,
+    /// E_∞ of the function that a sequence converges to, and the misfit in it.
+    limit_energy: Option<f64>,
+    limit_misfit: Option<f64>,
+    /// Of a sequence: its penalty less that of the limit, by α.
+    excess: Option<f64>,
     /// s = i/n.
     depth: Option<f64>,
     /// The first number of K there.
@@ -146,11 +168,17 @@ pub struct Settings {
     checksums: Vec<String>,
     samples: Vec<usize>,
     widths: Vec<usize>,
+    seeds: u64,
     depths: Vec<usize>,
-    starts: usize,
-    starts_at: Vec<usize>,
-    tau: f64,
-    penalties: [f64; 2],
+    starts: Starts,
+    problems: Vec<&'static str>,
+    problems_at: Vec<usize>,
+    problems_starts: Starts,
+    sequences_at: Vec<usize>,
+    decays: [f64; 5],
+    decays_at: Vec<usize>,
+    decays_starts: usize,
+    readout: f64,
     tolerance: f64,
 }
 
@@ -159,15 +187,21 @@ impl Gamma {
     ///
     /// # Errors
     /// If the table cannot be used.
-    pub fn new(size: Size, table: Option<&Path>, seed: u64) -> Result<Self> {
-        let powers = |last: u32| (2..=last).map(|power| 1 << power).collect();
+    pub fn new(size: Size, table: Option<&Path>, seeds: Seeds) -> Result<Self> {
+        let powers = |from: u32, last: u32| (from..=last).map(|power| 1 << power).collect();
+        let starts = |layers, least, limit| Starts { layers, least, limit };
         Ok(Self {
             sets: vec![data::moons(), data::real(table)?],
-            depths: powers(size.pick(9, 10)),
-            rough: size.pick(vec![8, 16, 32, 64, 128], vec![8, 16, 32, 64, 128, 256, 512]),
-            starts: size.pick(8, 12),
+            depths: powers(2, size.pick(8, 9)),
+            starts: size.pick(starts(8000, 16, 1000), starts(16_000, 500, 2000)),
+            others_at: powers(3, size.pick(6, 7)),
+            others_starts: size.pick(starts(2000, 8, 150), starts(4000, 50, 500)),
+            sequences_at: (3..=size.pick(7, 8)).map(|power| 1 << (2 * power)).collect(),
+            contrast_at: powers(3, size.pick(6, 7)),
+            contrast_starts: size.pick(6, 8),
             shown: vec![8, 64],
-            seed,
+            seeds,
+            world: RIGHT,
         })
     }
 }
@@ -181,9 +215,9 @@ impl Experiment for Gamma {
 
     fn title(&self) -> (Text, Text) {
         let about = "Networks x + tanh(Kx + b)/n fitted to two sets of samples with a penalty of the \
-                     differences from layer to layer (Thorpe, van Gennip 2018, 2023). Do minimisers of \
-                     growing depth have a limit as functions of depth, is it the minimiser of the \
-                     continuous problem, and how fast is it approached? And without that penalty?";
+                     differences from layer to layer (Thorpe, van Gennip 2018, 2023). Do the lowest minima \
+                     that many starts find have a limit as functions of depth, is it the lowest found of \
+                     the continuous problem, and how fast is it approached? And without that penalty?";
         ("The deep limit of minimisers".into(), about.into())
     }
 
@@ -193,31 +227,44 @@ impl Experiment for Gamma {
             checksums: self.sets.iter().map(Set::checksum).collect(),
             samples: self.sets.iter().map(|set| set.inputs.rows()).collect(),
             widths: self.sets.iter().map(|set| set.inputs.width()).collect(),
+            seeds: self.seeds.count,
             depths: self.depths.clone(),
             starts: self.starts,
-            starts_at: self.rough.clone(),
-            tau: measure::TAU,
-            penalties: measure::PENALTIES,
-            tolerance: measure::TOLERANCE,
+            problems: OTHERS.iter().map(|variant| variant.name).collect(),
+            problems_at: self.others_at.clone(),
+            problems_starts: self.others_starts,
+            sequences_at: self.sequences_at.clone(),
+            decays: DECAYS,
+            decays_at: self.contrast_at.clone(),
+            decays_starts: self.contrast_starts,
+            readout: variants::READOUT,
+            tolerance: search::TOLERANCES[1],
         }
     }
 
     fn cases(&self) -> Vec<Case> {
         let mut cases = Vec::new();
-        for set in 0..self.sets.len() {
-            cases.push(Case::Branch(set));
-            for penalised in Penalised::ALL {
-                cases.extend(self.rough.iter().map(|&n| Case::Starts(set, penalised, n)));
+        for (index, set) in self.sets.iter().enumerate() {
+            for seed in self.seeds.all() {
+                cases.push(Case::Minima(index, BASE, seed));
+                cases.push(Case::Sequences(index, seed));
+                let others = OTHERS.into_iter().filter(|variant| variant.is_other(set));
+                cases.extend(others.map(|variant| Case::Minima(index, variant, seed)));
+                cases.extend(DECAYS.map(|alpha| Case::Contrast(index, alpha, seed)));
             }
         }
         cases
     }
 
     fn key(&self, case: &Case) -> String {
+        let name = |index: usize| &self.sets[index].name;
         match *case {
-            Case::Branch(set) => format!("{}, branch", self.sets[set].name),
-            Case::Starts(set, penalised, layers) => {
-                format!("{}, {} starts, n = {layers}", self.sets[set].name, penalised.name())
+            Case::Minima(index, variant, seed) => {
+                format!("{}, {}, seed {seed}", name(index), variant.name)
+            }
+            Case::Sequences(index, seed) => format!("{}, sequences, seed {seed}", name(index)),
+            Case::Contrast(index, alpha, seed) => {
+                format!("{}, weight decay {alpha}, seed {seed}", name(index))
             }
         }
     }
@@ -229,116 +276,12 @@ impl Experiment for Gamma {
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
         let (mut claims, mut sections) = (Vec::new(), Vec::new());
         for set in &self.sets {
-            let measured = findings::Measured { rows, set: &set.name };
+            let rows = rows.iter().filter(|row| row.set == set.name).collect();
+            let measured = findings::Measured { rows, set, seeds: self.seeds };
             claims.extend(measured.claims());
+            claims.extend(measured.other_claims());
             sections.extend(measured.sections()?);
         }
         Ok(Findings { claims, sections })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    fn failing(experiment: &Gamma, rows: &[Row]) -> BTreeSet<String> {
-        let claims = experiment.findings(rows).unwrap().claims;
-        claims.into_iter().filter(|claim| !claim.holds).map(|claim| claim.claim).collect()
-    }
-
-    #[test]
-    fn claims_hold_on_a_tiny_size_and_fail_on_wrong_rows() {
-        let depths = (2..=8).map(|power| 1 << power).collect();
-        let (rough, shown) = (vec![8, 16, 32, 64, 128], vec![8, 64]);
-        let sets = vec![data::moons()];
-        let experiment = Gamma { sets, depths, rough, starts: 6, shown, seed: 1 };
-        let measure = |case: &Case| experiment.measure(case, Path::new("")).unwrap();
-        let good: Vec<Row> = experiment.cases().iter().flat_map(measure).collect();
-        assert_eq!(failing(&experiment, &good), BTreeSet::new());
-
-        let mut failed = BTreeSet::new();
-        let mut wrong = |count: usize, change: fn(&mut Row)| {
-            let mut rows = good.clone();
-            rows.iter_mut().for_each(change);
-            let found = failing(&experiment, &rows);
-            assert_eq!(found.len(), count, "{found:?}");
-            failed.extend(found);
-        };
-        wrong(1, |row| {
-            if row.part == Part::Network && row.layers == Some(32) {
-                row.gradient_norm = Some(1e-6);
-            }
-        });
-        // The energies of the two limits, and the gaps of minima and of samples.
-        wrong(3, |row| {
-            if row.part == Part::Limit {
-                row.energy = row.energy.map(|e| e - 0.001);
-            }
-        });
-        wrong(1, |row| row.curvature = row.curvature.map(|least| -least));
-        wrong(1, |row| {
-            if row.part == Part::Coarse {
-                row.constant = Some(0.1);
-            }
-        });
-        wrong(1, |row| {
-            if row.part == Part::Limit {
-                row.equation = row.force;
-            }
-        });
-        wrong(1, |row| {
-            if row.part == Part::Limit {
-                row.last_end = Some(0.5);
-            }
-        });
-        // Five distances and three residuals that stay as they are; steepness that grows.
-        wrong(5 + 3 + 1, |row| {
-            if let (Part::Network, Some(layers)) = (row.part, row.layers) {
-                let all = [
-                    &mut row.constant,
-                    &mut row.affine,
-                    &mut row.derivative,
-                    &mut row.nodal,
-                    &mut row.readout,
-                    &mut row.equation,
-                    &mut row.first_end,
-                    &mut row.last_end,
-                    &mut row.steepness,
-                ];
-                all.into_iter().for_each(|value| *value = value.map(|v| v * layers as f64));
-            }
-        });
-        // Samples below the minimum, at a gap of the right rate.
-        wrong(1, |row| {
-            if row.part == Part::Network {
-                row.recovery = row.energy.map(|e| e - 1e-12);
-            }
-        });
-        // Starts that end at the same energy and not at the same control; a steepness without bound.
-        wrong(2, |row| {
-            if row.penalised == Penalised::Smooth && row.part == Part::Pair {
-                row.constant = Some(1.0);
-            }
-            if row.penalised == Penalised::Smooth && row.part == Part::Start {
-                row.steepness = row.layers.map(|layers| layers as f64);
-            }
-        });
-        wrong(1, |row| {
-            if row.penalised == Penalised::Decay && row.start == Some(3) {
-                row.gradient_norm = Some(1e-3);
-            }
-        });
-        // Without the penalty, controls that come together and are as smooth as with it.
-        wrong(5, |row| {
-            if let (true, Some(layers)) = (row.penalised != Penalised::Smooth, row.layers) {
-                row.constant = row.constant.map(|distance| distance / (layers * layers) as f64);
-                row.steepness = Some(5.0);
-            }
-        });
-        let all = experiment.findings(&good).unwrap().claims;
-        let all: BTreeSet<String> = all.into_iter().map(|claim| claim.claim).collect();
-        assert_eq!(failed, all, "every claim can fail");
-        assert_eq!(failing(&experiment, &[]), all, "nothing shows nothing");
     }
 }

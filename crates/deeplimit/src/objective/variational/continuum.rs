@@ -7,6 +7,7 @@ use super::problem::{Form, Problem, ProblemError, Readout};
 use super::walk::Walk;
 use crate::Rows;
 use crate::control::Control;
+use crate::kernel::{Matrix, Start, multiply};
 
 /// E_∞ on controls that are polynomials of depth of a fixed degree, with x' = σ(K x + b) solved by the
 /// classical Runge–Kutta scheme.
@@ -20,7 +21,7 @@ pub struct Continuum<'p> {
     problem: &'p Problem,
     basis: Basis,
     /// Values of the basis at s = j/(2 steps): `[nodes, degree + 1]`.
-    values: Vec<Vec<f64>>,
+    values: Vec<f64>,
 }
 
 impl<'p> Continuum<'p> {
@@ -44,7 +45,7 @@ impl<'p> Continuum<'p> {
         }
         let basis = Basis { degree, tau };
         let depth = |node: usize| node as f64 / (2 * steps) as f64;
-        let values = (0..=2 * steps).map(|node| basis.at(depth(node)).values).collect();
+        let values = (0..=2 * steps).flat_map(|node| basis.at(depth(node)).values).collect();
         Ok(Self { problem, basis, values })
     }
 
@@ -110,12 +111,25 @@ impl<'p> Continuum<'p> {
     }
 
     fn walk(&self, limit: &Limit<'_>) -> Walk {
+        let nodes = self.nodes();
         let at = |coefficients: &Vec<f64>| {
-            self.values.iter().flat_map(|values| combined(values, coefficients)).collect()
+            let length = coefficients.len() / (self.basis.degree + 1);
+            let mut values = vec![0.0; nodes * length];
+            multiply(&mut values, Start::Zero, self.matrix(), coefficients, length);
+            values
         };
         let values = limit.coefficients.iter().map(at).collect();
-        let control = Control::new(self.problem.kinds(), self.values.len(), values);
+        let control = Control::new(self.problem.kinds(), nodes, values);
         Walk::curve(self.problem.layer(), control)
+    }
+
+    fn nodes(&self) -> usize {
+        self.values.len() / (self.basis.degree + 1)
+    }
+
+    /// Values at the nodes from coefficients.
+    fn matrix(&self) -> Matrix<'_, f64> {
+        Matrix::new(&self.values, self.nodes(), self.basis.degree + 1)
     }
 
     fn control_penalty(&self, limit: &Limit<'_>) -> f64 {
@@ -132,18 +146,14 @@ impl Objective for Continuum<'_> {
             ((misfit, bar), end_bar)
         };
         let ((misfit, mut bar), nodes) =
-            self.walk(&limit).there_and_back(self.problem.inputs(), turn, |_, _, _| {});
+            self.walk(&limit).there_and_back(self.problem.inputs(), turn, None);
         let mut gradient = Vec::with_capacity(variables.len());
         let factors = self.problem.penalty().factors();
         for (kind, (coefficients, a)) in limit.coefficients.iter().zip(factors).enumerate() {
             let mut own: Vec<f64> = coefficients.iter().map(|c| 2.0 * a * c).collect();
             let length = own.len() / (self.basis.degree + 1);
-            for (node, values) in self.values.iter().enumerate() {
-                let slopes = nodes.at(kind, node);
-                for (own, value) in own.chunks_exact_mut(length).zip(values) {
-                    add_scaled(own, *value, slopes);
-                }
-            }
+            let slopes = &nodes.values()[kind];
+            multiply(&mut own, Start::Add, self.matrix().t(), slopes, length);
             gradient.extend(own);
         }
         self.problem.add_readout_slope(&limit.readout, &mut bar);

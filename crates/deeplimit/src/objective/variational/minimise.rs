@@ -1,15 +1,13 @@
-//! Minimisers of smooth objectives: L-BFGS (Nocedal 1980; Liu, Nocedal 1989) with the line search of
-//! Moré and Thuente (1994), then Newton's method with conjugate gradients (Dembo, Steihaug 1983).
+//! Minimisers: L-BFGS (Nocedal 1980; Liu, Nocedal 1989) with a line search by bisection for the weak
+//! Wolfe conditions, which works at kinks, too (Lewis, Overton 2013), then Newton's method with conjugate
+//! gradients (Dembo, Steihaug 1983).
 //!
 //! A line search compares energies, which differ by |∇E|² near a minimiser: where that is a rounding
 //! of E, at |∇E| ≈ 1e-8, L-BFGS stalls. Newton's method looks at gradients alone and goes on from there.
 
 use crate::limit::eigenvalues;
-use argmin::core::{CostFunction, Error, Executor, Gradient, IterState, State, TerminationReason};
-use argmin::solver::linesearch::MoreThuenteLineSearch;
-use argmin::solver::quasinewton::LBFGS;
 use rayon::prelude::*;
-use std::cell::RefCell;
+use std::collections::VecDeque;
 
 /// A function to minimise.
 pub trait Objective {
@@ -40,8 +38,12 @@ impl Minimum {
 /// Pairs of steps and gradient changes that L-BFGS remembers.
 const MEMORY: usize = 20;
 
-/// Times that L-BFGS begins anew, without memory, where its line search has found nothing.
-const STARTS: usize = 20;
+/// What a step must gain of what the slope at its start promises, and the share of that slope which may be
+/// left at its end.
+const WOLFE: (f64, f64) = (1e-4, 0.9);
+
+/// Points that a line search tries at most.
+const TRIALS: usize = 40;
 
 /// Newton steps at most; each multiplies the gradient by about [`FORCING`].
 const NEWTON_STEPS: usize = 12;
@@ -49,8 +51,8 @@ const NEWTON_STEPS: usize = 12;
 /// Residual, relative to the gradient, to which the Newton equation is solved.
 const FORCING: f64 = 1e-3;
 
-/// L-BFGS from a point until the gradient is below `tolerance`, energies differ by roundings only, or
-/// for `iterations`: the point of least energy that it met.
+/// L-BFGS from a point until the gradient is at most `tolerance`, energies differ by roundings only, or
+/// for `iterations`. Energies never rise.
 ///
 /// # Panics
 /// If the tolerance is negative.
@@ -60,24 +62,112 @@ pub fn descend<O: Objective>(
     tolerance: f64,
     iterations: u64,
 ) -> Minimum {
-    let watched = Watched::new(objective, start);
-    for _ in 0..STARTS {
-        let from = watched.seen.borrow().best.clone();
-        let solver = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY);
-        let solver = solver.with_tolerance_grad(tolerance).expect("a tolerance of 0 or more");
-        let configure = |state: IterState<Vec<f64>, Vec<f64>, (), (), (), f64>| {
-            state.param(from.variables).max_iters(iterations)
-        };
-        let end = Executor::new(&watched, solver).configure(configure).timer(false).run();
-        let lost = end.map_or(true, |end| {
-            matches!(end.state.get_termination_reason(), Some(TerminationReason::SolverExit(_)))
-        });
-        // A line search along what L-BFGS remembers may find nothing where steepest descent does.
-        if !lost || watched.seen.borrow().best.energy >= from.energy {
+    assert!(tolerance >= 0.0, "a tolerance of 0 or more");
+    let (energy, gradient) = objective.energy_and_gradient(start);
+    let mut at = Minimum { variables: start.to_vec(), energy, gradient, evaluations: 1 };
+    let mut memory = Memory::default();
+    for _ in 0..iterations {
+        let size = at.gradient_norm();
+        if size <= tolerance || size.is_nan() {
             break;
         }
+        let direction = memory.direction(&at.gradient);
+        // Without a memory the first try is of length 1 at most.
+        let first = if memory.pairs.is_empty() { size.recip().min(1.0) } else { 1.0 };
+        let Some(next) = search(objective, &at, &direction, first) else {
+            // Along what is remembered a search may find nothing where steepest descent does.
+            if memory.pairs.is_empty() {
+                break;
+            }
+            memory.pairs.clear();
+            continue;
+        };
+        memory.learn(&at, &next);
+        at = next;
     }
-    watched.seen.into_inner().best
+    at
+}
+
+/// The last steps and gradient changes: an estimate of the inverse of ∇²E.
+#[derive(Default)]
+struct Memory {
+    /// s, y, 1/sᵀy.
+    pairs: VecDeque<(Vec<f64>, Vec<f64>, f64)>,
+}
+
+impl Memory {
+    /// −H g by the two loops.
+    fn direction(&self, gradient: &[f64]) -> Vec<f64> {
+        let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
+        let mut shares = Vec::with_capacity(self.pairs.len());
+        for (step, change, factor) in self.pairs.iter().rev() {
+            let share = factor * dot(step, &direction);
+            add_scaled(&mut direction, -share, change);
+            shares.push(share);
+        }
+        if let Some((_, change, factor)) = self.pairs.back() {
+            let size = 1.0 / (factor * dot(change, change));
+            direction.iter_mut().for_each(|d| *d *= size);
+        }
+        for ((step, change, factor), share) in self.pairs.iter().zip(shares.into_iter().rev()) {
+            let share = share - factor * dot(change, &direction);
+            add_scaled(&mut direction, share, step);
+        }
+        direction
+    }
+
+    fn learn(&mut self, from: &Minimum, to: &Minimum) {
+        let difference = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| b - a).collect();
+        let step: Vec<f64> = difference(&from.variables, &to.variables);
+        let change: Vec<f64> = difference(&from.gradient, &to.gradient);
+        let product = dot(&step, &change);
+        // A pair that is rounding would spoil the estimate.
+        if product <= f64::EPSILON * dot(&change, &change) {
+            return;
+        }
+        if self.pairs.len() == MEMORY {
+            self.pairs.pop_front();
+        }
+        self.pairs.push_back((step, change, 1.0 / product));
+    }
+}
+
+/// A point along a direction that is lower by enough and where the slope is not as steep any more; `None`
+/// where there is none.
+fn search<O: Objective>(
+    objective: &O,
+    from: &Minimum,
+    direction: &[f64],
+    first: f64,
+) -> Option<Minimum> {
+    let slope = dot(&from.gradient, direction);
+    if slope >= 0.0 || slope.is_nan() {
+        return None;
+    }
+    let (mut low, mut high, mut length) = (0.0, f64::INFINITY, first);
+    for trial in 1..=TRIALS {
+        let mut variables = from.variables.clone();
+        add_scaled(&mut variables, length, direction);
+        let (energy, gradient) = objective.energy_and_gradient(&variables);
+        let evaluations = from.evaluations + trial;
+        let gain = from.energy - energy;
+        // An energy that is not a number is not lower.
+        let is_lower = gain > 0.0 && gain >= -WOLFE.0 * length * slope;
+        if !is_lower {
+            high = length;
+            // The lowest point of the parabola of both energies and the first slope.
+            let lowest = 0.5 * slope * length / (slope + gain / length);
+            let part = (high - low) * 0.1;
+            let is_inside = low == 0.0 && lowest > part && lowest < high - part;
+            length = if is_inside { lowest } else { 0.5 * (low + high) };
+        } else if dot(&gradient, direction) < WOLFE.1 * slope {
+            low = length;
+            length = if high.is_finite() { 0.5 * (low + high) } else { 2.0 * low };
+        } else {
+            return Some(Minimum { variables, energy, gradient, evaluations });
+        }
+    }
+    None
 }
 
 /// [`descend`], then Newton steps, until the 2-norm of the gradient is at most `tolerance` or no step
@@ -170,62 +260,20 @@ pub fn least_curvature<O: Objective + Sync>(objective: &O, variables: &[f64]) ->
     all.into_iter().map(|[real, _]| real).min_by(f64::total_cmp)
 }
 
-/// An objective that remembers where it was evaluated last, because a line search asks for value and
-/// gradient one after the other, and the lowest point of all.
-struct Watched<'o, O> {
-    objective: &'o O,
-    seen: RefCell<Seen>,
-}
-
-struct Seen {
-    last: Minimum,
-    best: Minimum,
-}
-
-impl<'o, O: Objective> Watched<'o, O> {
-    fn new(objective: &'o O, start: &[f64]) -> Self {
-        let (energy, gradient) = objective.energy_and_gradient(start);
-        let best = Minimum { variables: start.to_vec(), energy, gradient, evaluations: 1 };
-        Self { objective, seen: RefCell::new(Seen { last: best.clone(), best }) }
-    }
-
-    /// What `read` reads of the objective at a point.
-    fn at<T>(&self, variables: &[f64], read: impl FnOnce(&Minimum) -> T) -> T {
-        let mut seen = self.seen.borrow_mut();
-        if seen.last.variables != variables {
-            let (energy, gradient) = self.objective.energy_and_gradient(variables);
-            let evaluations = seen.last.evaluations + 1;
-            seen.last = Minimum { variables: variables.to_vec(), energy, gradient, evaluations };
-            if energy < seen.best.energy {
-                seen.best = seen.last.clone();
-            }
-            seen.best.evaluations = evaluations;
-        }
-        read(&seen.last)
-    }
-}
-
-impl<O: Objective> CostFunction for &Watched<'_, O> {
-    type Param = Vec<f64>;
-    type Output = f64;
-
-    fn cost(&self, variables: &Vec<f64>) -> Result<f64, Error> {
-        Ok(self.at(variables, |point| point.energy))
-    }
-}
-
-impl<O: Objective> Gradient for &Watched<'_, O> {
-    type Param = Vec<f64>;
-    type Gradient = Vec<f64>;
-
-    fn gradient(&self, variables: &Vec<f64>) -> Result<Vec<f64>, Error> {
-        Ok(self.at(variables, |point| point.gradient.clone()))
-    }
-}
+/// Numbers that are summed side by side.
+const LANES: usize = 8;
 
 /// Σ a b.
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let mut sums = [0.0; LANES];
+    let (first, second) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = first.remainder().iter().zip(second.remainder()).map(|(a, b)| a * b).sum::<f64>();
+    for (a, b) in first.zip(second) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 /// `y += factor x`.

@@ -21,7 +21,7 @@
 //! - [`Problem`]: data, nonlinearities, penalties.
 //! - [`Discrete`]: E_n and its gradient, in variables in which the penalty is a plain square.
 //! - [`Continuum`]: E_∞ by the Ritz method, in polynomials of a fixed degree; [`Limit`]: its minimiser.
-//! - [`minimise`]: L-BFGS, then Newton steps.
+//! - [`minimise`]: L-BFGS, then Newton steps; [`lowest`]: from many starts.
 //! - [`Limit::distances`], [`Residual`]: how near networks are to it, and to its Euler–Lagrange equation.
 //!
 //! # Example
@@ -51,6 +51,7 @@ mod minimise;
 mod network;
 mod problem;
 mod residual;
+mod starts;
 mod walk;
 
 pub use continuum::{Continuum, Limit};
@@ -59,3 +60,4 @@ pub use minimise::{Minimum, Objective, descend, least_curvature, minimise};
 pub use network::{Discrete, Energy, Network};
 pub use problem::{Form, Penalty, Problem, ProblemError, Readout};
 pub use residual::Residual;
+pub use starts::{Effort, Found, lowest};

@@ -238,7 +238,7 @@ impl Objective for Discrete<'_> {
             ((misfit, readout_bar), end_bar)
         };
         let ((misfit, mut readout_bar), gradient) =
-            walk.there_and_back(self.problem.inputs(), turn, |_, _, _| {});
+            walk.there_and_back(self.problem.inputs(), turn, None);
         self.problem.add_readout_slope(&readout, &mut readout_bar);
         let mut gradient = self.pulled_back(gradient, readout_bar);
         for (part, a) in self.parts() {

@@ -128,10 +128,11 @@ fn forces(
     let turn = |end: &Rows<f64>| ((), problem.misfit(end, readout).1);
     let mut all = vec![Vec::new(); steps + 1];
     // The adjoints of the discrete walk are those of the ODE, with errors of the scheme's order.
-    walk.there_and_back(problem.inputs(), turn, |step, x, p| {
+    let mut visit = |step: usize, x: &Rows<f64>, p: &Rows<f64>| {
         let weights = [0, 1].map(|kind| control.at(kind, 2 * step));
         all[step] = force(problem.layer().activation, weights, x, p);
-    });
+    };
+    walk.there_and_back(problem.inputs(), turn, Some(&mut visit));
     all
 }
 

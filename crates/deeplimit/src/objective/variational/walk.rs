@@ -1,58 +1,46 @@
 //! One walk of all samples through a control and back: Euler steps of a network, or the fourth-order
 //! steps of a curve, whose middles are nodes of their own.
 
+use crate::Rows;
 use crate::control::Control;
-use crate::field::{Dense, Stacked};
-use crate::gradient::Due;
-use crate::scheme::{Nodes, Scheme, Stepper};
-use crate::{Field, Rows};
-
-/// The classical scheme on a step of *two* node distances: start, middle and end of a step are nodes,
-/// so that a smooth control is read exactly. (A linear blend at the middle would cost two orders.)
-const OVER_TWO: Scheme = Scheme::new(
-    "rk4-over-two",
-    4,
-    Nodes::PerBoundary,
-    &[&[], &[0.5], &[0.0, 0.5], &[0.0, 0.0, 1.0]],
-    &[1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0],
-    &[0.0, 1.0, 1.0, 2.0],
-);
+use crate::field::Dense;
+use crate::kernel::march::March;
 
 /// A control, and the steps on it.
 pub(super) struct Walk {
-    field: Stacked<f64, Dense>,
-    scheme: Scheme,
-    /// Node distances a step.
-    stride: usize,
-    steps: usize,
+    layer: Dense,
+    control: Control<f64>,
+    /// Whether it is that of a curve.
+    is_curve: bool,
 }
+
+/// Sees step number, states and their adjoints on the way back.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(usize, &Rows<f64>, &Rows<f64>);
 
 impl Walk {
     /// x_{i+1} = x_i + (1/n) σ(K_i x_i + b_i), a step a node.
     pub fn network(layer: &Dense, control: Control<f64>) -> Self {
-        let steps = control.nodes();
-        let field = Stacked::new(layer.clone(), control);
-        Self { field, scheme: Scheme::EULER, stride: 1, steps }
+        Self { layer: layer.clone(), control, is_curve: false }
     }
 
     /// x' = σ(K x + b) with an odd number of nodes at s = j/(2 steps): errors of order steps⁻⁴.
     pub fn curve(layer: &Dense, control: Control<f64>) -> Self {
-        let steps = (control.nodes() - 1) / 2;
-        let field = Stacked::new(layer.clone(), control);
-        Self { field, scheme: OVER_TWO, stride: 2, steps }
+        Self { layer: layer.clone(), control, is_curve: true }
     }
 
-    fn stepper(&self, inputs: &Rows<f64>) -> Stepper<'_, Stacked<f64, Dense>> {
-        Stepper::new(&self.field, &self.scheme, 1.0 / self.steps as f64, inputs)
+    fn march(&self) -> March<'_> {
+        let Dense { width, activation } = self.layer;
+        let [weights, biases] = [0, 1].map(|kind| &self.control.values()[kind][..]);
+        match self.is_curve {
+            true => March::classical(activation, width, weights, biases),
+            false => March::euler(activation, width, weights, biases),
+        }
     }
 
     /// The states at the end.
     pub fn end(&self, inputs: &Rows<f64>) -> Rows<f64> {
-        let (mut stepper, mut x) = (self.stepper(inputs), inputs.clone());
-        for step in 0..self.steps {
-            stepper.advance(self.stride * step..self.stride * step + 1, &mut x);
-        }
-        x
+        let turn = |end: &[f64]| (states(inputs, end), None);
+        self.march().there_and_back(inputs.columns(), turn, None).0
     }
 
     /// To the end, and back with the cotangent that `turn` makes of the states there: the gradient of
@@ -62,26 +50,29 @@ impl Walk {
         &self,
         inputs: &Rows<f64>,
         turn: impl FnOnce(&Rows<f64>) -> (T, Rows<f64>),
-        mut visit: impl FnMut(usize, &Rows<f64>, &Rows<f64>),
+        visit: Option<Visit<'_>>,
     ) -> (T, Control<f64>) {
-        let (mut stepper, mut x) = (self.stepper(inputs), inputs.clone());
-        let mut tapes = Vec::with_capacity(self.steps);
-        for step in 0..self.steps {
-            let mut tape = stepper.step_tape();
-            stepper.linearize_step(self.stride * step, &mut x, &mut tape);
-            tapes.push(tape);
-        }
-        let (found, mut adjoint) = turn(&x);
-        visit(self.steps, &x, &adjoint);
-        let mut gradient = self.field.zero_gradient();
-        {
-            let sink = self.field.open_anew(&mut gradient);
-            for (step, tape) in tapes.iter_mut().enumerate().rev() {
-                let due = Some(Due::now(&sink));
-                stepper.pull_back(self.stride * step, tape, &mut adjoint, due);
-                visit(step, tape.state(), &adjoint);
+        let turn = |end: &[f64]| {
+            let (found, bar) = turn(&states(inputs, end));
+            (found, Some(bar.columns().to_vec()))
+        };
+        let (found, gradient) = match visit {
+            None => self.march().there_and_back(inputs.columns(), turn, None),
+            Some(visit) => {
+                let mut visit = |step: usize, x: &[f64], bar: &[f64]| {
+                    visit(step, &states(inputs, x), &states(inputs, bar));
+                };
+                self.march().there_and_back(inputs.columns(), turn, Some(&mut visit))
             }
-        }
-        (found, gradient)
+        };
+        let (kinds, nodes) = (self.control.kinds().to_vec(), self.control.nodes());
+        (found, Control::new(kinds, nodes, gradient.into()))
     }
+}
+
+/// Columns as states of as many samples as the inputs have.
+fn states(inputs: &Rows<f64>, columns: &[f64]) -> Rows<f64> {
+    let mut rows = Rows::zeros(inputs.rows(), inputs.width());
+    rows.columns_mut().copy_from_slice(columns);
+    rows
 }
