@@ -4,7 +4,7 @@ use crate::metrics::StepLine;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,12 @@ struct Ticker {
 impl Ticker {
     fn new(silence: Duration, mut tell: impl FnMut() + Send + 'static) -> Self {
         let (said, heard) = channel();
+        let ready = Arc::new(Barrier::new(2));
+        let begun = Arc::clone(&ready);
         let thread = spawn(move || {
+            // What a thread allocates to wait at all is not to be counted with what goes on beside it.
+            let _ = heard.recv_timeout(Duration::from_millis(1));
+            begun.wait();
             loop {
                 match heard.recv_timeout(silence) {
                     Ok(()) => {}
@@ -30,6 +35,7 @@ impl Ticker {
                 }
             }
         });
+        ready.wait();
         Self { said: Some(said), thread: Some(thread) }
     }
 

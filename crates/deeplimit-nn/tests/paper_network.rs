@@ -197,7 +197,7 @@ fn a_run_with_all_of_it_resumes_to_the_bit() {
         // The file says what the network is: another step size does not go on.
         let other = text.replace("step_size = \"functions\"", "");
         let error = Trainer::new(config(&other)).expect("a trainer").resume(folder.path());
-        let error = error.expect_err("another network").to_string();
+        let error = error.err().expect("another network").to_string();
         assert!(error.contains("step_size"), "{error}");
     }
 }

@@ -41,7 +41,7 @@ impl Default for NetworkConfig {
 /// | `step_size` | `steps` | h = 1/N, or 1 over the number of functions | see [`StepSize`] |
 /// | `init` | `smooth` | random weights as a function of depth | see [`Family`] |
 /// | `gain` | 1 | factor on the random weights | > 0 |
-/// | `zero_start` | false | the last normalisation starts at 0, and the flow as the identity | fields that normalise |
+/// | `zero_start` | false | the last normalisation, or convolution behind it, starts at 0, and the flow as the identity | fields that normalise |
 /// | `tile` | by the caches and cores | samples that walk through the flow together | ≥ 1 |
 /// | `dropout` | 0 | probability of a hidden unit to be left out in a training step, from all layers | 0 ≤ p < 1 |
 /// | `rectified` | false | relu after the transition and after every step, as He, Zhang, Ren, Sun (2015) have it: no flow | fields that begin with relu, `euler`, exact gradient methods |
@@ -326,8 +326,8 @@ impl NetworkConfig {
                     .to_owned(),
             });
         }
-        self.head.check_norm(&self.stage)?;
         self.head.check_window(shape)?;
+        self.head.check_norm(&self.stage)?;
         Ok(NetworkPlan { stages, head: self.head, outputs })
     }
 }

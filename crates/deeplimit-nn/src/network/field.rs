@@ -167,11 +167,13 @@ impl Formula {
         matches!(self, Self::ConvBn(_)) && (scales(kind) || shifts(kind))
     }
 
-    /// The kind that scales the last normalisation; none where nothing is normalised.
-    pub fn last_scale(&self) -> Option<&'static str> {
+    /// The kind with which the field vanishes, where shifts are 0: what scales the last normalisation, or the
+    /// weights of a convolution behind it; none where nothing is normalised.
+    pub fn last_factor(&self) -> Option<&'static str> {
         let kinds = self.kinds();
-        let last = kinds.iter().rev().find(|kind| self.normalises(kind.name) && scales(kind.name));
-        last.map(|kind| kind.name)
+        let factor = |name: &str| scales(name) || name.starts_with('w');
+        let last = kinds.iter().rev().map(|kind| kind.name).find(|name| factor(name));
+        last.filter(|_| self.normalised() > 0)
     }
 
     /// Initial weights of a family, times `gain`. Normalisations start with scale 1 and shift 0.

@@ -92,14 +92,9 @@ impl Head {
         let linear = affine(inputs, plan.outputs.count(), seed, device);
         let (normalised, channels) = (norm.then_some(state), if norm { state.channels } else { 0 });
         let starts: &[f32] = if norm { &[1.0, 0.0] } else { &[] };
-        Self {
-            linear,
-            norm: starts.iter().map(|start| array(vec![*start; channels], 1, device)).collect(),
-            running: unmoved(1, channels, device),
-            normalised,
-            activation,
-            pool,
-        }
+        let norm = starts.iter().map(|start| array(vec![*start; channels], 1, device)).collect();
+        let running = unmoved(1, channels, device);
+        Self { linear, norm, running, normalised, activation, pool }
     }
 
     /// Of no network.

@@ -198,7 +198,7 @@ pub(super) fn array(values: Vec<f32>, rows: usize, device: &Device) -> Param<Ten
 fn drawn<R: Real>(plan: &StagePlan, nodes: usize, seed: u64) -> Control<R> {
     let StagePlan { formula, init, gain, zero_start, .. } = plan;
     let mut control = formula.initial(nodes, *init, *gain, seed);
-    if let Some(last) = formula.last_scale().filter(|_| *zero_start) {
+    if let Some(last) = formula.last_factor().filter(|_| *zero_start) {
         let kind = control.kinds().iter().position(|kind| kind.name == last);
         control.values_mut()[kind.expect("a kind of the formula")].fill(R::of(0.0));
     }

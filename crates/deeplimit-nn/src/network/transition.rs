@@ -159,18 +159,18 @@ impl TransitionConfig {
                 let reason = "stem and block transitions need images; use kind = \"linear\"";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
-            Self::Stem { preactivation: false, shortcut: Shortcut::Raw, .. }
-            | Self::Block { preactivation: false, shortcut: Shortcut::Raw, .. } => {
-                let reason =
-                    "shortcut = \"raw\" is of blocks with preactivation = true; take \"project\"";
-                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
-            }
             Self::Stem { relu: true, pool: true, .. } => {
                 let reason = "a stem with pool = true has relu before its maxima; leave out `relu`";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
-            Self::Stem { relu: true, widen: Some(_), .. } => {
+            Self::Stem { relu: true, widen: Some(_), preactivation: false, .. } => {
                 let reason = "the block of a stem with `widen` begins with relu; leave out `relu`";
+                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
+            }
+            Self::Stem { preactivation: false, shortcut: Shortcut::Raw, .. }
+            | Self::Block { preactivation: false, shortcut: Shortcut::Raw, .. } => {
+                let reason =
+                    "shortcut = \"raw\" is of blocks with preactivation = true; take \"project\"";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
             Self::Stem { widen: Some(0), .. } => {

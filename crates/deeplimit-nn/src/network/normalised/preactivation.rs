@@ -4,6 +4,7 @@
 use super::windows::{Windows, projection};
 use super::{Around, Blueprint, Piece, image};
 use crate::data::Shape;
+use crate::network::stem_end::StemEnd;
 use crate::network::transition::Shortcut;
 use deeplimit::field::{Chain, Link};
 use deeplimit::kernel::Activation;
@@ -19,7 +20,7 @@ impl Blueprint {
 impl Piece {
     /// A chain without anything around it.
     fn plain(prefix: &'static str, body: Chain) -> Self {
-        Self { prefix, body, shortcut: Around::Nothing, pool: false }
+        Self { prefix, body, shortcut: Around::Nothing, end: StemEnd::Nothing }
     }
 
     /// A block that changes the shape.
