@@ -31,7 +31,7 @@ fn json(output: &[u8]) -> Value {
 }
 
 /// The lines of standard error, without those that say how long something takes on a busy machine.
-fn told(text: &str) -> impl Iterator<Item = &str> {
+fn lines_told(text: &str) -> impl Iterator<Item = &str> {
     text.trim_end().lines().filter(|line| !line.ends_with(" so far"))
 }
 
@@ -40,7 +40,7 @@ fn refused(mut command: Command, expected: &[&str]) {
     let output = command.output().expect("run");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert_eq!(told(&text).count(), 1, "one line: {text}");
+    assert_eq!(lines_told(&text).count(), 1, "one line: {text}");
     assert!(output.stdout.is_empty());
     for part in expected {
         assert!(text.contains(part), "{part:?} in {text}");

@@ -35,7 +35,7 @@ fn said(folder: &Path, arguments: &str) -> String {
 }
 
 /// The lines of standard error, without those that say how long something takes on a busy machine.
-fn told(text: &str) -> impl Iterator<Item = &str> {
+fn lines_told(text: &str) -> impl Iterator<Item = &str> {
     text.trim_end().lines().filter(|line| !line.ends_with(" so far"))
 }
 
@@ -44,7 +44,7 @@ fn refused(folder: &Path, arguments: &str, expected: &[&str]) {
     let output = deeplimit(folder).args(arguments.split_whitespace()).output().expect("run");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
-    assert_eq!(told(&text).count(), 1, "{arguments}: one line: {text}");
+    assert_eq!(lines_told(&text).count(), 1, "{arguments}: one line: {text}");
     assert!(output.stdout.is_empty());
     for part in expected {
         assert!(text.contains(part), "{arguments}: {part:?} in {text}");

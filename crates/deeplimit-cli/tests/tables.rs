@@ -27,7 +27,7 @@ fn json(folder: &Path, arguments: &str) -> Value {
 }
 
 /// The lines of standard error, without those that say how long something takes on a busy machine.
-fn told(text: &str) -> impl Iterator<Item = &str> {
+fn lines_told(text: &str) -> impl Iterator<Item = &str> {
     text.trim_end().lines().filter(|line| !line.ends_with(" so far"))
 }
 
@@ -36,7 +36,7 @@ fn refused(folder: &Path, arguments: &str) -> String {
     let output = deeplimit(folder, arguments).output().expect("run");
     let text = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
     assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
-    assert_eq!(told(&text).count(), 1, "one line: {text}");
+    assert_eq!(lines_told(&text).count(), 1, "one line: {text}");
     text
 }
 
