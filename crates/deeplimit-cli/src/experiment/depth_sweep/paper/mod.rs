@@ -195,6 +195,7 @@ impl Paper {
                 widen: None,
                 hidden: None,
                 bottleneck: true,
+                preactivation: false,
                 shortcut: deeplimit_nn::network::Shortcut::Project,
             },
             ..StageConfig::default()
