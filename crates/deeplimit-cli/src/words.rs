@@ -8,7 +8,7 @@ use deeplimit_nn::train::Config;
 /// Settings, and other words for them, without case and separators. A word may stand for several: then that
 /// of the section where it was written counts, or the first.
 const WORDS: [(&str, &str); 30] = [
-    ("train.rate", "lr learningrate initlr initiallr baselr maxlr eta stepsize alpha"),
+    ("train.rate", "lr learningrate initlr initiallr baselr maxlr eta alpha"),
     ("train.batch", "batchsize trainbatchsize bs minibatch minibatchsize batches"),
     ("train.epochs", "epoch numepochs nepochs nepoch maxepochs totalepochs iterations maxiter"),
     ("train.weight_decay", "wd decay l2 l2reg l2penalty regularization regularisation"),

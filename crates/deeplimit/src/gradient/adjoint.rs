@@ -103,11 +103,11 @@ impl Adjoint {
 
 /// The true state of a walk that goes on from p lies p̃ = Σ (x̃ − p) away, over the layers since the last exact
 /// state; give or take this share of it, as far as kinks are concerned.
-const UNSURE: f64 = 0.25;
+const UNSURE: f64 = 0.15;
 
 /// That of a walk that goes on from x̃ lies Σ h J (x̃ − p) away from x̃, to any side. J is taken for as many
 /// times what Jᵀ makes of the cotangent's size.
-const STEEPER: f64 = 2.0;
+const STEEPER: f64 = 1.5;
 
 /// x_N, the anchors, and the states that start the predictor: a number independent of depth.
 pub struct AdjointTape<S> {

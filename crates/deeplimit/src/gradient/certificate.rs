@@ -27,8 +27,8 @@
 //!
 //! ```text
 //! Δ = 1 where z_sj and z_sj + W_nj (t_n − p_n) have different signs, or the latter is at most |W_nj| |s_n|
-//! from p   t_n = p_n + Σ_m (x̃_m − p_m),   s_n = ¼ Σ_m (x̃_m − p_m)
-//! from x̃   t_n = x̃_n,                     s_n = Σ_m c_m (x̃_m − p_m),   c_m = min(1, 2 ‖h Jᵀ λ‖ / ‖λ‖)
+//! from p   t_n = p_n + Σ_m (x̃_m − p_m),   s_n = 0.15 Σ_m (x̃_m − p_m)
+//! from x̃   t_n = x̃_n,                     s_n = Σ_m c_m (x̃_m − p_m),   c_m = min(1, 1.5 ‖h Jᵀ λ‖ / ‖λ‖)
 //! ```
 //!
 //! for m ≥ n in the segment: a sweep leaves h J times the error of p. Without the drift one gradient in 9000
