@@ -3,7 +3,7 @@
 use super::conv::ConvTape;
 use super::dense::DenseTape;
 use super::mlp::MlpTape;
-use super::{Apart, Conv, Dense, Layer, Linear, Mlp, NodeGradient};
+use super::{Conv, Dense, Layer, Linear, Mlp, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Activation, Bend, Image};
 use crate::{Heap, Real, Rows};
@@ -215,7 +215,7 @@ impl<R: Real> Layer<R> for AnyLayer {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &AnyTape<R>,
-        apart: Apart<'_, Rows<R>>,
+        apart: [&Rows<R>; 2],
     ) -> f64 {
         each!(self, tape, (layer, tape) => layer.exposure(theta, x, tape, apart))
     }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::exposure::{Apart, kinks_crossed, slope_changes};
+use super::mlp::slope_changes;
 use super::windows::window_norms;
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
@@ -329,7 +329,7 @@ impl<R: Real> Layer<R> for Conv {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &ConvTape<R>,
-        apart: Apart<'_, Rows<R>>,
+        apart: [&Rows<R>; 2],
     ) -> f64 {
         let inputs = 9 * self.inner.inputs();
         // The tape keeps of z and a what the activation needs.
@@ -337,31 +337,13 @@ impl<R: Real> Layer<R> for Conv {
         let a = if tape.a.is_empty() { &tape.z } else { &tape.a };
         let units = [&z[..], a, &tape.a_bar];
         let (samples, length) = (x.rows(), self.image().pixels() * x.rows());
-        let moved = match apart.spread {
-            Some(_) if self.activation.bend() == Bend::Kinked => x.columns().len() + z.len(),
-            _ => 0,
-        };
-        R::with_scratch(4 * length + moved, |scratch| {
+        R::with_scratch(4 * length, |scratch| {
             let (squares, rest) = scratch.split_at_mut(length);
-            let (windows, rest) = rest.split_at_mut(3 * length);
             squares.fill(R::zero());
-            let [point, truth] = [apart.point.columns(), apart.truth.columns()];
-            let changes = match apart.spread {
-                Some((factor, spread)) if moved > 0 => {
-                    let (difference, moved) = rest.split_at_mut(x.columns().len());
-                    vector::add_column_squares(squares, spread.columns());
-                    vector::scale(squares, R::of(factor.powi(2)));
-                    let around = window_norms(&self.inner, squares, x.columns(), windows, samples);
-                    vector::set_sum(difference, truth, -R::one(), point);
-                    self.inner.apply(theta[0], Start::Zero, difference, moved, samples);
-                    kinks_crossed(theta[0], inputs, |_| 1.0, [z, moved, &tape.a_bar], around)
-                }
-                _ => {
-                    vector::add_column_squared_differences(squares, point, truth);
-                    let around = window_norms(&self.inner, squares, x.columns(), windows, samples);
-                    slope_changes(self.activation, theta[0], inputs, |_| 1.0, units, around)
-                }
-            };
+            let [here, there] = apart.map(Rows::columns);
+            vector::add_column_squared_differences(squares, here, there);
+            let around = window_norms(&self.inner, squares, x.columns(), rest, samples);
+            let changes = slope_changes(self.activation, theta[0], inputs, |_| 1.0, units, around);
             changes.iter().map(|change| change.powi(2)).sum()
         })
     }

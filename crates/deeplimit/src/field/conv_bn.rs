@@ -7,7 +7,7 @@ use super::chain::{Chain, ChainTape, Link};
 use super::parameters::with_theta;
 use super::rectify;
 use super::statistics::{LayerStatistics, Met, Statistics};
-use super::{Accountable, Apart, Field, Sink, Tiled};
+use super::{Accountable, Field, Sink, Tiled};
 use crate::control::{Control, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::{Activation, Bend, Convolution, Image};
@@ -337,8 +337,8 @@ impl<R: Real> Field for ConvBn<R> {
         &self,
         position: Position,
         x: &Tiled<R>,
-        tape: &mut ChainTape<R>,
-        apart: Apart<'_, Tiled<R>>,
+        tape: &ChainTape<R>,
+        apart: [&Tiled<R>; 2],
     ) -> f64 {
         with_theta(&self.control, position, |theta| self.chain.exposure(theta, x, tape, apart))
     }
@@ -354,11 +354,7 @@ impl<R: Real> Accountable for ConvBn<R> {
             Statistics::Batch => 0,
             Statistics::Held(_) => self.chain.normalised() * size_of::<[f64; 2]>(),
         };
-        // The distances of an exposure.
-        let distances = like.tiles.iter().map(|tile| tile.rows() * self.chain.out().pixels());
-        let distances = distances.sum::<usize>() * size_of::<R>();
-        let handles = like.tiles.len() * size_of::<Vec<R>>();
-        held + self.chain.passing::<R>(like.tiles.len()) + distances + handles
+        held + self.chain.passing::<R>(like.tiles.len())
     }
 
     fn sink_heap(&self, sink: &Sink<'_, R>) -> usize {

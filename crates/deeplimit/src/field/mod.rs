@@ -10,7 +10,6 @@ mod chain;
 mod conv;
 mod conv_bn;
 mod dense;
-mod exposure;
 mod linear;
 mod mlp;
 mod parameters;
@@ -25,7 +24,6 @@ pub use chain::{Chain, ChainTape, Link, LinkMap};
 pub use conv::{Conv, ConvTape};
 pub use conv_bn::{ConvBn, ConvBnLayer, Order};
 pub use dense::{Dense, DenseTape};
-pub use exposure::Apart;
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpTape};
 pub use parameters::{NodeGradient, Sink};
@@ -185,14 +183,14 @@ pub trait Field: Sync {
     }
 
     /// After a pull-back at `x`: the squared gradient change that other slopes of the units could make
-    /// in this layer, if the true state were as far away from `x` as is said `apart` (theory of
+    /// in this layer, if the true state were as far away from `x` as two states are `apart` (theory of
     /// the certificate in [`gradient::Certificate`](crate::gradient::Certificate)).
     fn exposure(
         &self,
         _position: Position,
         _x: &Self::State,
-        _tape: &mut Self::Tape,
-        _apart: Apart<'_, Self::State>,
+        _tape: &Self::Tape,
+        _apart: [&Self::State; 2],
     ) -> f64 {
         0.0
     }

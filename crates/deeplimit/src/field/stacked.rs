@@ -1,7 +1,8 @@
 //! A layer's formula put on a depth-stacked control.
 
 use super::parameters::{MOST_KINDS, with_theta};
-use super::{Accountable, Apart, Field, NodeGradient, Sink};
+use super::{Accountable, Field};
+use super::{NodeGradient, Sink};
 use crate::control::{Control, Family, Kind, Position};
 use crate::gradient::Due;
 use crate::kernel::{Bend, bring_rest, cores, fetch_later, own_cache_bytes};
@@ -99,7 +100,7 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         _theta: &[&[R]],
         _x: &Rows<R>,
         _tape: &Self::Tape,
-        _apart: Apart<'_, Rows<R>>,
+        _apart: [&Rows<R>; 2],
     ) -> f64 {
         0.0
     }
@@ -313,8 +314,8 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         &self,
         position: Position,
         x: &Rows<R>,
-        tape: &mut L::Tape,
-        apart: Apart<'_, Rows<R>>,
+        tape: &L::Tape,
+        apart: [&Rows<R>; 2],
     ) -> f64 {
         with_theta(&self.control, position, |theta| self.layer.exposure(theta, x, tape, apart))
     }

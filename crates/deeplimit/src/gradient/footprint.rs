@@ -247,7 +247,7 @@ impl<F: Accountable> Flow<F> {
         out.copy_from(x);
         stepper.pull_back(0, &mut step, &mut out, Some(Due::now(&sink)));
         if field.bend() != Bend::Straight {
-            step.exposure(field, stepper.scheme(), 0, x, Some((1.0, x)));
+            step.exposure(field, stepper.scheme(), 0, x);
         }
         Tile {
             state: x.heap(),

@@ -86,27 +86,6 @@ pub fn rows_within<R: Real>(out: &mut [R], z: &[R], bar: &[R], distances: &[R], 
     );
 }
 
-/// `out[j] = Σ_s 1{…} |bar[j, s]| size_s` over rows, of the numbers z for which z + moved has another sign, or
-/// is at most `out[j] · distance_s`.
-pub fn rows_crossed<R: Real>(
-    out: &mut [R],
-    [z, moved, bar]: [&[R]; 3],
-    distances: &[R],
-    sizes: &[R],
-) {
-    each_row(
-        out,
-        [z, moved, bar],
-        [distances, sizes],
-        #[inline(always)]
-        |reach, [z, moved, bar], [distance, size]| {
-            let (term, there) = (bar.abs() * size, z + moved);
-            let near = there.abs() <= reach * distance;
-            if near | ((z > R::zero()) != (there > R::zero())) { term } else { R::zero() }
-        },
-    );
-}
-
 /// `out[j] = out[j] · Σ_s |x[j, s]| weight_s` over rows.
 pub fn rows_weighted<R: Real>(out: &mut [R], x: &[R], weights: &[R]) {
     each_row(

@@ -1,7 +1,7 @@
 //! The one generic step: evaluated, linearised, pulled back, un-stepped.
 
 use super::Scheme;
-use crate::field::{Accountable, Apart, Field};
+use crate::field::{Accountable, Field};
 use crate::gradient::Due;
 use crate::{Bytes, Heap, State};
 
@@ -52,21 +52,12 @@ impl<F: Field> StepTape<F> {
         &self.points[0]
     }
 
-    /// The sum over the stages of [`Field::exposure`], if the true state is `truth`, give or take so many
-    /// times a `spread`.
-    pub fn exposure(
-        &mut self,
-        field: &F,
-        scheme: &Scheme,
-        step: usize,
-        truth: &F::State,
-        spread: Option<(f64, &F::State)>,
-    ) -> f64 {
-        let apart = Apart { point: &self.points[0], truth, spread };
-        let stages = self.points.iter().zip(&mut self.tapes).enumerate();
+    /// The sum over the stages of [`Field::exposure`], if the true state is `truth`.
+    pub fn exposure(&self, field: &F, scheme: &Scheme, step: usize, truth: &F::State) -> f64 {
+        let stages = self.points.iter().zip(&self.tapes).enumerate();
         stages
             .map(|(stage, (point, tape))| {
-                field.exposure(scheme.position(step, stage), point, tape, apart)
+                field.exposure(scheme.position(step, stage), point, tape, [&self.points[0], truth])
             })
             .sum()
     }

@@ -1,9 +1,9 @@
 //! What other slopes of a chain's units could change of its gradient.
 
 use super::{Chain, ChainTape, LinkMap, Norm, Tile};
-use crate::field::exposure::slope_changes;
+use crate::field::Tiled;
+use crate::field::mlp::slope_changes;
 use crate::field::windows::window_norms;
-use crate::field::{Apart, Tiled};
 use crate::kernel::{Activation, Bend, sums, vector};
 use crate::{Real, Rows};
 use rayon::prelude::*;
@@ -15,7 +15,7 @@ impl Chain {
     }
 
     /// After a pull-back at `x`: the squared change of this chain's own gradient that other slopes of its
-    /// hidden units could make, if the true state were as far away as is said `apart`.
+    /// hidden units could make, if the true state were as far away as two states are `apart`.
     ///
     /// The formula is the convolutional field's, link by link, with each w as the normalisation scales it;
     /// a hidden image is as far away as the units' weights can bring it. The units of a link without a
@@ -25,13 +25,10 @@ impl Chain {
         &self,
         theta: &[&[R]],
         x: &Tiled<R>,
-        tape: &mut ChainTape<R>,
-        apart: Apart<'_, Tiled<R>>,
+        tape: &ChainTape<R>,
+        apart: [&Tiled<R>; 2],
     ) -> f64 {
-        if let Some(spread) = apart.spread.filter(|_| self.bend() == Bend::Kinked) {
-            return self.crossed(theta, x, tape, apart, spread);
-        }
-        let pairs = apart.point.tiles.par_iter().zip(&apart.truth.tiles);
+        let pairs = apart[0].tiles.par_iter().zip(&apart[1].tiles);
         let tiles = tape.tiles.par_iter().zip(&x.tiles).zip(pairs);
         let parts: Vec<Vec<f64>> = tiles
             .map(|((tile, x), apart)| self.tile_exposure(theta, x, tile, &tape.norms, apart))
@@ -176,8 +173,7 @@ mod tests {
         let (mut out, mut x_bar, mut tape) = (x.clone(), x.clone(), chain.tape(&x));
         chain.linearize(&theta, None, &x, &mut out, &mut tape);
         chain.pull_back(&theta, &x, &mut tape, &bar, &mut x_bar, None);
-        let apart = Apart { point: &x, truth: &there, spread: None };
-        let found = chain.exposure(&theta, &x, &mut tape, apart);
+        let found = chain.exposure(&theta, &x, &tape, [&x, &there]);
 
         let (Tile { kept, back }, plane) = (&tape.tiles[0], IMAGE.pixels() * SAMPLES);
         let [before, after] = [&x, &there].map(|state| state.tiles[0].columns());

@@ -4,7 +4,6 @@
 //!
 //! Samples see each other: the batch goes whole, and threads share its tiles.
 
-mod crossed;
 mod exposure;
 mod link;
 mod tape;
