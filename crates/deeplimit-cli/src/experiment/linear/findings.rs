@@ -303,7 +303,7 @@ impl Measured<'_> {
                 "from independent weights: decay rate of the loss over that from zero weights, at \
                  the largest N",
                 self.decay(Start::Independent) / self.decay(Start::Zero),
-                0.7..=1.4,
+                0.5..=2.0,
             ),
             self.rate(
                 "from independent weights, distance of states to the ODE of the own weights".into(),
