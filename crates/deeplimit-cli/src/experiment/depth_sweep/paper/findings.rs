@@ -8,6 +8,9 @@ use anyhow::Result;
 use deeplimit::Scheme;
 use deeplimit::limit::Slope;
 
+/// One of a row's numbers.
+type Column = fn(&Row) -> Option<f64>;
+
 /// All rows that there are.
 pub(super) struct Figure4<'a> {
     pub(super) rows: &'a [Row],
@@ -419,18 +422,14 @@ impl Figure4<'_> {
 
     /// Of networks that a method has trained, or that are resampled.
     fn gradient_errors(&self, scheme: &Scheme, method: &str) -> Result<Figure> {
-        let probes = [
-            (PUBLISHED, (|row| row.published_error) as fn(&Row) -> Option<f64>),
-            (ADAPTIVE, |row| row.adaptive_error),
-        ];
-        let curve =
-            |(index, (name, number)): (usize, (&'static str, fn(&Row) -> Option<f64>))| Curve {
-                name: name.into(),
-                ink: CURVES[index + 1],
-                stroke: Stroke::Bold,
-                points: self.points(scheme, method, number),
-            };
-        let curves: Vec<Curve> = probes.into_iter().enumerate().map(curve).collect();
+        let probes: [(&'static str, Column); 2] =
+            [(PUBLISHED, |row| row.published_error), (ADAPTIVE, |row| row.adaptive_error)];
+        let mut curves = Vec::new();
+        for (index, (name, number)) in probes.into_iter().enumerate() {
+            let points = self.points(scheme, method, number);
+            let (ink, stroke) = (CURVES[index + 1], Stroke::Bold);
+            curves.push(Curve { name: name.into(), ink, stroke, points });
+        }
         let frame = Frame { x: "depth N", y: "relative gradient error", ..Frame::RATES };
         let (what, note) = match method {
             RESAMPLED => {
