@@ -2,7 +2,7 @@
 
 use super::findings::{Column, DISTANCES, Measured, Points, RESIDUALS};
 use super::liminf::Sequence;
-use super::variants::{BASE, OTHERS};
+use super::variants::BASE;
 use super::{DECAYS, Part};
 use crate::experiment::power_law;
 use crate::experiment::seeds::spread;
@@ -232,7 +232,7 @@ impl Measured<'_> {
     }
 
     fn others(&self) -> Table {
-        let variants = OTHERS.iter().filter(|variant| variant.is_other(self.set));
+        let variants = self.problems.iter().filter(|variant| variant.is_other(self.set));
         let line = |name: &'static str| -> Vec<Text> {
             let best = self.best(name);
             let exponent = |points: Points| significant(Self::exponent(&points));

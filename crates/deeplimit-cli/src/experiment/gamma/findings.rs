@@ -2,7 +2,7 @@
 
 use super::data::Set;
 use super::search::{LOWER, TOLERANCES};
-use super::variants::BASE;
+use super::variants::{BASE, Variant};
 use super::{Part, Row};
 use crate::experiment::Seeds;
 use crate::page::Claim;
@@ -19,6 +19,7 @@ const HITS: f64 = 8.0;
 /// All rows of a set, and the set.
 pub struct Measured<'a> {
     pub rows: Vec<&'a Row>,
+    pub problems: &'a [Variant],
     pub set: &'a Set,
     pub seeds: Seeds,
 }

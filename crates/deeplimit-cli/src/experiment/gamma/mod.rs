@@ -38,7 +38,8 @@ pub struct Gamma {
     /// n of the minimisers; each twice the one before.
     depths: Vec<usize>,
     starts: Starts,
-    /// The same of the other problems.
+    /// The other problems, and the same of them.
+    problems: Vec<Variant>,
     others_at: Vec<usize>,
     others_starts: Starts,
     /// n along sequences.
@@ -194,6 +195,7 @@ impl Gamma {
             sets: vec![data::moons(), data::real(table)?],
             depths: powers(2, size.pick(8, 9)),
             starts: size.pick(starts(8000, 16, 1000), starts(16_000, 500, 2000)),
+            problems: size.pick(&OTHERS[..OTHERS.len() - 1], &OTHERS[..]).to_vec(),
             others_at: powers(3, size.pick(6, 7)),
             others_starts: size.pick(starts(2000, 8, 150), starts(4000, 50, 500)),
             sequences_at: (3..=size.pick(7, 8)).map(|power| 1 << (2 * power)).collect(),
@@ -230,7 +232,7 @@ impl Experiment for Gamma {
             seeds: self.seeds.count,
             depths: self.depths.clone(),
             starts: self.starts,
-            problems: OTHERS.iter().map(|variant| variant.name).collect(),
+            problems: self.problems.iter().map(|variant| variant.name).collect(),
             problems_at: self.others_at.clone(),
             problems_starts: self.others_starts,
             sequences_at: self.sequences_at.clone(),
@@ -248,8 +250,8 @@ impl Experiment for Gamma {
             for seed in self.seeds.all() {
                 cases.push(Case::Minima(index, BASE, seed));
                 cases.push(Case::Sequences(index, seed));
-                let others = OTHERS.into_iter().filter(|variant| variant.is_other(set));
-                cases.extend(others.map(|variant| Case::Minima(index, variant, seed)));
+                let others = self.problems.iter().filter(|variant| variant.is_other(set));
+                cases.extend(others.map(|variant| Case::Minima(index, *variant, seed)));
                 cases.extend(DECAYS.map(|alpha| Case::Contrast(index, alpha, seed)));
             }
         }
@@ -277,7 +279,8 @@ impl Experiment for Gamma {
         let (mut claims, mut sections) = (Vec::new(), Vec::new());
         for set in &self.sets {
             let rows = rows.iter().filter(|row| row.set == set.name).collect();
-            let measured = findings::Measured { rows, set, seeds: self.seeds };
+            let measured =
+                findings::Measured { rows, set, problems: &self.problems, seeds: self.seeds };
             claims.extend(measured.claims());
             claims.extend(measured.other_claims());
             sections.extend(measured.sections()?);

@@ -3,7 +3,7 @@
 use super::findings::{Column, Measured, Points, largest};
 use super::liminf::Sequence;
 use super::search::LOWER;
-use super::variants::{BASE, OTHERS, Variant};
+use super::variants::{BASE, Variant};
 use super::{DECAYS, Part, Row};
 use crate::experiment::within;
 use crate::page::Claim;
@@ -22,7 +22,7 @@ const KINKED: f64 = 0.01;
 impl<'a> Measured<'a> {
     pub fn other_claims(&self) -> Vec<Claim> {
         let mut claims = Vec::new();
-        for variant in OTHERS.iter().filter(|variant| variant.is_other(self.set)) {
+        for variant in self.problems.iter().filter(|variant| variant.is_other(self.set)) {
             claims.extend(self.variant(variant));
         }
         claims.extend(self.sequences());

@@ -7,6 +7,7 @@ fn tiny(sets: Vec<Set>, world: World) -> Gamma {
         sets,
         depths: powers(8),
         starts: Starts { layers: 640, least: 8, limit: 60 },
+        problems: OTHERS.to_vec(),
         others_at: powers(6),
         others_starts: Starts { layers: 640, least: 8, limit: 100 },
         sequences_at: vec![256, 1024, 4096, 16_384],
