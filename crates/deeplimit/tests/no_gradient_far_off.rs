@@ -1,9 +1,7 @@
 //! No gradient is far beyond its tolerance: 20 000 random nets, and some that once were.
 //!
 //! The reference is backpropagation in double precision, of the same numbers: weights and inputs are rounded to
-//! single precision beforehand. A gradient in single precision is far off only if backpropagation in single
-//! precision is not off by the same: a unit whose argument is smaller than a rounding lies on either side of its
-//! kink, and no method can tell which.
+//! single precision beforehand.
 
 mod common;
 
@@ -86,6 +84,10 @@ fn outcomes_of(first: u64, index: u64, cases: &[Case]) -> Vec<(Case, [f64; 3])> 
     outcomes(&random::net(seed, activation, noise, flavour, (2.0, 8.0)), cases)
 }
 
+/// Seeds of nets in which a unit's argument is smaller than a rounding in single precision, so that it lies on
+/// either side of its kink. In single precision they may be as far off as backpropagation is.
+const ROUNDED: [u64; 1] = [2_000_000_722];
+
 /// What single precision costs without any reconstruction.
 fn error_of_backprop_in_single_precision(first: u64, index: u64) -> f64 {
     let method = run::parse("backprop");
@@ -106,14 +108,15 @@ fn assert_none_is_far_off(first: u64, choose: impl Fn(u64, &Case) -> bool + Sync
     };
     let found: Vec<(u64, Case, [f64; 3])> =
         (0..NETS).into_par_iter().flat_map_iter(of_net).collect();
-    for Case { name, single: one, .. } in all.iter().filter(|case| case.tolerance == TOLERANCES[0])
-    {
+    let kinds = all.iter().filter(|case| case.tolerance == TOLERANCES[0]);
+    for Case { name, single: one, .. } in kinds {
         // Of the tolerances that were chosen.
         let of: Vec<[f64; 3]> = found
             .iter()
             .filter(|(_, case, _)| (case.name, case.single) == (*name, *one))
             .map(|(.., outcome)| *outcome)
             .collect();
+        assert!(!of.is_empty(), "{name}, single {one}: no gradient");
         let over = |limit: f64| of.iter().filter(|[ratio, ..]| *ratio > limit).count();
         let mean = |what: usize| of.iter().map(|found| found[what]).sum::<f64>() / of.len() as f64;
         println!(
@@ -125,6 +128,14 @@ fn assert_none_is_far_off(first: u64, choose: impl Fn(u64, &Case) -> bool + Sync
             mean(1),
             100.0 * mean(2),
         );
+        // Walking everything again would be exact, and no merit of the estimate.
+        let most = match *name {
+            "adjoint-adaptive" => 0.5,
+            "adjoint-learned" => 0.85,
+            "adjoint-corrected" => 0.95,
+            _ => 0.999,
+        };
+        assert!(mean(2) <= most, "{name}, single {one}: {:.3} walked again", mean(2));
     }
     // Not a number is not within anything.
     let beyond = found.iter().filter(|(.., [ratio, ..])| ratio.is_nan() || *ratio > LIMIT);
@@ -137,10 +148,8 @@ fn assert_none_is_far_off(first: u64, choose: impl Fn(u64, &Case) -> bool + Sync
             "net {index}, {name} within {tolerance:.0e}: {ratio:.2} times, as backprop in f32"
         );
     }
-    // Such nets are rare, or something else is wrong.
-    let mut nets: Vec<u64> = rounded.iter().map(|(index, ..)| *index).collect();
-    nets.dedup();
-    assert!(nets.len() <= 5, "{} nets that single precision cannot tell: {nets:?}", nets.len());
+    let others = rounded.iter().filter(|(index, ..)| !ROUNDED.contains(&(first + index)));
+    assert_eq!(others.count(), 0, "nets that single precision cannot tell, but {ROUNDED:?}");
     let far: Vec<String> = far
         .iter()
         .map(|(index, Case { name, tolerance, single, .. }, [ratio, ..])| {

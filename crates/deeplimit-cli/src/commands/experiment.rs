@@ -55,7 +55,7 @@ enum Name {
         /// The network and the training of Sander, Ablin, Peyré (2022, figure 4); takes days.
         #[arg(long)]
         paper: bool,
-        /// With --paper: trainings with so many seeds, --seed the first [default: 4; with --quick 1].
+        /// With --paper: how many seeds to train with, from --seed on [default: 4; with --quick 1].
         #[arg(long, requires = "paper")]
         seeds: Option<u64>,
         /// Passes over the training images [default: 5, with --paper 90; with --quick 2].

@@ -163,7 +163,7 @@ fn write_down<E: Experiment>(
         let own = rows.iter().find(|(other, _)| other == seed);
         experiment.findings(own.map_or(&[][..], |(_, rows)| rows))
     });
-    let findings = together::judged(findings.collect::<Result<Vec<_>>>()?)?;
+    let findings = together::judged(findings.collect::<Result<Vec<_>>>()?);
     let Findings { claims, sections } = findings;
     let holds = claims.iter().all(|claim| claim.holds);
     let (folder, threads) = (folder.to_owned(), rayon::current_num_threads());

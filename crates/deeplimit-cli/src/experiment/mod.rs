@@ -140,6 +140,11 @@ pub fn within(
     Claim { claim, expected, measured: significant(measured), holds }
 }
 
+/// The smaller of two numbers; NaN if one of them is (`f64::min` would hide it).
+pub fn smaller(a: f64, b: f64) -> f64 {
+    if a < b || a.is_nan() { a } else { b }
+}
+
 /// Names the first of the dashed curves, for all of them.
 pub fn name_dashes(curves: &mut [Curve], name: &'static str) {
     if let Some(first) = curves.iter_mut().find(|curve| curve.stroke == Stroke::Dashed) {

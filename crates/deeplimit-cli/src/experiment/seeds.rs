@@ -8,8 +8,7 @@ use std::ops::RangeInclusive;
 /// The option of experiments that are repeated.
 #[derive(clap::Args)]
 pub struct Repeat {
-    /// Repetitions with random numbers of their own, which --seed decides
-    /// [default: 5; with --quick 2, scaling 5].
+    /// How many seeds to run, from --seed on [default: 5; with --quick 2, but 5 for scaling].
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(2..=1000))]
     seeds: Option<u64>,
 }

@@ -402,6 +402,9 @@ impl StageConfig {
         if *scheme != AnyScheme::from(Scheme::EULER) {
             return refused("it needs scheme = \"euler\"");
         }
+        if let TransitionConfig::Stem { relu: true, .. } = self.transition {
+            return refused("and after the transition; leave out its `relu`");
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The flow of a stage, whichever field it has: from rows to rows.
 
+use super::relu::{before_relu, rectify};
 use deeplimit::control::Control;
 use deeplimit::field::{Accountable, AnyLayer, ConvBn, LayerStatistics, Sink, Stacked, Tiled};
 use deeplimit::gradient::{Evidence, Footprint, MethodTape, Turn};
@@ -123,17 +124,9 @@ impl OnRows for ConvBn<f32> {
 fn seen<F: OnRows>(flow: &Flow<F>, end: F::State) -> Rows<f32> {
     let mut end = F::rows(end);
     if flow.field().is_rectified() {
-        let negative = end.columns_mut().iter_mut().filter(|value| **value <= 0.0);
-        negative.for_each(|value| *value = 0.0);
+        rectify(end.columns_mut());
     }
     end
-}
-
-/// Pulls a cotangent back through the last relu, whose values are given.
-fn before_relu(seen: &Rows<f32>, mut bar: Rows<f32>) -> Rows<f32> {
-    let entries = bar.columns_mut().iter_mut().zip(seen.columns());
-    entries.filter(|(_, seen)| **seen == 0.0).for_each(|(bar, _)| *bar = 0.0);
-    bar
 }
 
 fn forward<F: OnRows>(flow: &Flow<F>, x0: Rows<f32>) -> Rows<f32> {
@@ -151,7 +144,11 @@ fn record<F: OnRows>(flow: Flow<F>, method: Method, x0: Rows<f32>) -> (Rows<f32>
     let back = move |bar: &Rows<f32>| {
         let tape_bytes = recording.bytes() + kept.as_ref().map_or(0, Bytes::bytes);
         let bar = F::state(match &kept {
-            Some(seen) => before_relu(seen, bar.clone()),
+            Some(seen) => {
+                let mut bar = bar.clone();
+                before_relu(seen.columns(), bar.columns_mut());
+                bar
+            }
             None => bar.clone(),
         });
         let mut gradient = flow.field().zero_gradient();
@@ -173,8 +170,10 @@ fn sweep<F: OnRows, L: Send>(
     let mut gradient = flow.field().zero_gradient();
     let loss = |end: F::State, samples: Range<usize>| {
         let end = seen(flow, end);
-        let (loss, bar) = loss(&end, samples);
-        let bar = if flow.field().is_rectified() { before_relu(&end, bar) } else { bar };
+        let (loss, mut bar) = loss(&end, samples);
+        if flow.field().is_rectified() {
+            before_relu(end.columns(), bar.columns_mut());
+        }
         drop(end);
         (loss, F::state(bar))
     };

@@ -49,15 +49,14 @@ impl HeadConfig {
         let side = state.height.min(state.width);
         let expected = match self.pool {
             true if (2..=side).contains(&found) => return Ok(()),
+            true if side < 2 => "larger images; leave it out".to_owned(),
             true => format!("2 to {side}, the smaller side of the last images"),
             false => "pool = true beside it; or leave it out".to_owned(),
         };
         Err(NetworkError::Head { setting: "window", found, expected })
     }
-}
 
-impl HeadConfig {
-    /// Checks that the batch leaves the field of the last stage whole, where it is normalised.
+    /// Checks that the last field takes the batch whole, as `norm` needs.
     pub(super) fn check_norm(&self, stages: &[StageConfig]) -> Result<(), NetworkError> {
         let last = stages.iter().map(|stage| stage.field).enumerate().next_back();
         let Some((stage, field)) = last.filter(|(_, field)| self.norm && !field.normalises())
@@ -134,12 +133,9 @@ impl Head {
         move_on(&mut self.running, std::slice::from_ref(met));
     }
 
-    /// The same affine map behind another head's normalisation, where both have one.
+    /// The same affine map behind the normalisation of another head with the same settings.
     pub(super) fn behind_the_norm_of(&self, other: Self) -> Self {
-        match self.normalised == other.normalised {
-            true => Self { norm: other.norm, running: other.running, ..self.clone() },
-            false => self.clone(),
-        }
+        Self { norm: other.norm, running: other.running, ..self.clone() }
     }
 
     /// The gradient of each of the head's arrays, in the order of their visit.

@@ -18,6 +18,7 @@ mod normalised;
 mod passage;
 mod penalty;
 mod prolong;
+mod relu;
 mod stage;
 mod stem_end;
 mod step_size;

@@ -9,6 +9,7 @@ mod windows;
 
 use super::config::StagePlan;
 use super::map::{self, cut};
+use super::relu::relu;
 use super::stem_end::StemEnd;
 use super::transition::{Shortcut, TransitionConfig};
 use crate::data::Shape;
@@ -96,7 +97,8 @@ impl Blueprint {
                 let windows = Convolution::new(channels, image(input), kernel, stride, padding);
                 let link = if preactivation { Link::bare } else { Link::normalised };
                 let body = Chain::new(vec![link(Activation::Identity, windows)]);
-                let end = StemEnd::of(relu, pool);
+                // The relu of a stem that is normalised stands before its maxima.
+                let end = StemEnd { relu: relu || pool && !preactivation, maxima: pool };
                 let stem = Piece { prefix: "", body, shortcut: Around::Nothing, end };
                 let Image { height, width } = stem.end();
                 let stemmed = Shape::image(channels[1], height, width);
@@ -183,7 +185,7 @@ impl Piece {
                 Around::Project(Chain::new(vec![Link::normalised(relu, windows)]))
             }
         };
-        Self { prefix: "", body: Chain::new(links), shortcut, end: StemEnd::Nothing }
+        Self { prefix: "", body: Chain::new(links), shortcut, end: StemEnd::default() }
     }
 
     /// The size of the images that come out.
@@ -248,7 +250,7 @@ impl Weighted {
         body.linearize(&theta, held[0], x, &mut end, &mut tape);
         let shortcut = match shortcut {
             Around::Nothing => None,
-            Around::Pad { relu, .. } => {
+            Around::Pad { relu: is_rectified, .. } => {
                 let tiles = end.tiles_mut().par_iter_mut().zip(x.tiles());
                 tiles.for_each(|(end, x)| {
                     let samples = x.rows();
@@ -257,7 +259,7 @@ impl Weighted {
                         let to = &mut end.columns_mut()[to * samples..][..samples];
                         to.iter_mut()
                             .zip(from)
-                            .for_each(|(to, x)| *to += if *relu { x.max(0.0) } else { *x });
+                            .for_each(|(to, x)| *to += if *is_rectified { relu(*x) } else { *x });
                     });
                 });
                 None

@@ -17,7 +17,7 @@ use burn_flex::{Flex, FlexTensor};
 use deeplimit::control::{Control, Numbers, Prolongation, Sampling};
 use deeplimit::field::{ConvBn, LayerStatistics, Stacked, Statistics};
 use deeplimit::kernel::{Convolution, Image};
-use deeplimit::{Flow, Real, seed};
+use deeplimit::{Field, Flow, Real, seed};
 use std::sync::Arc;
 
 /// A map that changes the state's shape.
@@ -313,10 +313,9 @@ impl Stage {
             }),
             AnyFlow::ConvBn(flow) => {
                 let statistics = if by_batch { Statistics::Batch } else { self.held() };
-                let (scheme, h) = (flow.scheme().clone(), flow.h());
                 let field = flow.into_field().with_statistics(statistics);
                 let field = if self.plan.rectified { field.rectified() } else { field };
-                AnyFlow::ConvBn(Flow::new(field, scheme).with_step(h))
+                AnyFlow::ConvBn(self.flow_on(field))
             }
         }
     }
@@ -324,17 +323,17 @@ impl Stage {
     /// The flow on a control of its nodes, in any precision; a field that normalises does so by the batch,
     /// and relu follows no step.
     pub(super) fn flow_of<R: Real>(&self, control: Control<R>) -> AnyFlow<R> {
-        let (scheme, h) = (self.plan.scheme.clone(), self.plan.h());
         match &self.plan.formula {
             Formula::Layer(layer) => {
-                let field = Stacked::new(layer.clone(), control);
-                AnyFlow::Layer(Flow::new(field, scheme).with_step(h))
+                AnyFlow::Layer(self.flow_on(Stacked::new(layer.clone(), control)))
             }
-            Formula::ConvBn(layer) => {
-                let field = ConvBn::new(*layer, control);
-                AnyFlow::ConvBn(Flow::new(field, scheme).with_step(h))
-            }
+            Formula::ConvBn(layer) => AnyFlow::ConvBn(self.flow_on(ConvBn::new(*layer, control))),
         }
+    }
+
+    /// A field with the stage's scheme and steps.
+    fn flow_on<F: Field>(&self, field: F) -> Flow<F> {
+        Flow::new(field, self.plan.scheme.clone()).with_step(self.plan.h())
     }
 
     fn held(&self) -> Statistics {

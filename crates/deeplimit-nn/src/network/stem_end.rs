@@ -1,18 +1,17 @@
-//! What follows the convolution of a stem: nothing, relu, or relu and maxima.
+//! What follows the convolution of a stem: relu, maxima, both or neither.
 
+use super::relu::{before_relu, rectify, relu};
 use deeplimit::field::Tiled;
 use deeplimit::kernel::Image;
 use deeplimit::{Rows, State};
 use rayon::prelude::*;
 
 /// What follows a stem's convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StemEnd {
-    Nothing,
-    /// relu.
-    Relu,
-    /// Maxima of 3×3 windows of relu(x), two apart.
-    Maxima,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct StemEnd {
+    pub(super) relu: bool,
+    /// Maxima of 3×3 windows, two apart, behind the relu if there is one.
+    pub(super) maxima: bool,
 }
 
 /// The size of an image after maxima of 3×3 windows, two apart.
@@ -21,33 +20,23 @@ pub(super) fn pooled(image: Image) -> Image {
 }
 
 impl StemEnd {
-    pub(super) fn of(relu: bool, pool: bool) -> Self {
-        match (relu, pool) {
-            (_, true) => Self::Maxima,
-            (true, false) => Self::Relu,
-            (false, false) => Self::Nothing,
-        }
-    }
-
     /// The size of the images that come out.
     pub(super) fn size(self, image: Image) -> Image {
-        if self == Self::Maxima { pooled(image) } else { image }
+        if self.maxima { pooled(image) } else { image }
     }
 
     /// What becomes of a batch of images.
     pub(super) fn apply(self, mut x: Tiled<f32>, channels: usize, image: Image) -> Rows<f32> {
         match self {
-            Self::Nothing => x.whole(),
-            Self::Relu => {
-                x.tiles_mut().par_iter_mut().for_each(|tile| {
-                    tile.columns_mut().iter_mut().for_each(|x| *x = x.max(0.0));
-                });
-                x.whole()
-            }
-            Self::Maxima => {
-                let tiles = x.tiles().par_iter().map(|tile| maxima(tile, channels, image));
+            Self { maxima: true, relu } => {
+                let tiles = x.tiles().par_iter().map(|tile| maxima(tile, channels, image, relu));
                 Rows::join(tiles.collect())
             }
+            Self { relu: true, .. } => {
+                x.tiles_mut().par_iter_mut().for_each(|tile| rectify(tile.columns_mut()));
+                x.whole()
+            }
+            _ => x.whole(),
         }
     }
 
@@ -60,24 +49,22 @@ impl StemEnd {
         image: Image,
     ) -> Tiled<f32> {
         match self {
-            Self::Nothing => bar,
-            Self::Relu => {
-                bar.tiles_mut().par_iter_mut().zip(x.tiles()).for_each(|(bar, x)| {
-                    let pairs = bar.columns_mut().iter_mut().zip(x.columns());
-                    pairs.filter(|(_, x)| **x <= 0.0).for_each(|(bar, _)| *bar = 0.0);
-                });
-                bar
-            }
-            Self::Maxima => {
+            Self { maxima: true, relu } => {
                 let tiles = x.tiles().par_iter().zip(bar.tiles());
-                let tiles = tiles.map(|(x, bar)| maxima_pull_back(x, bar, channels, image));
+                let tiles = tiles.map(|(x, bar)| maxima_pull_back(x, bar, channels, image, relu));
                 Tiled::new(tiles.collect())
             }
+            Self { relu: true, .. } => {
+                let tiles = bar.tiles_mut().par_iter_mut().zip(x.tiles());
+                tiles.for_each(|(bar, x)| before_relu(x.columns(), bar.columns_mut()));
+                bar
+            }
+            _ => bar,
         }
     }
 }
 
-/// For every place after the maxima, the place whose relu it is.
+/// For every place after the maxima, the place whose value it is; of values that are not numbers one.
 fn sources(tile: &Rows<f32>, channels: usize, from: Image, mut visit: impl FnMut(usize, usize)) {
     let (to, samples) = (pooled(from), tile.rows());
     let x = tile.columns();
@@ -91,26 +78,36 @@ fn sources(tile: &Rows<f32>, channels: usize, from: Image, mut visit: impl FnMut
                 let places = rows.clone().flat_map(|y| columns.clone().map(move |x| (y, x)));
                 let places = places.map(|(y, x)| at(y, x) * samples + sample);
                 // The first of equal ones, as elsewhere.
+                let is_above = |place: usize, best: usize| x[place] > x[best] || x[place].is_nan();
                 let best =
-                    places.reduce(|best, place| if x[place] > x[best] { place } else { best });
+                    places.reduce(|best, place| if is_above(place, best) { place } else { best });
                 visit(pixel * samples + sample, best.expect("a window has a pixel"));
             }
         }
     }
 }
 
-fn maxima(tile: &Rows<f32>, channels: usize, image: Image) -> Rows<f32> {
+fn maxima(tile: &Rows<f32>, channels: usize, image: Image, is_rectified: bool) -> Rows<f32> {
     let mut out = Rows::zeros(tile.rows(), channels * pooled(image).pixels());
     let to = out.columns_mut();
-    sources(tile, channels, image, |place, from| to[place] = tile.columns()[from].max(0.0));
+    sources(tile, channels, image, |place, from| to[place] = tile.columns()[from]);
+    if is_rectified {
+        rectify(to);
+    }
     out
 }
 
-fn maxima_pull_back(tile: &Rows<f32>, bar: &Rows<f32>, channels: usize, image: Image) -> Rows<f32> {
+fn maxima_pull_back(
+    tile: &Rows<f32>,
+    bar: &Rows<f32>,
+    channels: usize,
+    image: Image,
+    is_rectified: bool,
+) -> Rows<f32> {
     let mut out = Rows::zeros(tile.rows(), tile.width());
     let to = out.columns_mut();
     sources(tile, channels, image, |place, from| {
-        if tile.columns()[from] > 0.0 {
+        if !is_rectified || relu(tile.columns()[from]) != 0.0 {
             to[from] += bar.columns()[place];
         }
     });

@@ -159,12 +159,18 @@ impl TransitionConfig {
                 let reason = "stem and block transitions need images; use kind = \"linear\"";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
-            Self::Stem { relu: true, pool: true, .. } => {
+            Self::Stem { relu: true, pool: true, preactivation: false, .. } => {
                 let reason = "a stem with pool = true has relu before its maxima; leave out `relu`";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
             Self::Stem { relu: true, widen: Some(_), preactivation: false, .. } => {
                 let reason = "the block of a stem with `widen` begins with relu; leave out `relu`";
+                Err(NetworkError::Combination { stage, reason: reason.to_owned() })
+            }
+            Self::Stem { widen: None, hidden: Some(_), .. }
+            | Self::Stem { widen: None, shortcut: Shortcut::Raw, .. } => {
+                let reason = "hidden and shortcut = \"raw\" are of the block behind a stem; add `widen`, \
+                              or leave them out";
                 Err(NetworkError::Combination { stage, reason: reason.to_owned() })
             }
             Self::Stem { preactivation: false, shortcut: Shortcut::Raw, .. }

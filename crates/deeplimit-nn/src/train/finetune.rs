@@ -196,8 +196,8 @@ impl Trainer {
         let known = Network::new(&plan, 0);
         for (stage, (theirs, ours)) in known.plans().zip(self.network.plans()).enumerate() {
             if !theirs.goes_on_as(ours) {
-                let reason = "the weights file has another transition, field, scheme or control \
-                              here; leave out network.stage to take its own";
+                let reason = "the weights file has another transition, field, scheme, step_size, rectified or \
+                              control here; leave out network.stage to take its own";
                 let reason = reason.to_owned();
                 return Err(NetworkError::Combination { stage, reason }.into());
             }
@@ -206,6 +206,13 @@ impl Trainer {
         if theirs != ours {
             let reason = format!("the weights file has {theirs} stages, the configuration {ours}");
             return Err(NetworkError::Combination { stage: theirs.min(ours), reason }.into());
+        }
+        if from.network.head != self.config.network.head {
+            let reason =
+                "the weights file has another network.head; leave out network.head to take its own";
+            return Err(
+                NetworkError::Combination { stage: ours - 1, reason: reason.to_owned() }.into()
+            );
         }
         let trained = file.load_into(known).map_err(TrainError::Initial)?;
         let depths = [trained.depths(), self.network.depths()];

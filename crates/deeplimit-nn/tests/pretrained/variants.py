@@ -154,6 +154,7 @@ VARIANTS = {
     "preactivation, downsample, no norm": ([2, 2, 2], 3, 4, 6, 6, "downsample", "fc", *LAST, True, False, True),
     "preactivation, shortcut of x": ([2, 2, 2], 3, 4, 4, 4, "shortcut", "linear", *LAST, True, True, True),
     "preactivation, downsample of relu": ([2, 2, 2], 3, 4, 4, 4, "downsample", "fc", *LAST, True, True, False),
+    "preactivation, 7x7 stem": ([2, 2, 2], 7, 4, 4, 4, "shortcut", "fc", False, True, False, True),
     "wider than its stem": ([2, 2, 2], 3, 4, 8, 8, "downsample", "fc"),
 }
 

@@ -163,10 +163,10 @@ impl<R: Real> ConvBn<R> {
         Self { statistics, ..self }
     }
 
-    /// Mean and *unbiased* variance of the batch in every normalised channel, the first first,
-    /// at each node: what the first walk through this field met on its way forward. Later walks,
-    /// back or forward, change nothing. At a node that the scheme never reads (the last one of the
-    /// midpoint rule) what was met just before it. `None` before a walk, or if statistics are held.
+    /// Mean and *unbiased* variance of the batch in every normalised channel, in the order they are
+    /// applied, at each node: what the first walk through this field met on its way forward. Later
+    /// walks, back or forward, change nothing. At a node that the scheme never reads (the last one of
+    /// the midpoint rule) what was met just before it. `None` before a walk, or if statistics are held.
     pub fn gathered(&self) -> Option<Vec<LayerStatistics>> {
         self.met.all()
     }

@@ -105,9 +105,9 @@ impl Adjoint {
 /// reconstructed state, which is itself not the true one.
 const REACH: f64 = 2.0;
 
-/// The share of the distances p − x̃ that a refined reconstruction may carry on to the next layers, as far
-/// as kinks are concerned. Its error is h J times them: at the anchors of random networks, with a learned
-/// predictor, 0.02 of their sum in the median, which smooth curves do not feel, and 0.4 in 1 % of the segments.
+/// What share of Σ (p − x̃) a refined walk's state may be off by, for kinks. Measured at anchors of random
+/// networks with a learned predictor: 0.02 in the median, over 0.4 in 1 % of the segments. Curves respond to
+/// the typical value and ignore it; kinks respond to the worst.
 const CARRIED: f64 = 0.5;
 
 /// x_N, the anchors, and the states that start the predictor: a number independent of depth.

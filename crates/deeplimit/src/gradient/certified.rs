@@ -10,11 +10,11 @@
 //!                             steps stored
 //! ```
 //!
-//! e, D and K (the exposure of either kind, with the drift since the segment's end) are the segment's own. C = Σ (e + D · segment / depth) over the deeper segments that were
-//! accepted is what they may have done to the cotangent with which the segment is entered: without it
-//! one network in 500 was off by 12 times the tolerance, every segment by a little in the same
-//! direction. Beyond the anchors only the gradient of one segment is kept, and where one is walked
-//! again, its steps.
+//! e, D and K (the exposure of either kind, with the drift since the segment's end) are the segment's
+//! own. C = Σ (e + D · segment / depth) over the deeper segments that were accepted is what they may
+//! have done to the cotangent with which the segment is entered: without it one network in 500 was off
+//! by 12 times the tolerance, every segment by a little in the same direction. Beyond the anchors only
+//! the gradient of one segment is kept, and where one is walked again, its steps.
 
 use super::adjoint::{Adjoint, AdjointTape, Walk};
 use super::certificate::{larger, relative};

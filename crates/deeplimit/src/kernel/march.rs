@@ -1,11 +1,11 @@
-//! Narrow layers σ(K x + b) in double precision, walked one after the other to the end and back: all of
-//! a walk in one call, where products of a few numbers are shorter than a call of one of theirs.
+//! Narrow layers σ(K x + b) in double precision, walked one after the other to the end and back. A whole
+//! walk, there and back, in one call: for products this small, a call costs more than the product.
 
 use super::activation::Activation;
 use super::simd::{Lanes, dispatch};
 use pulp::{Simd, WithSimd};
 
-/// Samples are made a multiple of so many by samples of zeros, which no cotangent reaches.
+/// Samples are padded with zeros to a multiple of this; no cotangent reaches the padding.
 const LANES: usize = 8;
 
 /// A stage of a step: the node whose weights it takes, from the step's first; how far along the stage
@@ -79,7 +79,7 @@ impl<'a> March<'a> {
         let padded = samples.next_multiple_of(LANES);
         let block = self.width * padded;
         let stages = self.steps * self.stages.len();
-        f64::with_scratch((2 * stages + 6) * block, |scratch| {
+        f64::with_scratch((2 * stages + 5) * block, |scratch| {
             let (kept, rest) = scratch.split_at_mut(2 * stages * block);
             let (x, rest) = rest.split_at_mut(block);
             pad(inputs, samples, padded, x);
@@ -176,7 +176,6 @@ impl WithSimd for Backward<'_, '_> {
         let h = 1.0 / march.steps as f64;
         let (z_bar, rest) = rest.split_at_mut(block);
         let (state_bar, sum) = rest.split_at_mut(block);
-        let sum = &mut sum[..block];
         sum.fill(0.0);
         let mut after = 0.0;
         for (index, &(offset, along, share)) in stages.iter().enumerate().rev() {
@@ -248,7 +247,7 @@ fn layer(
     }
 }
 
-/// tanh z to two units in the last place, in vector lanes: e^{2z} − 1 = 2^k (e^r − 1) + (2^k − 1) with
+/// tanh z to three units in the last place, in vector lanes: e^{2z} − 1 = 2^k (e^r − 1) + (2^k − 1) with
 /// |r| ≤ ½ log 2 (Cody, Waite 1980).
 #[inline(always)]
 fn tanh(z: f64) -> f64 {
@@ -338,17 +337,17 @@ mod tests {
     use crate::{Field, Flow, Rows, Scheme};
 
     #[test]
-    fn tanh_is_that_of_the_library_to_four_roundings() {
+    fn tanh_is_that_of_the_library_to_three_roundings() {
         for i in -30_000..30_000 {
             let z = f64::from(i) * 0.001 + 1e-5;
             let (found, exact) = (tanh(z), z.tanh());
             assert!(
-                (found - exact).abs() <= 4.0 * f64::EPSILON * exact.abs(),
+                (found - exact).abs() <= 3.0 * f64::EPSILON * exact.abs(),
                 "{z}: {found} {exact}"
             );
         }
         for tiny in [0.0, 1e-300, -1e-17, 1e-9] {
-            assert!((tanh(tiny) - tiny).abs() <= 4.0 * f64::EPSILON * tiny.abs(), "{tiny}");
+            assert!((tanh(tiny) - tiny).abs() <= 3.0 * f64::EPSILON * tiny.abs(), "{tiny}");
         }
         assert!(tanh(f64::NAN).is_nan());
         assert_eq!([tanh(f64::INFINITY), tanh(f64::NEG_INFINITY)], [1.0, -1.0]);

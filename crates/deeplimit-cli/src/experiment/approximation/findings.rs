@@ -1,13 +1,14 @@
 //! What the networks show: slopes over depth, bounds beside distances, limits.
 
 use super::{FAMILIES, Kind, Row, TIGHT, networks};
-use crate::experiment::{power_law, within};
+use crate::experiment::{power_law, smaller, within};
 use crate::page::{
     BLUE, CURVES, Claim, Curve, Figure, Frame, GREEN, GREY, ORANGE, Part, Scale, Section, Stroke,
     Table, Text, VIOLET, significant,
 };
 use anyhow::Result;
 use deeplimit::control::Family;
+use deeplimit::gradient::larger;
 use deeplimit::limit::Slope;
 use std::ops::RangeInclusive;
 
@@ -198,14 +199,12 @@ impl Measured<'_> {
     }
 
     fn tight(&self) -> Vec<Claim> {
-        let (mut least, mut off) = (f64::INFINITY, 0.0f64);
-        for l in TIGHT {
-            let (points, formula) = self.ratios(l);
-            let deep = points.iter().filter(|(n, _)| *n >= 512.0);
-            least = deep.map(|(_, ratio)| *ratio).fold(least, f64::min);
-            let pairs = points.iter().zip(&formula);
-            off = pairs.map(|(found, said)| (found.1 - said.1).abs()).fold(off, f64::max);
-        }
+        let ratios = TIGHT.map(|l| self.ratios(l));
+        let deep = ratios.iter().flat_map(|(points, _)| points).filter(|(n, _)| *n >= 512.0);
+        let least = deep.map(|(_, ratio)| *ratio).reduce(smaller).unwrap_or(f64::NAN);
+        let pairs = ratios.iter().flat_map(|(points, formula)| points.iter().zip(formula));
+        let off = pairs.map(|(found, said)| (found.1 - said.1).abs()).reduce(larger);
+        let off = off.unwrap_or(f64::NAN);
         vec![
             within(
                 "constant x'': the distance over A1 at N ≥ 512, for the worst L (A1 is nearly an \
@@ -272,7 +271,11 @@ impl Measured<'_> {
                     "(−1)ⁿ a √N with a = {a}: the least distance at any N, over its limit \
                          1 − e^(−a²/2)"
                 ),
-                ends(|row| Some(row.distance)).iter().map(|p| p.1).fold(f64::INFINITY, f64::min)
+                ends(|row| Some(row.distance))
+                    .into_iter()
+                    .map(|point| point.1)
+                    .reduce(smaller)
+                    .unwrap_or(f64::NAN)
                     / (1.0 - limit),
                 0.5..=f64::INFINITY,
             ));

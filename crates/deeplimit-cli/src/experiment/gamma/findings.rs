@@ -6,6 +6,7 @@ use super::variants::{BASE, Variant};
 use super::{Part, Row};
 use crate::experiment::Seeds;
 use crate::page::Claim;
+use deeplimit::gradient::larger;
 use deeplimit::limit::Slope;
 use std::ops::RangeInclusive;
 
@@ -181,7 +182,7 @@ impl<'a> Measured<'a> {
         let norms = |seed| {
             let parts = [Part::Network, Part::Limit, Part::Coarse];
             let rows = parts.into_iter().flat_map(|part| self.of(part, BASE.name, seed));
-            largest(rows.filter_map(|row| row.gradient_norm))
+            largest(rows.map(|row| row.gradient_norm.unwrap_or(f64::NAN)))
         };
         let steepness = |seed| self.one(Part::Limit, BASE.name, seed, |row| row.steepness).sqrt();
         let energy = |part, seed| self.one(part, BASE.name, seed, |row| row.energy);
@@ -345,5 +346,5 @@ impl<'a> Measured<'a> {
 }
 
 pub fn largest(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(f64::NAN, f64::max)
+    values.reduce(larger).unwrap_or(f64::NAN)
 }

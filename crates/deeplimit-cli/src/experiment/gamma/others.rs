@@ -5,7 +5,7 @@ use super::liminf::Sequence;
 use super::search::LOWER;
 use super::variants::{BASE, Variant};
 use super::{DECAYS, Part, Row};
-use crate::experiment::within;
+use crate::experiment::{smaller, within};
 use crate::page::Claim;
 use deeplimit::limit::Slope;
 
@@ -52,10 +52,7 @@ impl<'a> Measured<'a> {
             claim(
                 "networks of no seed are below those of the seed with the lowest limit: the lowest by them, \
                  less 1",
-                lowest
-                    .into_iter()
-                    .reduce(|a, b| if b < a || b.is_nan() { b } else { a })
-                    .unwrap_or(f64::NAN),
+                lowest.into_iter().reduce(smaller).unwrap_or(f64::NAN),
                 -apart..=f64::INFINITY,
             ),
             claim(
@@ -102,7 +99,7 @@ impl<'a> Measured<'a> {
             let row = self.last(part, of, seed)?;
             Some(row.energy? / row.limit_energy? - 1.0)
         };
-        converging.map(|of| gap(of).unwrap_or(f64::NAN)).reduce(f64::min).unwrap_or(f64::NAN)
+        converging.map(|of| gap(of).unwrap_or(f64::NAN)).reduce(smaller).unwrap_or(f64::NAN)
     }
 
     /// The liminf inequality.
@@ -188,7 +185,7 @@ impl<'a> Measured<'a> {
                 &format!("weight decay {alpha}: largest ‖∇E‖ of all networks"),
                 |seed| {
                     let rows = self.decaying(Part::Start, alpha, seed).into_iter();
-                    largest(rows.filter_map(|row| row.gradient_norm))
+                    largest(rows.map(|row| row.gradient_norm.unwrap_or(f64::NAN)))
                 },
                 0.0..=1e-6,
             ));

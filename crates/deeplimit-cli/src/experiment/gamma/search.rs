@@ -99,9 +99,8 @@ impl<'p> Search<'p> {
     }
 
     fn effort(&self, starts: u64) -> Effort {
-        // Where there are kinks the second tolerance is met by none, and the iterations end it.
-        let tolerances = if self.is_smooth { TOLERANCES } else { [TOLERANCES[0]; 2] };
-        Effort { starts, kept: KEPT, tolerances, iterations: self.iterations() }
+        let (iterations, newton) = (self.iterations(), self.is_smooth);
+        Effort { starts, kept: KEPT, tolerances: TOLERANCES, iterations, newton }
     }
 
     /// Exactly to the minimum near a point.
@@ -210,6 +209,7 @@ impl<'p> Search<'p> {
                 let (layers, problem) = &self.problems[place];
                 let networks = Discrete::new(problem, *layers);
                 lowest.minimum = self.exact(&networks, &end.variables);
+                lowest.minimum.evaluations += end.evaluations;
                 lowest.from[from] = lowest.minimum.energy;
                 better[place] = true;
             }

@@ -20,7 +20,7 @@ impl Blueprint {
 impl Piece {
     /// A chain without anything around it.
     fn plain(prefix: &'static str, body: Chain) -> Self {
-        Self { prefix, body, shortcut: Around::Nothing, end: StemEnd::Nothing }
+        Self { prefix, body, shortcut: Around::Nothing, end: StemEnd::default() }
     }
 
     /// A block that changes the shape.

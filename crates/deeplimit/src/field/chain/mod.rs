@@ -36,13 +36,17 @@ impl Chain {
     ///
     /// # Panics
     /// If there is none, or more than three convolutions or normalisations, or one link does not take what the
-    /// one before gives; if another link than the first has no convolution, or another than the last no
-    /// normalisation.
+    /// one before gives; if a link has neither convolution nor normalisation, another than the first no
+    /// convolution, or another than the last no normalisation.
     pub fn new(links: Vec<Link>) -> Self {
         let norms = links.iter().filter(|link| link.normalised).count();
         let convolutions = links.iter().filter(|link| link.weights() > 0).count();
-        assert!((1..=2 * MOST).contains(&links.len()), "a chain of {} links", links.len());
+        assert!(!links.is_empty(), "a chain has at least one link");
         assert!(norms <= MOST && convolutions <= MOST, "at most {MOST} of a kind");
+        assert!(
+            links.iter().all(|link| link.arrays() > 0),
+            "every link has a convolution or a norm"
+        );
         assert!(links[1..].iter().all(|link| link.weights() > 0), "a convolution a link");
         assert!(links[..links.len() - 1].iter().all(|link| link.normalised), "a norm a link");
         for pair in links.windows(2) {
@@ -346,4 +350,22 @@ fn backward_means<R: Real>(
         }
     }
     means
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "at least one link")]
+    fn no_chain_is_empty() {
+        Chain::new(Vec::new());
+    }
+
+    #[test]
+    #[should_panic(expected = "a convolution or a norm")]
+    fn no_link_is_empty() {
+        let norm = Link::norm(2, Image { height: 3, width: 4 });
+        Chain::new(vec![Link { normalised: false, ..norm }]);
+    }
 }

@@ -1,12 +1,14 @@
 //! The objective of the limit by the Ritz method: controls that are polynomials of depth.
 
 use super::basis::Basis;
-use super::minimise::{Objective, add_scaled, dot};
+use super::minimise::Objective;
 use super::network::{Energy, Network};
 use super::problem::{Form, Problem, ProblemError, Readout};
 use super::walk::Walk;
 use crate::Rows;
 use crate::control::Control;
+use crate::kernel::sums::dot;
+use crate::kernel::vector::add_scaled;
 use crate::kernel::{Matrix, Start, multiply};
 
 /// E_∞ on controls that are polynomials of depth of a fixed degree, with x' = σ(K x + b) solved by the

@@ -2,8 +2,8 @@
 
 use super::basis::gauss;
 use super::continuum::Limit;
-use super::minimise::dot;
 use super::network::Network;
+use crate::kernel::sums::distance_squared;
 use serde::Serialize;
 
 /// Distances between a network's control, prolonged to all depths, and the limit's, over all numbers of
@@ -60,9 +60,4 @@ impl Limit<'_> {
             readout: readout.sqrt(),
         }
     }
-}
-
-fn distance_squared(a: &[f64], b: &[f64]) -> f64 {
-    let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-    dot(&difference, &difference)
 }

@@ -1,10 +1,12 @@
-//! Minimisers: L-BFGS (Nocedal 1980; Liu, Nocedal 1989) with a line search by bisection for the weak
-//! Wolfe conditions, which works at kinks, too (Lewis, Overton 2013), then Newton's method with conjugate
-//! gradients (Dembo, Steihaug 1983).
+//! Minimisers: L-BFGS (Nocedal 1980; Liu, Nocedal 1989) with a line search for the weak Wolfe conditions by
+//! bisection, with a parabola's minimum as first guess, which works at kinks, too (Lewis, Overton 2013), then
+//! Newton's method with conjugate gradients (Dembo, Steihaug 1983).
 //!
 //! A line search compares energies, which differ by |∇E|² near a minimiser: where that is a rounding
 //! of E, at |∇E| ≈ 1e-8, L-BFGS stalls. Newton's method looks at gradients alone and goes on from there.
 
+use crate::kernel::sums::dot;
+use crate::kernel::vector::add_scaled;
 use crate::limit::eigenvalues;
 use rayon::prelude::*;
 use std::collections::VecDeque;
@@ -24,7 +26,7 @@ pub struct Minimum {
     pub energy: f64,
     /// The gradient there.
     gradient: Vec<f64>,
-    /// Evaluations of the objective and its gradient.
+    /// Evaluations of the objective and its gradient, those of searches that found nothing included.
     pub evaluations: usize,
 }
 
@@ -38,8 +40,8 @@ impl Minimum {
 /// Pairs of steps and gradient changes that L-BFGS remembers.
 const MEMORY: usize = 20;
 
-/// What a step must gain of what the slope at its start promises, and the share of that slope which may be
-/// left at its end.
+/// Weak Wolfe conditions: least share of the predicted decrease, and largest share of the initial slope that
+/// may remain.
 const WOLFE: (f64, f64) = (1e-4, 0.9);
 
 /// Points that a line search tries at most.
@@ -74,7 +76,7 @@ pub fn descend<O: Objective>(
         let direction = memory.direction(&at.gradient);
         // Without a memory the first try is of length 1 at most.
         let first = if memory.pairs.is_empty() { size.recip().min(1.0) } else { 1.0 };
-        let Some(next) = search(objective, &at, &direction, first) else {
+        let Some(next) = search(objective, &mut at, &direction, first) else {
             // Along what is remembered a search may find nothing where steepest descent does.
             if memory.pairs.is_empty() {
                 break;
@@ -132,11 +134,12 @@ impl Memory {
     }
 }
 
-/// A point along a direction that is lower by enough and where the slope is not as steep any more; `None`
-/// where there is none.
+/// A point along a direction that is lower by enough and where the slope is not as steep any more. Where no
+/// trial finds one, the farthest that is lower by enough; `None` where there is none. Evaluations are counted
+/// in `from`, too.
 fn search<O: Objective>(
     objective: &O,
-    from: &Minimum,
+    from: &mut Minimum,
     direction: &[f64],
     first: f64,
 ) -> Option<Minimum> {
@@ -145,11 +148,12 @@ fn search<O: Objective>(
         return None;
     }
     let (mut low, mut high, mut length) = (0.0, f64::INFINITY, first);
-    for trial in 1..=TRIALS {
+    let mut lower = None;
+    for _ in 0..TRIALS {
         let mut variables = from.variables.clone();
         add_scaled(&mut variables, length, direction);
         let (energy, gradient) = objective.energy_and_gradient(&variables);
-        let evaluations = from.evaluations + trial;
+        from.evaluations += 1;
         let gain = from.energy - energy;
         // An energy that is not a number is not lower.
         let is_lower = gain > 0.0 && gain >= -WOLFE.0 * length * slope;
@@ -160,14 +164,18 @@ fn search<O: Objective>(
             let part = (high - low) * 0.1;
             let is_inside = low == 0.0 && lowest > part && lowest < high - part;
             length = if is_inside { lowest } else { 0.5 * (low + high) };
-        } else if dot(&gradient, direction) < WOLFE.1 * slope {
+        } else {
+            let is_steep = dot(&gradient, direction) < WOLFE.1 * slope;
+            lower = Some((variables, energy, gradient));
+            if !is_steep {
+                break;
+            }
             low = length;
             length = if high.is_finite() { 0.5 * (low + high) } else { 2.0 * low };
-        } else {
-            return Some(Minimum { variables, energy, gradient, evaluations });
         }
     }
-    None
+    let evaluations = from.evaluations;
+    lower.map(|(variables, energy, gradient)| Minimum { variables, energy, gradient, evaluations })
 }
 
 /// [`descend`], then Newton steps, until the 2-norm of the gradient is at most `tolerance` or no step
@@ -260,30 +268,10 @@ pub fn least_curvature<O: Objective + Sync>(objective: &O, variables: &[f64]) ->
     all.into_iter().map(|[real, _]| real).min_by(f64::total_cmp)
 }
 
-/// Numbers that are summed side by side.
-const LANES: usize = 8;
-
-/// Σ a b.
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; LANES];
-    let (first, second) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = first.remainder().iter().zip(second.remainder()).map(|(a, b)| a * b).sum::<f64>();
-    for (a, b) in first.zip(second) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
-/// `y += factor x`.
-pub(super) fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     /// (1 − x)² + 100 (y − x²)², and −cos z: minima (1, 1, 2π k).
     struct Rosenbrock;
@@ -295,6 +283,50 @@ mod tests {
             let gradient = vec![-2.0 * a - 400.0 * x * b, 200.0 * b, z.sin()];
             (a * a + 100.0 * b * b - z.cos(), gradient)
         }
+    }
+
+    /// |x| + 10 y², and how often it was evaluated.
+    #[derive(Default)]
+    struct Kink(Cell<usize>);
+
+    impl Objective for Kink {
+        fn energy_and_gradient(&self, u: &[f64]) -> (f64, Vec<f64>) {
+            self.0.set(self.0.get() + 1);
+            let [x, y] = [u[0], u[1]];
+            (x.abs() + 10.0 * y * y, vec![x.signum(), 20.0 * y])
+        }
+    }
+
+    #[test]
+    fn a_descent_ends_at_a_kink_and_never_rises() {
+        let mut before = f64::INFINITY;
+        for iterations in 0..=100 {
+            let kink = Kink::default();
+            let end = descend(&kink, &[1.3, -0.7], 0.0, iterations);
+            assert!(end.energy <= before, "{iterations}: {} after {before}", end.energy);
+            assert_eq!(end.evaluations, kink.0.get(), "{iterations}");
+            before = end.energy;
+        }
+        let end = descend(&Kink::default(), &[1.3, -0.7], 0.0, 100);
+        assert!(end.variables.iter().all(|u| u.abs() < 1e-9), "{end:?}");
+        // Its gradient never vanishes: a search that finds nothing has ended it, and is counted.
+        assert!(end.gradient_norm() >= 1.0 && end.evaluations > TRIALS, "{end:?}");
+    }
+
+    /// −x.
+    struct Ramp;
+
+    impl Objective for Ramp {
+        fn energy_and_gradient(&self, u: &[f64]) -> (f64, Vec<f64>) {
+            (-u[0], vec![-1.0])
+        }
+    }
+
+    #[test]
+    fn a_search_without_an_end_returns_the_farthest_that_is_lower() {
+        let end = descend(&Ramp, &[0.0], 0.0, 1);
+        assert_eq!(end.variables, [2f64.powi(TRIALS as i32 - 1)]);
+        assert_eq!((end.energy, end.evaluations), (-end.variables[0], 1 + TRIALS));
     }
 
     #[test]

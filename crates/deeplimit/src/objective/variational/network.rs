@@ -1,10 +1,12 @@
 //! Networks of n layers, the variables in which their penalty is a plain square, and their objective.
 
-use super::minimise::{Objective, add_scaled, dot};
+use super::minimise::Objective;
 use super::problem::{Form, Problem, Readout};
 use super::walk::Walk;
 use crate::Rows;
 use crate::control::Control;
+use crate::kernel::sums::dot;
+use crate::kernel::vector::add_scaled;
 use crate::seed::{derive, normal};
 use std::ops::Range;
 

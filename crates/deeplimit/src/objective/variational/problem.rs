@@ -1,8 +1,9 @@
 //! The problem that networks of all depths and their limit share: data, nonlinearities, penalties.
 
-use super::minimise::{add_scaled, dot};
 use crate::field::{Dense, Layer};
 use crate::kernel::Activation;
+use crate::kernel::sums::dot;
+use crate::kernel::vector::add_scaled;
 use crate::{Rows, control::Kind};
 
 /// What is penalised of the control.

@@ -11,13 +11,14 @@
 //! stationarity says the same with differences in place of derivatives.
 
 use super::continuum::Limit;
-use super::minimise::{add_scaled, dot};
 use super::network::Network;
 use super::problem::{Form, Problem, Readout};
 use super::walk::Walk;
 use crate::Rows;
 use crate::control::Control;
 use crate::kernel::Activation;
+use crate::kernel::sums::dot;
+use crate::kernel::vector::add_scaled;
 use serde::Serialize;
 
 /// By how much a control fails the Euler–Lagrange equation and its conditions at the ends; 2-norms over

@@ -4,8 +4,8 @@
 //! The deepest networks that backprop has trained are resampled to other depths, as for figure 3c: see
 //! [`resampled`].
 //!
-//! Network and training are those of the paper's code, but for what follows. The batch of 10 000 test images is
-//! not used: 5000 of the training images are held out in its place. Convolutions in front of a batch
+//! Network and training are those of the paper's code, but for what follows. Where the folder
+//! has no batch of test images, the last 5000 training images stand in for it. Convolutions in front of a batch
 //! normalisation have no bias, which it would take away. The rate falls after 30 and 60 epochs, there after 31
 //! and 61. An epoch has whole batches only, and running statistics move once a step.
 
@@ -13,9 +13,9 @@ mod findings;
 mod resampled;
 
 use super::training::{self, Course};
-use crate::experiment::{Experiment, Findings, Size};
+use crate::experiment::{Experiment, Findings, Seeds, Size};
 use crate::page::Text;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use deeplimit::control::Family;
 use deeplimit::kernel::Activation;
 use deeplimit::{Method, Scheme};
@@ -65,7 +65,7 @@ pub struct Paper {
     only: (Vec<usize>, Vec<String>),
     epochs: usize,
     /// The seeds, from the first on.
-    seeds: std::ops::Range<u64>,
+    seeds: Seeds,
 }
 
 /// What is asked for.
@@ -171,7 +171,7 @@ impl Paper {
             depths: all,
             only: (depths.to_vec(), methods.to_vec()),
             epochs: epochs.unwrap_or(size.pick(2, EPOCHS)),
-            seeds: seed..seed.saturating_add(seeds.unwrap_or(size.pick(1, 4))),
+            seeds: Seeds { first: seed, count: seeds.unwrap_or(size.pick(1, 4)) },
         })
     }
 
@@ -265,7 +265,7 @@ impl Experiment for Paper {
 
     fn cases(&self) -> Vec<Case> {
         let mut cases = Vec::new();
-        for seed in self.seeds.clone() {
+        for seed in self.seeds.all() {
             let case = |scheme: &Scheme, depth, method| Case {
                 seed,
                 scheme: scheme.clone(),
@@ -330,7 +330,7 @@ impl Experiment for Paper {
                 let config = self.config(&Case { depth, scheme: case.scheme.clone(), ..*case });
                 let mut other = Trainer::with_splits(config, self.splits.clone())?;
                 resampled::take(&mut other, trainer.network())?;
-                let test_error = training::error(&other.test()?.expect("held-out images"));
+                let test_error = training::error(&other.test()?.context("no held-out images")?);
                 let row = Row {
                     depth,
                     method: RESAMPLED.to_owned(),

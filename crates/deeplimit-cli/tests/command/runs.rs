@@ -1,16 +1,10 @@
 //! Runs over their whole life: killed, resumed, their data exchanged or moved, lengthened.
 
-use assert_cmd::Command;
+use super::deeplimit;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-
-fn deeplimit(folder: &Path) -> Command {
-    let mut command = Command::cargo_bin("deeplimit").expect("the binary of this package");
-    command.current_dir(folder);
-    command
-}
 
 /// Standard output of a command that ends well.
 fn told(folder: &Path, arguments: &str) -> String {
@@ -34,21 +28,11 @@ fn said(folder: &Path, arguments: &str) -> String {
     text
 }
 
-/// The lines of standard error, without those that say how long something takes on a busy machine.
-fn lines_told(text: &str) -> impl Iterator<Item = &str> {
-    text.trim_end().lines().filter(|line| !line.ends_with(" so far"))
-}
-
-/// One line on standard error, exit code 2, and nothing on standard output.
+/// A refusal that names all these.
 fn refused(folder: &Path, arguments: &str, expected: &[&str]) {
-    let output = deeplimit(folder).args(arguments.split_whitespace()).output().expect("run");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
-    assert_eq!(lines_told(&text).count(), 1, "{arguments}: one line: {text}");
-    assert!(output.stdout.is_empty());
-    for part in expected {
-        assert!(text.contains(part), "{arguments}: {part:?} in {text}");
-    }
+    let mut command = deeplimit(folder);
+    command.args(arguments.split_whitespace());
+    super::refused(command, expected);
 }
 
 /// Settings of a run of a moment on a table.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// The command with these arguments, parted by blanks.
 fn deeplimit(folder: &Path, arguments: &str) -> Command {
-    let mut command = Command::cargo_bin("deeplimit").expect("the binary of this package");
-    command.current_dir(folder).args(arguments.split_whitespace());
+    let mut command = super::deeplimit(folder);
+    command.args(arguments.split_whitespace());
     command
 }
 
@@ -26,18 +26,9 @@ fn json(folder: &Path, arguments: &str) -> Value {
     serde_json::from_str(out.lines().last().expect("a line")).expect("a JSON object")
 }
 
-/// The lines of standard error, without those that say how long something takes on a busy machine.
-fn lines_told(text: &str) -> impl Iterator<Item = &str> {
-    text.trim_end().lines().filter(|line| !line.ends_with(" so far"))
-}
-
 /// The one line of a command that ends with exit code 2.
 fn refused(folder: &Path, arguments: &str) -> String {
-    let output = deeplimit(folder, arguments).output().expect("run");
-    let text = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
-    assert_eq!(lines_told(&text).count(), 1, "one line: {text}");
-    text
+    super::refusal(&mut deeplimit(folder, arguments))
 }
 
 /// A hundred and fifty flowers of three kinds, that two numbers tell apart.
