@@ -2,8 +2,8 @@
 
 use crate::Outcome;
 use crate::experiment::{
-    self, AdjointOrder, Approximation, DepthSweep, Failure, Finetune, Gamma, LargeDepth, Linear,
-    MeanOde, Memory, Paper, PaperSweep, Repeat, Scaling, Size,
+    self, AdjointOrder, Approximation, DepthSweep, Estimate, Failure, Finetune, Gamma, LargeDepth,
+    Linear, MeanOde, Memory, Paper, PaperSweep, Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -37,8 +37,17 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
+    /// How often the error estimate misses, and how often it is a false alarm, over random networks.
+    Estimate {
+        #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Networks on which memory-free gradients fail, and what their certificates say.
     Failure {
+        #[command(flatten)]
+        repeat: Repeat,
         #[command(flatten)]
         common: Common,
     },
@@ -96,6 +105,8 @@ enum Name {
     },
     /// Two-matrix residual networks trained at growing depth, beside one of 2^14 layers.
     LargeDepth {
+        #[command(flatten)]
+        repeat: Repeat,
         #[command(flatten)]
         common: Common,
     },
@@ -169,7 +180,14 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         Name::Approximation { repeat, common } => common.repeated(repeat, Approximation::new),
         Name::Linear { repeat, common } => common.repeated(repeat, Linear::new),
         Name::AdjointOrder { repeat, common } => common.repeated(repeat, AdjointOrder::new),
-        Name::Failure { common } => common.run(&Failure::new(common.size(), common.seed)),
+        Name::Estimate { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&Estimate::new(common.size(), seeds))
+        }
+        Name::Failure { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&Failure::new(common.size(), seeds))
+        }
         Name::DepthSweep { data, paper: true, seeds, epochs, depths, methods, common } => {
             let (data, epochs, seeds) = (data.clone(), *epochs, *seeds);
             let (size, seed) = (common.size(), common.seed);
@@ -190,7 +208,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let seeds = repeat.from(common.seed, size.pick(2, 5));
             common.run(&Gamma::new(size, data.as_deref(), seeds)?)
         }
-        Name::LargeDepth { common } => common.run(&LargeDepth::new(common.size(), common.seed)),
+        Name::LargeDepth { repeat, common } => {
+            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
+            common.run(&LargeDepth::new(common.size(), seeds))
+        }
         Name::MeanOde { repeat, common } => common.repeated(repeat, MeanOde::new),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
         Name::Scaling { repeat, common } => {

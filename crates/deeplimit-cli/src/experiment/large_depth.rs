@@ -7,26 +7,29 @@
 //!
 //! Layers without biases; the learning rate carries the factor N, so that GD time t = η · steps means
 //! the same at every depth. Sander, Ablin, Peyré (2022, section 3) prove for linear residual functions
-//! that weights started smooth in depth stay so, and have a limit at rate 1/N, at all times; Marion,
-//! Wu, Sander, Biau (2023) prove the first for two-matrix layers for finite times, and for all times
-//! under a Polyak–Łojasiewicz condition. Here the weights of networks of growing depth are held against
-//! those of a very deep one at the same GD time.
+//! that weights started smooth in depth stay so, and have a limit at rate 1/N, at all times, if the loss
+//! at the start is small enough; Marion, Wu, Sander, Biau (2023) prove the first for two-matrix layers for
+//! finite times, with a bound that grows with time, and for all times under a Polyak–Łojasiewicz
+//! condition. Here the weights of networks of growing depth are held against those of a very deep one at
+//! the same GD time, from starts whose loss is not small.
 
 mod findings;
+mod page;
+mod run;
 
-use super::{Experiment, Findings, Size};
+use super::{Experiment, Findings, Seeds, Size};
 use crate::page::Text;
 use anyhow::Result;
-use deeplimit::control::{Control, Family, Kind};
-use deeplimit::field::{Layer, Mlp, Stacked};
+use deeplimit::Method;
+use deeplimit::control::Control;
+use deeplimit::field::Mlp;
 use deeplimit::kernel::Activation;
 use deeplimit::limit::{Interpolant, NeuralOde};
-use deeplimit::objective::descent::{Descent, Quadratic};
-use deeplimit::{Flow, Method, Rows, Scheme, seed};
+use deeplimit::objective::descent::Descent;
+use run::{Run, Start};
 use serde::{Deserialize, Serialize};
-use std::f64::consts::{PI, TAU};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The residual function. Its biases are zero and stay so.
 const LAYER: Mlp = Mlp { width: 4, hidden: 8, activation: Activation::Tanh };
@@ -49,27 +52,6 @@ const DEEP: usize = 256;
 /// Entries of the weights that are pictured: (kind, entry) of w1 and w2.
 const SHOWN: [(usize, usize); 4] = [(0, 0), (0, 5), (2, 0), (2, 9)];
 
-/// How the weights vary with depth before training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Start {
-    /// One smooth function of depth, sampled at the layers.
-    Smooth,
-    /// Every layer independent.
-    Independent,
-}
-
-impl Start {
-    const ALL: [Self; 2] = [Self::Smooth, Self::Independent];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Smooth => "smooth",
-            Self::Independent => "independent",
-        }
-    }
-}
-
 /// The trainings.
 pub struct LargeDepth {
     /// Depths that are held against the reference, shallow to deep.
@@ -82,14 +64,16 @@ pub struct LargeDepth {
     long: Vec<usize>,
     /// Steps of a training, and of the long run.
     steps: [usize; 2],
-    seed: u64,
-    /// The weights of the reference at the recorded steps, for each start.
-    reference: OnceLock<Vec<Vec<Control<f64>>>>,
+    seeds: Seeds,
+    /// Of every repetition.
+    runs: Vec<Run>,
+    /// Of the repetition that was asked for last.
+    reference: Mutex<Option<(usize, Reference)>>,
 }
 
 impl LargeDepth {
     /// Depths 2 to 64 against 512, or 2 to 1024 against 2^14.
-    pub fn new(size: Size, seed: u64) -> Self {
+    pub fn new(size: Size, seeds: Seeds) -> Self {
         let depths: Vec<usize> = (1..=size.pick(6, 10)).map(|power| 1 << power).collect();
         let repeated = size.pick(vec![64], depths.iter().copied().filter(|n| *n >= DEEP).collect());
         Self {
@@ -98,23 +82,30 @@ impl LargeDepth {
             repeated,
             long: size.pick(vec![8, 32], vec![16, 64, 256]),
             steps: [512, 8192],
-            seed,
-            reference: OnceLock::new(),
+            seeds,
+            runs: Run::all(seeds),
+            reference: Mutex::default(),
         }
     }
 }
 
+/// The weights of the reference at the recorded steps, for each start.
+type Reference = Arc<Vec<Vec<Control<f64>>>>;
+
 /// Trainings of one depth, from both starts.
-pub enum Case {
-    /// For as long as the reference.
-    Training(usize),
-    /// To a loss of nearly zero.
-    Long(usize),
+pub struct Case {
+    /// Which of the repetitions.
+    run: usize,
+    depth: usize,
+    /// To a loss of nearly zero; else for as long as the reference.
+    long: bool,
 }
 
 /// What is known of a training at one time, or of one of its layers at the end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Row {
+    /// Which of the repetitions.
+    run: usize,
     /// `training`, `repeated` (with memory-free gradients), `long` or `weights` (a line a layer).
     part: String,
     /// `smooth` or `independent`.
@@ -157,65 +148,10 @@ pub struct Settings {
     steps: [usize; 2],
     reference_depth: usize,
     tolerance: f64,
+    seeds: u64,
 }
 
 impl LargeDepth {
-    fn kinds() -> Vec<Kind> {
-        Layer::<f64>::kinds(&LAYER)
-    }
-
-    /// A₀ + cos(π s) A₁ + sin(2π s) A₂ with entries of size `size`/√fan_in, sampled at s_n = n/N; zero
-    /// biases.
-    fn smooth(depth: usize, size: f64, seed: u64) -> Control<f64> {
-        let kinds = Self::kinds();
-        let value = |kind: usize, entry: usize, s: f64| {
-            let Kind { name, fan_in, .. } = kinds[kind];
-            if BIASES.contains(&name) {
-                return 0.0;
-            }
-            let (seed, count) = (seed::derive(seed, kind as u64), kinds[kind].len());
-            let part = |part: usize| seed::uniform(seed, (part * count + entry) as u64);
-            let value = part(0) + (PI * s).cos() * part(1) + (TAU * s).sin() * part(2);
-            size / (fan_in as f64).sqrt() * value
-        };
-        Control::sampled(kinds.clone(), depth, value)
-    }
-
-    /// Weights before training.
-    fn start(&self, start: Start, depth: usize) -> Control<f64> {
-        if start == Start::Smooth {
-            return Self::smooth(depth, 1.0, self.seed);
-        }
-        let kinds = Self::kinds();
-        let mut control = Control::random(kinds.clone(), depth, Family::Independent, self.seed);
-        for (kind, values) in kinds.iter().zip(control.values_mut()) {
-            if BIASES.contains(&kind.name) {
-                values.fill(0.0);
-            }
-        }
-        control
-    }
-
-    fn inputs(&self) -> Rows<f64> {
-        let seed = seed::derive(self.seed, 1000);
-        let width = LAYER.width;
-        Rows::from_fn(SAMPLES, width, |row, column| {
-            seed::normal(seed, (row * width + column) as u64)
-        })
-    }
-
-    /// A descent at its start: all samples in one tile, so that it stays on its thread.
-    fn descent(&self, start: Start, depth: usize) -> Descent<f64, Mlp> {
-        let (layers, size) = TEACHER;
-        let teacher = Self::smooth(layers, size, seed::derive(self.seed, 1001));
-        let teacher = Flow::new(Stacked::new(LAYER, teacher), Scheme::EULER);
-        let targets = teacher.forward(&self.inputs());
-        let field = Stacked::new(LAYER, self.start(start, depth));
-        Descent::new(Quadratic::data(self.inputs(), targets), field, RATE)
-            .with_fixed(&BIASES)
-            .with_tile(SAMPLES)
-    }
-
     /// Steps at which a training of `steps` steps is recorded: 0, and powers of two times a part.
     fn recorded(steps: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..8).map(|power| steps >> power).filter(|s| *s > 0).collect();
@@ -237,17 +173,24 @@ impl LargeDepth {
 
     /// The reference's weights at the recorded steps, for each start: trained when they are asked for
     /// first.
-    fn reference(&self) -> &[Vec<Control<f64>>] {
-        self.reference.get_or_init(|| {
-            both(|start| {
-                let (recorded, _) = Self::train(self.descent(start, self.deepest), self.steps[0]);
-                recorded.into_iter().map(|(_, _, control)| control).collect()
-            })
-        })
+    fn reference(&self, run: usize) -> Reference {
+        let mut latest = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, reference)) = latest.as_ref().filter(|(of, _)| *of == run) {
+            return Arc::clone(reference);
+        }
+        // There are never two of them.
+        *latest = None;
+        let reference = Arc::new(both(|start| {
+            let start = self.runs[run].descent(start, self.deepest);
+            let (recorded, _) = Self::train(start, self.steps[0]);
+            recorded.into_iter().map(|(_, _, control)| control).collect()
+        }));
+        *latest = Some((run, Arc::clone(&reference)));
+        reference
     }
 
     /// What a state of a training says by itself.
-    fn row(&self, part: &str, start: Start, first: &Control<f64>, at: &At<'_>) -> Row {
+    fn row(part: &str, start: Start, first: &Control<f64>, at: &At<'_>) -> Row {
         let nodes = at.control.nodes();
         Row {
             part: part.to_owned(),
@@ -263,10 +206,11 @@ impl LargeDepth {
     }
 
     /// The trainings of one start at one depth.
-    fn training(&self, start: Start, depth: usize) -> Vec<Row> {
+    fn training(&self, run: usize, start: Start, depth: usize) -> Vec<Row> {
         let index = Start::ALL.iter().position(|s| *s == start).unwrap_or(0);
-        let reference = &self.reference()[index];
-        let (recorded, end) = Self::train(self.descent(start, depth), self.steps[0]);
+        let (references, own) = (self.reference(run), &self.runs[run]);
+        let reference = &references[index];
+        let (recorded, end) = Self::train(own.descent(start, depth), self.steps[0]);
         let first = &recorded[0].2;
         let mut rows = Vec::new();
         for ((step, loss, control), deep) in recorded.iter().zip(reference) {
@@ -276,10 +220,10 @@ impl LargeDepth {
                 distance_at_layers: Some(distance.at_nodes),
                 distance_largest: Some(distance.largest),
                 distance_mean: Some(distance.root_mean_square),
-                ..self.row("training", start, first, &at)
+                ..Self::row("training", start, first, &at)
             });
         }
-        let inputs = self.inputs();
+        let inputs = own.inputs();
         let ode = |interpolant| NeuralOde::new(end.flow(), interpolant).distance(&inputs);
         if let Some(last) = rows.last_mut() {
             last.ode_function = Some(ode(Interpolant::Function));
@@ -290,29 +234,30 @@ impl LargeDepth {
                 Ok(Method::Adjoint(adjoint)) => Method::Adjoint(adjoint.within(TOLERANCE)),
                 _ => unreachable!("adjoint-adaptive is an adjoint of the registry"),
             };
-            let descent = self.descent(start, depth).with_method(adaptive);
+            let descent = own.descent(start, depth).with_method(adaptive);
             let (again, _) = Self::train(descent, self.steps[0]);
             for ((step, loss, control), (_, _, exact)) in again.iter().zip(&recorded).skip(1) {
                 let at = At { step: *step, loss: *loss, control };
-                let row = self.row("repeated", start, first, &at);
+                let row = Self::row("repeated", start, first, &at);
                 let travel = exact.depth_distance(first).at_nodes;
                 let gap = control.depth_distance(exact).at_nodes / travel;
                 rows.push(Row { repeated_gap: Some(gap), ..row });
             }
         }
         let pictured = [16, self.repeated[0]];
-        if pictured.contains(&depth) {
-            rows.extend(self.weights(start, end.control(), end.steps()));
+        // Weights are pictured of one network.
+        if run == 0 && pictured.contains(&depth) {
+            rows.extend(Self::weights(start, end.control(), end.steps()));
         }
-        if depth == self.repeated[0] {
+        if run == 0 && depth == self.repeated[0] {
             let deep = reference.last().expect("step 0 is recorded");
-            rows.extend(self.weights(start, deep, end.steps()));
+            rows.extend(Self::weights(start, deep, end.steps()));
         }
         rows
     }
 
     /// A line a layer, of at most as many layers as the picture has points.
-    fn weights(&self, start: Start, control: &Control<f64>, step: usize) -> Vec<Row> {
+    fn weights(start: Start, control: &Control<f64>, step: usize) -> Vec<Row> {
         let stride = control.nodes().div_ceil(256);
         let row = |layer: usize| {
             let [w_0, w_5, v_0, v_9] =
@@ -335,8 +280,9 @@ impl LargeDepth {
     }
 
     /// The long run from one start: recorded at every power of √2.
-    fn long_run(&self, start: Start, depth: usize) -> Vec<Row> {
-        let mut descent = self.descent(start, depth);
+    fn long_run(&self, run: usize, start: Start, depth: usize) -> Vec<Row> {
+        let run = &self.runs[run];
+        let mut descent = run.descent(start, depth);
         let first = descent.control().clone();
         let mut rows = Vec::new();
         let last = self.steps[1];
@@ -345,9 +291,9 @@ impl LargeDepth {
             let more = step - descent.steps();
             descent = descent.advance(more);
             let at = At { step, loss: descent.loss(), control: descent.control() };
-            rows.push(self.row("long", start, &first, &at));
+            rows.push(Self::row("long", start, &first, &at));
         }
-        let ode = NeuralOde::new(descent.flow(), Interpolant::Function).distance(&self.inputs());
+        let ode = NeuralOde::new(descent.flow(), Interpolant::Function).distance(&run.inputs());
         if let Some(last) = rows.last_mut() {
             last.ode_function = Some(ode);
         }
@@ -402,34 +348,47 @@ impl Experiment for LargeDepth {
             steps: self.steps,
             reference_depth: self.deepest,
             tolerance: TOLERANCE,
+            seeds: self.seeds.count,
         }
     }
 
     fn cases(&self) -> Vec<Case> {
-        let depths = self.depths.iter().copied().map(Case::Training);
-        depths.chain(self.long.iter().copied().map(Case::Long)).collect()
+        let of = |run: usize| {
+            let trainings = self.depths.iter().map(move |depth| (*depth, false));
+            let all = trainings.chain(self.long.iter().map(|depth| (*depth, true)));
+            all.map(move |(depth, long)| Case { run, depth, long })
+        };
+        (0..self.runs.len()).flat_map(of).collect()
     }
 
-    fn key(&self, case: &Case) -> String {
-        match case {
-            Case::Training(depth) => format!("depth {depth}"),
-            Case::Long(depth) => format!("long run, depth {depth}"),
+    fn key(&self, Case { run, depth, long }: &Case) -> String {
+        let seed = self.runs[*run].seed;
+        match long {
+            false => format!("seed {seed}, depth {depth}"),
+            true => format!("seed {seed}, long run, depth {depth}"),
         }
     }
 
     fn measure(&self, case: &Case, _scratch: &Path) -> Result<Vec<Row>> {
-        Ok(match *case {
-            Case::Training(depth) => {
-                // Before the two starts of this depth take both threads.
-                self.reference();
-                both(|start| self.training(start, depth)).concat()
-            }
-            Case::Long(depth) => both(|start| self.long_run(start, depth)).concat(),
-        })
+        let Case { run, depth, long } = *case;
+        let rows = if long {
+            both(|start| self.long_run(run, start, depth)).concat()
+        } else {
+            // Before the two starts of this depth take both threads.
+            self.reference(run);
+            both(|start| self.training(run, start, depth)).concat()
+        };
+        Ok(rows.into_iter().map(|row| Row { run, ..row }).collect())
     }
 
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
-        let shown = findings::Shown { rows, repeated: self.repeated[0], deepest: self.deepest };
+        let shown = findings::Shown {
+            rows,
+            seeds: self.seeds,
+            run: 0,
+            repeated: self.repeated[0],
+            deepest: self.deepest,
+        };
         Ok(Findings { claims: shown.claims(), sections: shown.sections()? })
     }
 }
@@ -439,6 +398,8 @@ mod tests {
     use super::*;
     use crate::page::Claim;
 
+    const SEEDS: Seeds = Seeds { first: 1, count: 2 };
+
     fn tiny() -> LargeDepth {
         LargeDepth {
             depths: vec![8, 16, 32],
@@ -446,8 +407,9 @@ mod tests {
             repeated: vec![32],
             long: vec![8, 16],
             steps: [64, 4096],
-            seed: 1,
-            reference: OnceLock::new(),
+            seeds: SEEDS,
+            runs: Run::all(SEEDS),
+            reference: Mutex::default(),
         }
     }
 
@@ -493,7 +455,7 @@ mod tests {
     fn the_two_starts_have_no_biases_and_are_what_they_are_called() {
         let experiment = tiny();
         for start in Start::ALL {
-            let [coarse, fine] = [64, 128].map(|depth| experiment.start(start, depth));
+            let [coarse, fine] = [64, 128].map(|depth| experiment.runs[0].start(start, depth));
             for (kind, values) in fine.kinds().iter().zip(fine.values()) {
                 assert_eq!(values.iter().all(|v| *v == 0.0), BIASES.contains(&kind.name));
             }

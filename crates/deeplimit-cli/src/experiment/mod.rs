@@ -16,6 +16,7 @@
 mod adjoint_order;
 mod approximation;
 mod depth_sweep;
+mod estimate;
 mod failure;
 mod finetune;
 mod folder;
@@ -32,6 +33,7 @@ mod walks;
 pub use adjoint_order::AdjointOrder;
 pub use approximation::Approximation;
 pub use depth_sweep::{Asked as PaperSweep, DepthSweep, Paper};
+pub use estimate::Estimate;
 pub use failure::Failure;
 pub use finetune::Finetune;
 pub use folder::{Summary, run, run_over_seeds};

@@ -163,6 +163,11 @@ fn exact(rows: &[Row]) -> Vec<Claim> {
             r.gradient_error
         })
     };
+    let adaptive =
+        |row: &Row| row.method == "adjoint-adaptive" && row.net != "relu" && row.mean != "square";
+    let own: Vec<&Row> = rows.iter().filter(|row| adaptive(row)).collect();
+    let above: usize = own.iter().map(|row| row.networks_above).sum();
+    let networks: usize = own.iter().map(|row| row.networks).sum();
     vec![
         within(
             "backprop, the reference: derivatives along random directions are those of central \
@@ -180,14 +185,17 @@ fn exact(rows: &[Row]) -> Vec<Claim> {
             largest(&|row| row.method == "checkpoint", error),
             0.0..=1e-12,
         ),
-        within(
-            "adjoint-adaptive: gradient error at tanh networks of any depth and roughness, in units of \
-             its tolerance 10⁻³ (4 (e₀ + D) in 99 of 100 networks)",
-            largest(&|row| row.method == "adjoint-adaptive" && row.net != "relu", |row| {
-                row.gradient_error / 1e-3
-            }),
-            0.0..=4.0,
-        ),
+        Claim {
+            claim: "adjoint-adaptive: gradient error at tanh networks of any depth and roughness at most 4 \
+                    times its tolerance 10⁻³"
+                .into(),
+            expected: "in at least 99 of 100 networks".into(),
+            measured: format!(
+                "all but {above} of {networks}; largest {} times",
+                significant(largest(&adaptive, |row| row.gradient_error_largest / 1e-3))
+            ),
+            holds: networks > 0 && 100 * above <= networks,
+        },
     ]
 }
 
@@ -220,7 +228,8 @@ fn orders(lines: &[Line<'_>], what: &str) -> Vec<Claim> {
 fn source(net: Net) -> &'static str {
     match net {
         Net::Smooth | Net::Conv | Net::ConvBn => {
-            "k + m for prediction of order k and m sweeps (published: Sander, Ablin, Peyré 2022, section 4)"
+            "k + m for prediction of order k and m sweeps (Sander, Ablin, Peyré 2022, section 4, prove 1 for the \
+             published method with Euler's scheme and 2 with Heun's; the rest is this project's)"
         }
         Net::Rough => "one a sweep",
         Net::Relu => "q for the states, in mean square q/2 for gradients, (q + 1)/2 for cotangents",

@@ -17,26 +17,35 @@ mod page;
 mod reversible;
 mod scale;
 mod statistics;
+mod told;
 
 use super::walks::Walked;
-use super::{Experiment, Findings, Size};
+use super::{Experiment, Findings, Seeds, Size};
 use crate::page::Text;
 use anyhow::Result;
 use deeplimit::control::Control;
 use deeplimit::gradient::larger;
-use deeplimit::{Field, Flow, Method, Real};
+use deeplimit::{Field, Flow, Method, Real, seed};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::path::Path;
 
 /// The experiment.
 pub struct Failure {
     settings: Settings,
+    seeds: Seeds,
+}
+
+/// The networks of a kind, for one of the seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    run: usize,
     seed: u64,
+    kind: Kind,
 }
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Case {
+pub enum Kind {
     /// No 1/N: networks of this depth.
     Scale(usize),
     /// f = −a (x − c), this a.
@@ -52,6 +61,8 @@ pub enum Case {
 /// A method on a network.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Row {
+    /// Which of the repetitions.
+    run: usize,
     /// The failure that the network is chosen for.
     failure: String,
     /// Which of the networks compared; see the failure's module.
@@ -181,19 +192,34 @@ pub struct Settings {
     contractions: Vec<u32>,
     momentum_depths: Vec<usize>,
     parasites: Vec<u32>,
+    seeds: u64,
 }
 
 impl Failure {
-    /// From a seed.
-    pub fn new(size: Size, seed: u64) -> Self {
+    /// With networks of their own for every seed.
+    pub fn new(size: Size, seeds: Seeds) -> Self {
         let settings = Settings {
             tolerance: TOLERANCE,
             depths: size.pick(vec![16, 32, 64], vec![8, 16, 32, 64, 128, 256]),
             contractions: vec![4, 8, 12, 16],
             momentum_depths: vec![32, 64, 128, 192, 256],
             parasites: vec![5, 10, 15, 20],
+            seeds: seeds.count,
         };
-        Self { settings, seed }
+        Self { settings, seeds }
+    }
+
+    /// The networks of one seed; those without random numbers only of the first.
+    fn kinds(&self, run: usize) -> Vec<Kind> {
+        let settings = self.settings.clone();
+        let mut kinds: Vec<Kind> = settings.depths.iter().copied().map(Kind::Scale).collect();
+        kinds.extend(settings.contractions.into_iter().map(Kind::Contraction));
+        kinds.extend(settings.depths.into_iter().map(Kind::Statistics));
+        kinds.extend(settings.momentum_depths.into_iter().map(Kind::Momentum));
+        if run == 0 {
+            kinds.extend(settings.parasites.into_iter().map(Kind::Parasite));
+        }
+        kinds
     }
 }
 
@@ -216,33 +242,34 @@ impl Experiment for Failure {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let settings = self.settings.clone();
-        let mut cases: Vec<Case> = settings.depths.iter().copied().map(Case::Scale).collect();
-        cases.extend(settings.contractions.into_iter().map(Case::Contraction));
-        cases.extend(settings.depths.into_iter().map(Case::Statistics));
-        cases.extend(settings.momentum_depths.into_iter().map(Case::Momentum));
-        cases.extend(settings.parasites.into_iter().map(Case::Parasite));
-        cases
+        let runs = self.seeds.all().enumerate();
+        let of =
+            |(run, seed)| self.kinds(run).into_iter().map(move |kind| Case { run, seed, kind });
+        runs.flat_map(of).collect()
     }
 
-    fn key(&self, case: &Case) -> String {
-        match case {
-            Case::Scale(depth) => format!("scale depth {depth}"),
-            Case::Contraction(a) => format!("contraction a {a}"),
-            Case::Statistics(depth) => format!("statistics depth {depth}"),
-            Case::Momentum(depth) => format!("momentum depth {depth}"),
-            Case::Parasite(a) => format!("parasite a {a}"),
-        }
+    fn key(&self, Case { seed, kind, .. }: &Case) -> String {
+        let kind = match kind {
+            Kind::Scale(depth) => format!("scale depth {depth}"),
+            Kind::Contraction(a) => format!("contraction a {a}"),
+            Kind::Statistics(depth) => format!("statistics depth {depth}"),
+            Kind::Momentum(depth) => format!("momentum depth {depth}"),
+            Kind::Parasite(a) => format!("parasite a {a}"),
+        };
+        format!("seed {seed}, {kind}")
     }
 
     fn measure(&self, case: &Case, _scratch: &Path) -> Result<Vec<Row>> {
-        Ok(match *case {
-            Case::Scale(depth) => scale::measure(depth, self.seed),
-            Case::Contraction(a) => contraction::measure(f64::from(a), self.seed)?,
-            Case::Statistics(depth) => statistics::measure(depth, self.seed),
-            Case::Momentum(depth) => reversible::momentum(depth, self.seed),
-            Case::Parasite(a) => reversible::parasite(f64::from(a)),
-        })
+        // Weights of one depth have nothing to do with those of another.
+        let own = |depth: usize| seed::derive(case.seed, depth as u64);
+        let rows = match case.kind {
+            Kind::Scale(depth) => scale::measure(depth, own(depth)),
+            Kind::Contraction(a) => contraction::measure(f64::from(a), case.seed)?,
+            Kind::Statistics(depth) => statistics::measure(depth, own(depth)),
+            Kind::Momentum(depth) => reversible::momentum(depth, own(depth)),
+            Kind::Parasite(a) => reversible::parasite(f64::from(a)),
+        };
+        Ok(rows.into_iter().map(|row| Row { run: case.run, ..row }).collect())
     }
 
     fn findings(&self, rows: &[Row]) -> Result<Findings> {
@@ -263,7 +290,7 @@ mod tests {
 
     #[test]
     fn failures_are_flagged_and_a_silent_one_is_noticed() {
-        let mut experiment = Failure::new(Size::Quick, 1);
+        let mut experiment = Failure::new(Size::Quick, Seeds { first: 1, count: 2 });
         experiment.settings.depths = vec![16, 32];
         let measure = |case| experiment.measure(&case, Path::new("")).expect("rows");
         let rows: Vec<Row> = experiment.cases().into_iter().flat_map(measure).collect();
@@ -274,11 +301,25 @@ mod tests {
             rows.iter_mut().for_each(change);
             failed(&experiment, &rows)
         };
+        let flags = ["no 1/N", "contraction, the worst layer", "momentum"];
+        let unflagged = |claims: &[String]| {
+            let is = |what: &&&str| {
+                let flag = format!("{what}: failures are flagged");
+                claims.iter().any(|claim| claim.starts_with(&flag))
+            };
+            flags.iter().filter(is).count()
+        };
         let silent = tamper(&|row| row.estimate *= 1e-3);
-        for what in ["no 1/N", "contraction, the worst layer", "statistics", "momentum"] {
-            let flag = format!("{what}: every failure is flagged");
-            assert!(silent.iter().any(|claim| claim.starts_with(&flag)), "{what}: {silent:?}");
+        assert_eq!(unflagged(&silent), flags.len(), "{silent:?}");
+        let zero = tamper(&|row| row.estimate = 0.0);
+        assert_eq!(unflagged(&zero), flags.len(), "{zero:?}");
+        // An estimate that is always the same, or always too large, tells nothing of gradients that are right.
+        for estimate in [0.3, f64::INFINITY] {
+            let claims = tamper(&|row| row.estimate = estimate);
+            assert!(claims.iter().any(|claim| claim.contains("false alarms")), "{claims:?}");
         }
+        let blind = tamper(&|row| row.again = 0.0);
+        assert!(blind.iter().any(|claim| claim.contains("every layer is refused")), "{blind:?}");
         let unrepaired = tamper(&|row| row.repaired_error += 5.0 * TOLERANCE);
         let left = |claim: &&String| claim.contains("within the tolerance t");
         assert_eq!(unrepaired.iter().filter(left).count(), 4, "{unrepaired:?}");

