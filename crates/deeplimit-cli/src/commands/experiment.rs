@@ -2,8 +2,8 @@
 
 use crate::Outcome;
 use crate::experiment::{
-    self, AdjointOrder, Approximation, DepthSweep, Estimate, Failure, Finetune, Gamma, LargeDepth,
-    Linear, MeanOde, Memory, Paper, PaperSweep, Repeat, Scaling, Size,
+    self, AdjointOrder, Approximation, DepthSweep, Estimate, Exponent, Failure, Finetune, Gamma,
+    LargeDepth, Linear, MeanOde, Memory, Paper, PaperSweep, Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -39,6 +39,13 @@ enum Name {
     },
     /// How often the error estimate misses, and how often it is a false alarm, over random networks.
     Estimate {
+        #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Which power of the depth networks want, as they are drawn and when training chooses it.
+    Exponent {
         #[command(flatten)]
         repeat: Repeat,
         #[command(flatten)]
@@ -184,6 +191,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let seeds = repeat.from(common.seed, common.size().pick(2, 5));
             common.run(&Estimate::new(common.size(), seeds))
         }
+        Name::Exponent { repeat, common } => common.repeated(repeat, Exponent::new),
         Name::Failure { repeat, common } => {
             let seeds = repeat.from(common.seed, common.size().pick(2, 5));
             common.run(&Failure::new(common.size(), seeds))
