@@ -1,5 +1,6 @@
 //! The registry of CPU layers: one type for whichever of them a configuration names.
 
+use super::Apart;
 use super::conv::ConvTape;
 use super::dense::DenseTape;
 use super::mlp::MlpTape;
@@ -215,7 +216,7 @@ impl<R: Real> Layer<R> for AnyLayer {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &AnyTape<R>,
-        apart: [&Rows<R>; 2],
+        apart: Apart<'_, Rows<R>>,
     ) -> f64 {
         each!(self, tape, (layer, tape) => layer.exposure(theta, x, tape, apart))
     }

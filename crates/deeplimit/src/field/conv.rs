@@ -3,8 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::mlp::slope_changes;
-use super::windows::window_norms;
+use super::exposure::{Apart, Kinks, Ways, slope_changes};
+use super::windows::{window_change, window_norms};
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Activation, Bend, Buffer, Convolution, Image, Input, Start, vector};
@@ -329,7 +329,7 @@ impl<R: Real> Layer<R> for Conv {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &ConvTape<R>,
-        apart: [&Rows<R>; 2],
+        apart: Apart<'_, Rows<R>>,
     ) -> f64 {
         let inputs = 9 * self.inner.inputs();
         // The tape keeps of z and a what the activation needs.
@@ -340,10 +340,16 @@ impl<R: Real> Layer<R> for Conv {
         R::with_scratch(4 * length, |scratch| {
             let (squares, rest) = scratch.split_at_mut(length);
             squares.fill(R::zero());
-            let [here, there] = apart.map(Rows::columns);
-            vector::add_column_squared_differences(squares, here, there);
+            let states = [apart.point, apart.truth].map(Rows::columns);
+            vector::add_column_squared_differences(squares, states[0], states[1]);
             let around = window_norms(&self.inner, squares, x.columns(), rest, samples);
-            let changes = slope_changes(self.activation, theta[0], inputs, |_| 1.0, units, around);
+            let moved = window_change(&self.inner, theta[0], states, samples);
+            let ways = match apart.kinks {
+                Kinks::Near => Ways::All,
+                Kinks::Crossed => Ways::Known(&moved),
+            };
+            let activation = self.activation;
+            let changes = slope_changes(activation, theta[0], inputs, |_| 1.0, units, around, ways);
             changes.iter().map(|change| change.powi(2)).sum()
         })
     }

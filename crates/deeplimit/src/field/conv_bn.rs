@@ -3,6 +3,7 @@
 //! The only fields here whose samples see each other: the batch goes whole, layer by layer, and
 //! threads share its tiles.
 
+use super::Apart;
 use super::chain::{Chain, ChainTape, Link};
 use super::parameters::with_theta;
 use super::rectify;
@@ -338,7 +339,7 @@ impl<R: Real> Field for ConvBn<R> {
         position: Position,
         x: &Tiled<R>,
         tape: &ChainTape<R>,
-        apart: [&Tiled<R>; 2],
+        apart: Apart<'_, Tiled<R>>,
     ) -> f64 {
         with_theta(&self.control, position, |theta| self.chain.exposure(theta, x, tape, apart))
     }

@@ -1,5 +1,6 @@
 //! The one-matrix field f(x, θ) = σ(K x + b) (Thorpe, van Gennip 2018, equation 1).
 
+use super::exposure::Apart;
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
 use crate::kernel::{Activation, Bend, Buffer, Matrix, Start, multiply};
@@ -106,9 +107,9 @@ impl<R: Real> Layer<R> for Dense {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &DenseTape<R>,
-        apart: [&Rows<R>; 2],
+        apart: Apart<'_, Rows<R>>,
     ) -> f64 {
         let units = [&tape.z[..], &tape.a, &tape.cotangent];
-        super::mlp::exposure(self.activation, theta[0], units, x, apart)
+        super::exposure::exposure(self.activation, theta[0], units, x, apart)
     }
 }

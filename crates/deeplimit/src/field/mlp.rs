@@ -1,8 +1,9 @@
 //! The two-matrix field f(x, θ) = W₂ σ(W₁ x + b₁) + b₂.
 
+use super::exposure::{Apart, exposure};
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
-use crate::kernel::{Activation, Bend, Buffer, Matrix, Start, multiply, outer, sums, vector};
+use crate::kernel::{Activation, Bend, Buffer, Matrix, Start, multiply, outer, sums};
 use crate::{Heap, Real, Rows};
 
 /// f(x) = W₂ σ(W₁ x + b₁) + b₂, with W₁ `[hidden, width]`, b₁ `[hidden]`, W₂ `[width, hidden]`,
@@ -20,10 +21,10 @@ pub struct Mlp {
 /// Activations a, pre-activations z where the activation's derivative needs them; and the cotangents
 /// of both, sized at the first pull-back.
 pub struct MlpTape<R> {
-    z: Buffer<R>,
+    pub(super) z: Buffer<R>,
     a: Buffer<R>,
     z_bar: Buffer<R>,
-    a_bar: Buffer<R>,
+    pub(super) a_bar: Buffer<R>,
 }
 
 impl<R> Heap for MlpTape<R> {
@@ -121,7 +122,7 @@ impl<R: Real> Layer<R> for Mlp {
         theta: &[&[R]],
         x: &Rows<R>,
         tape: &MlpTape<R>,
-        apart: [&Rows<R>; 2],
+        apart: Apart<'_, Rows<R>>,
     ) -> f64 {
         let z = if self.activation.needs_argument() { &tape.z } else { &tape.a };
         exposure(self.activation, theta[0], [z, &tape.a, &tape.a_bar], x, apart)
@@ -148,75 +149,4 @@ pub(super) fn affine_gradient<R: Real>(
         gradient[1].fill(R::zero());
     }
     sums::add_row_sums(gradient[1], bar, samples);
-}
-
-/// Σ_j [Σ_s Δ_js |a̅_js| √(1 + |x_s|²)]²: what other slopes of the hidden units could change of the
-/// layer's gradient, where two states are d `apart` and the slope of unit j changes by Δ_js
-/// ([`slope_changes`]). The units are z, a and a̅.
-pub(super) fn exposure<R: Real>(
-    activation: Activation,
-    weight: &[R],
-    units: [&[R]; 3],
-    x: &Rows<R>,
-    [here, there]: [&Rows<R>; 2],
-) -> f64 {
-    let samples = x.rows();
-    R::with_scratch(2 * samples, |scratch| {
-        let (distances, sizes) = scratch.split_at_mut(samples);
-        distances.fill(R::zero());
-        sizes.fill(R::one());
-        vector::add_column_squared_differences(distances, here.columns(), there.columns());
-        vector::add_column_squares(sizes, x.columns());
-        vector::root(distances);
-        vector::root(sizes);
-        let (inputs, there) = (x.width(), [&*distances, &*sizes]);
-        slope_changes(activation, weight, inputs, |_| 1.0, units, there)
-            .iter()
-            .map(|sum| sum.powi(2))
-            .sum()
-    })
-}
-
-/// Σ_s Δ_js |a̅_js| size_s of every hidden unit j, where an input that is d_s away changes the unit's
-/// slope by Δ_js. With w_j its weights, `inputs` in number, times its `scale`:
-///
-/// ```text
-/// kinked   1{|z_js| ≤ |w_j| d_s}               it may lie beyond the kink
-/// curved   |σ''(z_js)| |w_j| d_s / √inputs     root mean square over the directions that the
-///                                              difference of the inputs may have
-/// ```
-pub(super) fn slope_changes<R: Real>(
-    activation: Activation,
-    weight: &[R],
-    inputs: usize,
-    scale: impl Fn(usize) -> f64,
-    [z, a, a_bar]: [&[R]; 3],
-    [distances, sizes]: [&[R]; 2],
-) -> Vec<f64> {
-    let mut changes = vec![R::zero(); weight.len() / inputs];
-    sums::row_squares(&mut changes, weight);
-    for (unit, change) in changes.iter_mut().enumerate() {
-        *change = change.sqrt() * R::of(scale(unit));
-    }
-    match activation.bend() {
-        Bend::Straight => changes.fill(R::zero()),
-        Bend::Kinked => sums::rows_within(&mut changes, z, a_bar, distances, sizes),
-        Bend::Curved => {
-            let samples = distances.len();
-            // As many units at once as the nearest cache holds.
-            let units = (4096 / samples).max(1);
-            R::with_scratch((units + 1) * samples, |scratch| {
-                let (weights, scratch) = scratch.split_at_mut(samples);
-                let typical = R::of(1.0 / (inputs as f64).sqrt());
-                vector::set_product(weights, typical, distances, sizes);
-                for (i, changes) in changes.chunks_mut(units).enumerate() {
-                    let part = i * units * samples..(i * units + changes.len()) * samples;
-                    let curved = &mut scratch[..part.len()];
-                    activation.curvature(&z[part.clone()], &a[part.clone()], &a_bar[part], curved);
-                    sums::rows_weighted(changes, curved, weights);
-                }
-            });
-        }
-    }
-    changes.into_iter().map(R::wide).collect()
 }

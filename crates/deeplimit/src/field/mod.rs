@@ -10,6 +10,7 @@ mod chain;
 mod conv;
 mod conv_bn;
 mod dense;
+mod exposure;
 mod linear;
 mod mlp;
 mod parameters;
@@ -24,6 +25,7 @@ pub use chain::{Chain, ChainTape, Link, LinkMap};
 pub use conv::{Conv, ConvTape};
 pub use conv_bn::{ConvBn, ConvBnLayer, Order};
 pub use dense::{Dense, DenseTape};
+pub use exposure::{Apart, Kinks};
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpTape};
 pub use parameters::{NodeGradient, Sink};
@@ -183,14 +185,14 @@ pub trait Field: Sync {
     }
 
     /// After a pull-back at `x`: the squared gradient change that other slopes of the units could make
-    /// in this layer, if the true state were as far away from `x` as two states are `apart` (theory of
+    /// in this layer, if the true state were as far away from `x` as two states are [`Apart`] (theory of
     /// the certificate in [`gradient::Certificate`](crate::gradient::Certificate)).
     fn exposure(
         &self,
         _position: Position,
         _x: &Self::State,
         _tape: &Self::Tape,
-        _apart: [&Self::State; 2],
+        _apart: Apart<'_, Self::State>,
     ) -> f64 {
         0.0
     }

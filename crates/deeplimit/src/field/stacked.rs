@@ -1,5 +1,6 @@
 //! A layer's formula put on a depth-stacked control.
 
+use super::Apart;
 use super::parameters::{MOST_KINDS, with_theta};
 use super::{Accountable, Field};
 use super::{NodeGradient, Sink};
@@ -100,7 +101,7 @@ pub trait Layer<R: Real>: Clone + Send + Sync {
         _theta: &[&[R]],
         _x: &Rows<R>,
         _tape: &Self::Tape,
-        _apart: [&Rows<R>; 2],
+        _apart: Apart<'_, Rows<R>>,
     ) -> f64 {
         0.0
     }
@@ -315,7 +316,7 @@ impl<R: Real, L: Layer<R>> Field for Stacked<R, L> {
         position: Position,
         x: &Rows<R>,
         tape: &L::Tape,
-        apart: [&Rows<R>; 2],
+        apart: Apart<'_, Rows<R>>,
     ) -> f64 {
         with_theta(&self.control, position, |theta| self.layer.exposure(theta, x, tape, apart))
     }

@@ -16,6 +16,7 @@
 use super::certificate::{larger, relative};
 use super::predictor::{Prediction, Predictor};
 use super::{Due, Evidence, GradientMethod, Turn, certified};
+use crate::field::Kinks;
 use crate::kernel::Bend;
 use crate::scheme::reversible::zeros;
 use crate::scheme::{StepTape, Stepper, Work};
@@ -72,6 +73,16 @@ impl Adjoint {
     /// those that start the predictor, and the anchors. Nothing else is, whatever the tolerance.
     pub fn states_kept(&self, steps: usize) -> usize {
         1 + self.tail(steps) + self.anchor_layers(steps).len()
+    }
+
+    /// Whether a walk back through a field keeps the drift of its states, which is one more of them: what it
+    /// says of kinks is wrong without it where it goes on from p, and what it says within a tolerance.
+    pub(super) fn drifts(&self, bend: Bend) -> bool {
+        match bend {
+            Bend::Kinked => self.tolerance.is_some() || !self.refine,
+            Bend::Curved => self.tolerance.is_some() && !self.refine,
+            Bend::Straight => false,
+        }
     }
 
     /// The layers whose inputs are kept, first to last.
@@ -247,11 +258,7 @@ impl<'f, F: Field> Walk<'f, F> {
     ) -> Self {
         let mut stepper = flow.stepper(&end);
         stepper.work = work;
-        let drifts = match flow.field().bend() {
-            Bend::Kinked => adjoint.tolerance.is_some(),
-            Bend::Curved => adjoint.tolerance.is_some() && !adjoint.refine,
-            Bend::Straight => false,
-        };
+        let drifts = adjoint.drifts(flow.field().bend());
         Self {
             adjoint,
             flow,
@@ -298,35 +305,38 @@ impl<'f, F: Field> Walk<'f, F> {
         if let Some(turn) = turn {
             turn.leave(step);
         }
-        if let Some(sum) = &mut evidence.curvature_squared {
-            *sum += self.exposure(step, 1.0);
-        }
-        if let Some(sum) = &mut evidence.kink_squared {
-            *sum += self.exposure(step, REACH);
-        }
+        self.look_at_slopes(step, evidence);
         if !self.adjoint.refine {
             self.y.copy_from(self.tape.state());
             self.squared = self.y.norm_squared();
         }
     }
 
-    /// What other slopes of the units could change of this layer's gradient, squared, if the true state is
-    /// x̃. With a tolerance the true state may lie `reach` times as far from p as x̃ does, and further by
-    /// what y has drifted from the true state over the deeper layers of the segment.
-    fn exposure(&mut self, step: usize, reach: f64) -> f64 {
-        let p = self.tape.state();
-        let truth = match &mut self.drift {
-            None => &self.y,
-            Some(drift) => {
-                let truth = &mut self.increment;
-                truth.set_combination(drift, 1.0, &[(reach, &self.y), (1.0 - reach, p)]);
-                let carried = if self.adjoint.refine { CARRIED } else { 1.0 };
-                drift.add_scaled(carried, &self.y);
-                drift.add_scaled(-carried, p);
-                truth
-            }
-        };
-        self.tape.exposure(self.flow.field(), self.stepper.scheme(), step, truth)
+    /// Adds what other slopes of the units could change of this layer's gradient, squared: at the likely true
+    /// state, which is x̃ and what y has drifted by where the walk goes on from p; and, with a tolerance and
+    /// kinks, as far away as it may be.
+    fn look_at_slopes(&mut self, step: usize, evidence: &mut Evidence) {
+        let (field, scheme) = (self.flow.field(), self.stepper.scheme());
+        let (p, refine) = (self.tape.state(), self.adjoint.refine);
+        if let Some(sum) = evidence.kink_squared.as_mut().or(evidence.curvature_squared.as_mut()) {
+            let likely = match &self.drift {
+                Some(drift) if !refine => {
+                    self.increment.set_sum(&self.y, 1.0, drift);
+                    &self.increment
+                }
+                _ => &self.y,
+            };
+            *sum += self.tape.exposure(field, scheme, step, (likely, Kinks::Crossed));
+        }
+        let Some(drift) = &mut self.drift else { return };
+        if let Some(sum) = &mut evidence.near_squared {
+            let furthest = &mut self.increment;
+            furthest.set_combination(drift, 1.0, &[(REACH, &self.y), (1.0 - REACH, p)]);
+            *sum += self.tape.exposure(field, scheme, step, (furthest, Kinks::Near));
+        }
+        let carried = if refine { CARRIED } else { 1.0 };
+        drift.add_scaled(carried, &self.y);
+        drift.add_scaled(-carried, p);
     }
 
     /// y − h o in place of y; its squared norm, and that of its difference from p. Where the next layer's

@@ -12,20 +12,27 @@
 //!
 //! ```text
 //! K = 1/|G| √( Σ_n Σ_j [ h Σ_s Δ_nsj |(λ_{n+1} V_n)_sj| √(1 + |p_s|²) ]² )
-//! Δ = 1{|z_sj| ≤ |W_nj| |δ_s|}             relu: units within reach of their kink
-//! Δ = |σ''(z_sj)| |W_nj| |δ_s| / √inputs   tanh, gelu, softplus: root mean square over the directions
-//!                                          that δ_s may have
+//! Δ = 1{z_sj and z_sj − W_nj δ_s differ in sign}   relu: units that δ_s takes across their kink, or next to it
+//! Δ = |σ''(z_sj)| |W_nj| |δ_s| / √inputs           tanh, gelu, softplus: root mean square over the
+//!                                                  directions that δ_s may have
 //! ```
 //!
 //! for hidden units j, samples s and cotangents λ. The relu line costs little and is always measured;
-//! the other is measured where a tolerance decides by it.
+//! the other is measured with a tolerance only. Behind a second convolution of a layer δ_s is not known, and
+//! units count that it could take across in the root mean square.
 //!
-//! x̃_n is not the true state either: y, from which both p_n and x̃_n are made, is already off. Where a
-//! tolerance decides, δ_n therefore includes the *drift* of y since the last exact state.
+//! x̃_n is not the true state either: y, from which both p_n and x̃_n are made, is already off. Where the
+//! walk goes on from p, δ_n therefore includes the *drift* of y since the last exact state:
 //!
 //! ```text
-//! δ_n = r (p_n − x̃_n) − Σ_m c (x̃_m − p_m),   m > n in the segment
-//! r = 2 for kinks, 1 for curves;   c = 1 where the walk goes on from p; from x̃: ½ for kinks, 0 for curves
+//! δ_n = p_n − x̃_n − Σ_m (x̃_m − p_m),   m > n in the segment
+//! ```
+//!
+//! Where it goes on from x̃ that error is smaller, and its direction unknown. A tolerance must not miss it. What
+//! it decides by is therefore larger: relu units count that are anywhere *near* their kink,
+//!
+//! ```text
+//! Δ = 1{|z_sj| ≤ |W_nj| |δ_s|},   δ_n = 2 (p_n − x̃_n) − Σ_m c (x̃_m − p_m),   c = 1 from p, ½ from x̃
 //! ```
 //!
 //! Without the drift one gradient in 9000 of random networks was off by more than five times its tolerance,
@@ -42,9 +49,11 @@ pub struct Evidence {
     pub anchors: Vec<(usize, f64, f64)>,
     /// D = max_n ‖p_n − x̃_n‖ / ‖x_{n+1}‖.
     pub defect: f64,
-    /// Σ over layers and units of the squared changes that kinks could make; `None` for fields
-    /// without.
+    /// Σ over layers and units of the squared changes that units make that are thought to be across
+    /// their kink; `None` for fields without.
     pub kink_squared: Option<f64>,
+    /// The like of all units near their kink, by which a tolerance decides; `None` where there is none.
+    pub near_squared: Option<f64>,
     /// The like of curved activations; `None` where it is not measured.
     pub curvature_squared: Option<f64>,
     /// Layers at which one more evaluation did not bring the fixed point nearer (h L ≥ 1).

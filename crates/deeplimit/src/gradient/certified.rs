@@ -59,7 +59,7 @@ pub(super) fn pull_back<F: Field>(
         }
         let error = walk.reset(exact);
         let exposure = found
-            .kink_squared
+            .near_squared
             .or(found.curvature_squared)
             .map_or(0.0, |squared| relative(squared.sqrt(), field.gradient_norm(&part)));
         let relative_error = relative(error, walk.squared()).sqrt();
@@ -121,6 +121,7 @@ impl Evidence {
         let zero_if = |measured: bool| measured.then_some(0.0);
         Self {
             kink_squared: zero_if(field.bend() == Bend::Kinked),
+            near_squared: zero_if(within && field.bend() == Bend::Kinked),
             curvature_squared: zero_if(within && field.bend() == Bend::Curved),
             ..Self::default()
         }

@@ -18,6 +18,7 @@
 
 use super::{Adjoint, Checkpoint, Due, Evidence, Method, MethodTape, Predictor};
 use crate::field::Accountable;
+use crate::field::Kinks;
 use crate::kernel::Bend;
 use crate::kernel::Lanes;
 use crate::scheme::reversible::{Reversible, Slope, zeros};
@@ -83,6 +84,8 @@ pub(super) struct Tile {
     states: usize,
     /// Evaluations of one of its steps there and back, a pull-back counted as 2.
     inverse_cost: f64,
+    /// How the slopes of its units change.
+    bend: Bend,
 }
 
 /// A number of bytes that grows with the number of things.
@@ -247,7 +250,8 @@ impl<F: Accountable> Flow<F> {
         out.copy_from(x);
         stepper.pull_back(0, &mut step, &mut out, Some(Due::now(&sink)));
         if field.bend() != Bend::Straight {
-            step.exposure(field, stepper.scheme(), 0, x);
+            step.exposure(field, stepper.scheme(), 0, (x, Kinks::Near));
+            step.exposure(field, stepper.scheme(), 0, (x, Kinks::Crossed));
         }
         Tile {
             state: x.heap(),
@@ -258,6 +262,7 @@ impl<F: Accountable> Flow<F> {
             scratch: f32::scratch_bytes() + f64::scratch_bytes(),
             states: 0,
             inverse_cost: 0.0,
+            bend: field.bend(),
         }
     }
 
@@ -293,6 +298,7 @@ impl<F: Accountable> Flow<F> {
             scratch: f32::scratch_bytes() + f64::scratch_bytes(),
             states: states.len(),
             inverse_cost,
+            bend: field.bend(),
         }
     }
 }
@@ -391,14 +397,15 @@ impl Footprint {
         let step = tape + self.handles.step;
         let walk = stepper + passing + step + working;
         // The linearisation point and its increment.
-        let mut back = walk + (2 + history) * state;
+        let drift = usize::from(adjoint.drifts(tile.bend));
+        let mut back = walk + (2 + history + drift) * state;
         if adjoint.tolerance.is_some() {
             let longest = self.steps.div_ceil(anchors);
             let nodes = longest + self.shared;
-            // The cotangent that a segment is entered with, the state that walks it again, the drift, and
+            // The cotangent that a segment is entered with, the state that walks it again, and
             // the differences of a new fit beside those of the old one; stored steps, whose last ones make
             // their own buffers where the segment is not the longest.
-            back += (3 + history / 2) * state
+            back += (2 + history / 2) * state
                 + self.part.of(nodes)
                 + self.sink.of(nodes)
                 + longest * (step + self.handles.step)

@@ -1,7 +1,7 @@
 //! The one generic step: evaluated, linearised, pulled back, un-stepped.
 
 use super::Scheme;
-use crate::field::{Accountable, Field};
+use crate::field::{Accountable, Apart, Field, Kinks};
 use crate::gradient::Due;
 use crate::{Bytes, Heap, State};
 
@@ -53,11 +53,18 @@ impl<F: Field> StepTape<F> {
     }
 
     /// The sum over the stages of [`Field::exposure`], if the true state is `truth`.
-    pub fn exposure(&self, field: &F, scheme: &Scheme, step: usize, truth: &F::State) -> f64 {
+    pub fn exposure(
+        &self,
+        field: &F,
+        scheme: &Scheme,
+        step: usize,
+        (truth, kinks): (&F::State, Kinks),
+    ) -> f64 {
+        let apart = Apart { point: &self.points[0], truth, kinks };
         let stages = self.points.iter().zip(&self.tapes).enumerate();
         stages
             .map(|(stage, (point, tape))| {
-                field.exposure(scheme.position(step, stage), point, tape, [&self.points[0], truth])
+                field.exposure(scheme.position(step, stage), point, tape, apart)
             })
             .sum()
     }

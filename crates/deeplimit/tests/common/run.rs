@@ -1,7 +1,7 @@
 //! Running gradient methods, and the error measures of their results.
 
 use super::largest;
-use deeplimit::field::Layer;
+use deeplimit::field::{Kinks, Layer};
 use deeplimit::gradient::Turn;
 use deeplimit::gradient::{Adjoint, Entry, Predictor, REGISTRY, Sweeps};
 use deeplimit::prelude::*;
@@ -62,14 +62,6 @@ pub struct Run<F: Field> {
     pub certificate: Certificate,
 }
 
-impl<L: Layer<f64>> Run<Stacked<f64, L>> {
-    /// What turns K, relative to the whole gradient, into K relative to the golden one, which has
-    /// no b₂.
-    pub fn kink_scale(&self) -> f64 {
-        self.gradient.norm() / norm(&self.gradient, super::GOLDEN_KINDS)
-    }
-}
-
 /// The gradient of ⟨bar, x_N⟩ by a method.
 pub fn run<F: Field>(flow: &Flow<F>, method: Method, x0: &F::State, bar: &F::State) -> Run<F> {
     let (end, recording) = flow.record(&method, x0);
@@ -112,6 +104,27 @@ pub fn trace<F: Field>(
     points.reverse();
     cotangents.reverse();
     Trace { states, points, cotangents, gradient }
+}
+
+/// K of all kinks that are near, relative to the golden gradient, on a method's way back with one anchor.
+pub fn near_kinks<L: Layer<f64>>(
+    flow: &Flow<Stacked<f64, L>>,
+    method: Method,
+    x0: &Rows<f64>,
+    bar: &Rows<f64>,
+) -> f64 {
+    let trace = trace(flow, adjoint(method), x0, bar);
+    let mut stepper = flow.stepper(x0);
+    let (mut tape, mut increment) = (stepper.step_tape(), x0.scratch());
+    let mut sum = 0.0;
+    for (step, point) in trace.points.iter().enumerate() {
+        stepper.linearize_taking(step, &mut point.clone(), &mut increment, &mut tape);
+        stepper.pull_back(step, &mut tape, &mut trace.cotangents[step + 1].clone(), None);
+        let mut state = trace.states[step + 1].clone();
+        state.add_scaled(-flow.h(), &increment);
+        sum += tape.exposure(flow.field(), stepper.scheme(), step, (&state, Kinks::Near));
+    }
+    sum.sqrt() / norm(&trace.gradient, super::GOLDEN_KINDS)
 }
 
 /// ‖a − b‖ / ‖b‖.

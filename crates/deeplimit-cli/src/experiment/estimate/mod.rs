@@ -8,8 +8,8 @@
 //! - a *false alarm*: the estimate is above 10 times the error, of gradients that are off by less than the
 //!   largest tolerance.
 //!
-//! Three modes: without a tolerance; *judged*, with the estimate by which a tolerance accepts or refuses
-//! (with curvature, drift and √N anchors), but nothing refused; and within a tolerance.
+//! Three modes: without a tolerance; *judged*, with the estimate of a tolerance (with curvature and √N
+//! anchors), but nothing refused; and within a tolerance.
 
 mod findings;
 mod networks;

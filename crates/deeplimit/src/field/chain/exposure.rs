@@ -1,9 +1,9 @@
 //! What other slopes of a chain's units could change of its gradient.
 
 use super::{Chain, ChainTape, LinkMap, Norm, Tile};
-use crate::field::Tiled;
-use crate::field::mlp::slope_changes;
-use crate::field::windows::window_norms;
+use crate::field::exposure::{Ways, slope_changes};
+use crate::field::windows::{window_change, window_norms};
+use crate::field::{Apart, Kinks, Tiled};
 use crate::kernel::{Activation, Bend, sums, vector};
 use crate::{Real, Rows};
 use rayon::prelude::*;
@@ -17,56 +17,66 @@ impl Chain {
     /// After a pull-back at `x`: the squared change of this chain's own gradient that other slopes of its
     /// hidden units could make, if the true state were as far away as two states are `apart`.
     ///
-    /// The formula is the convolutional field's, link by link, with each w as the normalisation scales it;
-    /// a hidden image is as far away as the units' weights can bring it. The units of a link without a
-    /// convolution have one weight, 1. Other slopes of a nonlinearity before the first link change no gradient
-    /// of the chain itself.
+    /// The formula is the convolutional field's, link by link, with each w as the normalisation scales it. The
+    /// units of a link without a convolution have one weight, 1. Of the first link it is known where the way
+    /// between the two states takes its units, but for what that changes of the batch's variance; behind it
+    /// a hidden image is as far away as the units' weights can bring it, or as they do in the root mean square over
+    /// all ways. Other slopes of a nonlinearity before the first link change no gradient of the chain itself.
     pub(in crate::field) fn exposure<R: Real>(
         &self,
         theta: &[&[R]],
         x: &Tiled<R>,
         tape: &ChainTape<R>,
-        apart: [&Tiled<R>; 2],
+        apart: Apart<'_, Tiled<R>>,
     ) -> f64 {
-        let pairs = apart[0].tiles.par_iter().zip(&apart[1].tiles);
+        let shifts = match tape.by_batch {
+            true => mean_changes(self.outputs(), apart),
+            false => Vec::new(),
+        };
+        let pairs = apart.point.tiles.par_iter().zip(&apart.truth.tiles);
         let tiles = tape.tiles.par_iter().zip(&x.tiles).zip(pairs);
         let parts: Vec<Vec<f64>> = tiles
-            .map(|((tile, x), apart)| self.tile_exposure(theta, x, tile, &tape.norms, apart))
+            .map(|((tile, x), (point, truth))| {
+                let apart = Apart { point, truth, kinks: apart.kinks };
+                self.tile_exposure(theta, x, tile, (&tape.norms, &shifts), apart)
+            })
             .collect();
         let units = parts.first().map_or(0, Vec::len);
         let total = |unit: usize| parts.iter().map(|tile| tile[unit]).sum::<f64>();
         (0..units).map(|unit| total(unit).powi(2)).sum()
     }
 
-    /// Of every hidden unit of one tile: Σ Δ |a̅| size, times what its weights are scaled by.
+    /// Of every hidden unit of one tile: Σ Δ |a̅| size, times what its weights are scaled by. `shifts` are the
+    /// mean changes of the channels that the first normalisation takes away.
     fn tile_exposure<R: Real>(
         &self,
         theta: &[&[R]],
         x: &Rows<R>,
         Tile { kept, back }: &Tile<R>,
-        norms: &[Norm],
-        (here, there): (&Rows<R>, &Rows<R>),
+        (norms, shifts): (&[Norm], &[f64]),
+        apart: Apart<'_, Rows<R>>,
     ) -> Vec<f64> {
         let samples = x.rows();
         let length = self.out().pixels() * samples;
+        let states = [apart.point, apart.truth].map(Rows::columns);
         R::with_scratch(4 * length, |scratch| {
-            let (apart, rest) = scratch.split_at_mut(length);
-            apart.fill(R::zero());
-            vector::add_column_squared_differences(apart, here.columns(), there.columns());
+            let (squares, rest) = scratch.split_at_mut(length);
+            squares.fill(R::zero());
+            vector::add_column_squared_differences(squares, states[0], states[1]);
             let mut found = Vec::with_capacity(self.normalised());
             for (index, pair) in self.links.windows(2).enumerate() {
                 let (link, next) = (&pair[0], &pair[1]);
                 let gain = theta[self.norm_place(index)];
                 let inverse = &norms[index].inverse;
-                let scale = |unit: usize| (gain[unit].wide() * inverse[unit]).abs();
+                let scale = |unit: usize| gain[unit].wide() * inverse[unit];
                 let following = &kept[index + 1];
                 let bends = next.before != Activation::Identity;
+                let units = [&kept[index].y[..], &following.a, &back[index + 1].a];
                 let LinkMap::Convolution(windows) = &link.map else {
-                    let units = [&kept[index].y[..], &following.a, &back[index + 1].a];
                     let bend = bends.then_some(next.before);
-                    let states = [here, there].map(Rows::columns);
                     let normal = &kept[index].normal;
-                    found.extend(norm_exposure(bend, scale, units, normal, states, apart, rest));
+                    let ways = (states, shifts, apart.kinks);
+                    found.extend(norm_exposure(bend, scale, units, normal, ways, squares, rest));
                     continue;
                 };
                 let input = match (link.before, index) {
@@ -74,34 +84,65 @@ impl Chain {
                     (Activation::Identity, _) => &kept[index - 1].y,
                     _ => &kept[index].a,
                 };
-                let [distances, sizes] = window_norms(windows, apart, input, rest, samples);
+                let places = window_norms(windows, squares, input, rest, samples);
 
                 let weight = theta[self.place(index)];
                 let inputs = weight.len() / gain.len();
+                let rows = || weight.chunks_exact(inputs).enumerate();
+                let first = index == 0 && link.before == Activation::Identity;
                 if bends {
-                    let units = [&kept[index].y[..], &following.a, &back[index + 1].a];
-                    let places = [distances, sizes];
-                    let changes = slope_changes(next.before, weight, inputs, scale, units, places);
-                    let scaled = changes.iter().enumerate().map(|(unit, by)| scale(unit) * by);
-                    found.extend(scaled);
+                    let shifted: Vec<f64> =
+                        rows().map(|(_, row)| mean_of_windows(row, shifts)).collect();
+                    let change = window_change(windows, weight, states, samples);
+                    let moved = |unit: usize, place: usize| change(unit, place) - shifted[unit];
+                    let ways = match apart.kinks {
+                        Kinks::Near => Ways::All,
+                        Kinks::Crossed if first => Ways::Known(&moved),
+                        Kinks::Crossed => Ways::Typical,
+                    };
+                    let before = next.before;
+                    let changes = slope_changes(before, weight, inputs, scale, units, places, ways);
+                    found.extend(changes.iter().enumerate().map(|(unit, by)| scale(unit) * by));
                 }
-                let rows = weight.chunks_exact(inputs).enumerate();
-                let further = rows.map(|(unit, row)| scale(unit).powi(2) * sums::dot(row, row));
-                vector::set_product(apart, R::of(further.sum()), distances, distances);
+                let further = rows().map(|(unit, row)| scale(unit).powi(2) * sums::dot(row, row));
+                let directions = if apart.kinks == Kinks::Near { 1.0 } else { inputs as f64 };
+                let further = R::of(further.sum::<f64>() / directions);
+                vector::set_product(squares, further, places[0], places[0]);
             }
             found
         })
     }
 }
 
-/// The same of every unit of a normalisation of the states themselves; sets `apart` to the squared distances
-/// of what comes out.
+/// Of every channel the mean difference of two states.
+fn mean_changes<R: Real>(channels: usize, apart: Apart<'_, Tiled<R>>) -> Vec<f64> {
+    let mut total = vec![0.0; channels];
+    let mut count = 0;
+    for (point, truth) in apart.point.tiles.iter().zip(&apart.truth.tiles) {
+        let plane = point.columns().len() / channels;
+        count += plane;
+        let planes = point.columns().chunks_exact(plane).zip(truth.columns().chunks_exact(plane));
+        for (sum, (point, truth)) in total.iter_mut().zip(planes) {
+            *sum += sums::sum(truth) - sums::sum(point);
+        }
+    }
+    total.iter().map(|sum| sum / count as f64).collect()
+}
+
+/// What the windows of a unit's weights make of an image of these channels, borders aside; 0 of no channels.
+fn mean_of_windows<R: Real>(row: &[R], channels: &[f64]) -> f64 {
+    let side = row.len() / channels.len().max(1);
+    row.chunks_exact(side).zip(channels).map(|(window, channel)| sums::sum(window) * channel).sum()
+}
+
+/// The same of every unit of a normalisation of the states themselves, whose mean changes are `shifts`; sets
+/// `apart` to the squared distances of what comes out.
 fn norm_exposure<R: Real>(
     bend: Option<Activation>,
     scale: impl Fn(usize) -> f64,
     units: [&[R]; 3],
     normal: &[R],
-    [here, there]: [&[R]; 2],
+    (states, shifts, kinks): ([&[R]; 2], &[f64], Kinks),
     apart: &mut [R],
     scratch: &mut [R],
 ) -> Vec<f64> {
@@ -113,8 +154,8 @@ fn norm_exposure<R: Real>(
     for unit in 0..normal.len() / plane {
         let range = unit * plane..(unit + 1) * plane;
         distances.fill(R::zero());
-        let states = [&here[range.clone()], &there[range.clone()]];
-        vector::add_column_squared_differences(distances, states[0], states[1]);
+        let [here, there] = states.map(|state| &state[range.clone()]);
+        vector::add_column_squared_differences(distances, here, there);
         vector::add_scaled(apart, R::of(scale(unit).powi(2)), distances);
         let Some(activation) = bend else { continue };
         vector::root(distances);
@@ -123,7 +164,21 @@ fn norm_exposure<R: Real>(
         vector::root(sizes);
         let units = units.map(|all| &all[range.clone()]);
         let places = [&*distances, &*sizes];
-        found.extend(slope_changes(activation, &[R::one()], 1, |_| scale(unit), units, places));
+        let shift = shifts.get(unit).copied().unwrap_or(0.0);
+        let moved = |_: usize, place: usize| there[place].wide() - here[place].wide() - shift;
+        let ways = match kinks {
+            Kinks::Near => Ways::All,
+            Kinks::Crossed => Ways::Known(&moved),
+        };
+        found.extend(slope_changes(
+            activation,
+            &[R::one()],
+            1,
+            |_| scale(unit),
+            units,
+            places,
+            ways,
+        ));
     }
     found
 }
@@ -150,6 +205,17 @@ mod tests {
         Tiled::cut(&Rows::new(SAMPLES, width, &numbers(SAMPLES * width, seed)))
     }
 
+    /// Parameters of a chain; gains are about 1.5.
+    fn weights(chain: &Chain) -> Vec<Vec<f64>> {
+        let values = |(seed, kind): (usize, crate::control::Kind)| {
+            let mut values = numbers(kind.len(), seed as u64);
+            let shift = if kind.name.starts_with('g') { 1.5 } else { 0.0 };
+            values.iter_mut().for_each(|value| *value += shift);
+            values
+        };
+        chain.kinds().into_iter().enumerate().map(values).collect()
+    }
+
     /// The formula of pre-activation, pixel by pixel: the units of the first normalisation see their own
     /// channel alone, those of the first convolution the windows of all.
     #[test]
@@ -158,22 +224,15 @@ mod tests {
         let layer =
             ConvBnLayer { channels: CHANNELS, hidden: HIDDEN, image: IMAGE, activation, order };
         let chain = layer.chain();
-        let kinds = chain.kinds().into_iter().enumerate();
-        let theta: Vec<Vec<f64>> = kinds
-            .map(|(seed, kind)| {
-                let mut values = numbers(kind.shape.iter().product(), seed as u64);
-                let shift = if kind.name.starts_with('g') { 1.5 } else { 0.0 };
-                values.iter_mut().for_each(|value| *value += shift);
-                values
-            })
-            .collect();
+        let theta = weights(&chain);
         let theta: Vec<&[f64]> = theta.iter().map(Vec::as_slice).collect();
         let (x, mut there, bar) = (state(20), state(20), state(22));
         there.add_scaled(0.05, &state(21));
         let (mut out, mut x_bar, mut tape) = (x.clone(), x.clone(), chain.tape(&x));
         chain.linearize(&theta, None, &x, &mut out, &mut tape);
         chain.pull_back(&theta, &x, &mut tape, &bar, &mut x_bar, None);
-        let found = chain.exposure(&theta, &x, &tape, [&x, &there]);
+        let apart = Apart { point: &x, truth: &there, kinks: Kinks::Near };
+        let found = chain.exposure(&theta, &x, &tape, apart);
 
         let (Tile { kept, back }, plane) = (&tape.tiles[0], IMAGE.pixels() * SAMPLES);
         let [before, after] = [&x, &there].map(|state| state.tiles[0].columns());
@@ -225,5 +284,56 @@ mod tests {
         }
         assert!(touched[0] > 1 && touched[1] > 5, "kinks are near: {touched:?}");
         assert!((found - expected).abs() <= 1e-12 * expected, "{found}, not {expected}");
+    }
+
+    /// Units that a small step takes to the other side of their kink, whatever the order of the links.
+    #[test]
+    fn kinks_that_are_crossed_are_fewer_than_those_near_and_none_without_a_step() {
+        for order in Order::ALL {
+            let activation = Activation::Relu;
+            let layer =
+                ConvBnLayer { channels: CHANNELS, hidden: HIDDEN, image: IMAGE, activation, order };
+            let chain = layer.chain();
+            let theta = weights(&chain);
+            let theta: Vec<&[f64]> = theta.iter().map(Vec::as_slice).collect();
+            let (x, mut there, bar) = (state(20), state(20), state(22));
+            there.add_scaled(0.1, &state(21));
+            let (mut out, mut x_bar, mut tape) = (x.clone(), x.clone(), chain.tape(&x));
+            chain.linearize(&theta, None, &x, &mut out, &mut tape);
+            chain.pull_back(&theta, &x, &mut tape, &bar, &mut x_bar, None);
+            let found =
+                |truth, kinks| chain.exposure(&theta, &x, &tape, Apart { point: &x, truth, kinks });
+            let [crossed, near] = [Kinks::Crossed, Kinks::Near].map(|kinks| found(&there, kinks));
+            assert!(crossed > 0.0 && crossed < 0.5 * near, "{order:?}: {crossed} of {near} near");
+            assert_eq!(found(&x, Kinks::Crossed), 0.0, "{order:?}: nothing is apart");
+        }
+    }
+
+    /// A step of all samples and pixels alike moves no unit behind a normalisation over them.
+    #[test]
+    fn what_all_samples_share_is_taken_away_by_the_statistics() {
+        let (activation, order) = (Activation::Relu, Order::Full);
+        let layer =
+            ConvBnLayer { channels: CHANNELS, hidden: HIDDEN, image: IMAGE, activation, order };
+        let chain = layer.chain();
+        let theta = weights(&chain);
+        let theta: Vec<&[f64]> = theta.iter().map(Vec::as_slice).collect();
+        let (x, bar, width) = (state(20), state(22), CHANNELS * IMAGE.pixels());
+        let mut there = x.clone();
+        there.add_scaled(0.3, &Tiled::cut(&Rows::new(SAMPLES, width, &vec![1.0; SAMPLES * width])));
+        let of_first_link = |held: Option<&[[f64; 2]]>| {
+            let (mut out, mut x_bar, mut tape) = (x.clone(), x.clone(), chain.tape(&x));
+            chain.linearize(&theta, held, &x, &mut out, &mut tape);
+            chain.pull_back(&theta, &x, &mut tape, &bar, &mut x_bar, None);
+            let apart = Apart { point: &x, truth: &there, kinks: Kinks::Crossed };
+            let shifts = if tape.by_batch { mean_changes(CHANNELS, apart) } else { Vec::new() };
+            let tile = Apart { point: &x.tiles[0], truth: &there.tiles[0], kinks: apart.kinks };
+            let norms = (&tape.norms[..], &shifts[..]);
+            let found = chain.tile_exposure(&theta, &x.tiles[0], &tape.tiles[0], norms, tile);
+            found[..CHANNELS].iter().map(|unit| unit.abs()).sum::<f64>()
+        };
+        let held = vec![[0.0, 1.0]; chain.normalised()];
+        let [by_batch, by_held] = [of_first_link(None), of_first_link(Some(&held))];
+        assert!(by_batch < 0.5 * by_held, "{by_batch}, held: {by_held}");
     }
 }

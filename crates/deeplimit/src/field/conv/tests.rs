@@ -19,13 +19,14 @@ fn exposures_are_those_of_an_mlp_at_every_pixel_and_of_their_formula() {
     let theta = small.each_ref().map(Vec::as_slice);
     let state = |seed| Rows::new(samples, channels, &numbers(seed, samples * channels));
     let (x, there, bar) = (state(5), state(6), state(7));
+    let apart = Apart { point: &x, truth: &there, kinks: Kinks::Near };
     for activation in Activation::ALL {
         let mlp = layer(activation);
         let mut tape = Layer::<f64>::tape(&mlp, samples);
         let (mut out, mut back) = (x.scratch(), x.scratch());
         mlp.linearize(&theta, &x, &mut out, &mut tape);
         mlp.pull_back(&theta, &x, &mut tape, &bar, &mut back, true);
-        let found = mlp.exposure(&theta, &x, &tape, [&x, &there]);
+        let found = mlp.exposure(&theta, &x, &tape, apart);
 
         let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
         let of_unit = |j: usize| {
@@ -67,7 +68,7 @@ fn exposures_are_those_of_an_mlp_at_every_pixel_and_of_their_formula() {
         back.set_zero();
         conv.pull_back(&theta, &x, &mut tape, &bar, &mut back, true);
         let places = if activation.bend() == Bend::Curved { 9.0 } else { 1.0 };
-        let found = places * conv.exposure(&theta, &x, &tape, [&x, &there]);
+        let found = places * conv.exposure(&theta, &x, &tape, apart);
         assert!((found - expected).abs() <= 1e-12 * expected, "{activation}: {found}, {expected}");
     }
 }
