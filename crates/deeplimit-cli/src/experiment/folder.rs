@@ -5,7 +5,7 @@ use crate::page::{Claim, Page, Part, Section, Table, Text};
 use crate::progress::Waiting;
 use anyhow::{Context, Result, bail};
 use deeplimit_nn::train::write_whole;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
@@ -227,6 +227,11 @@ fn measured<R: DeserializeOwned>(folder: &Path) -> Result<HashMap<String, Measur
     Ok(known)
 }
 
+/// Reads a loss or an error that may be no number, which JSON writes as `null`: it is infinitely large.
+pub fn or_infinite<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::INFINITY))
+}
+
 /// Writes a case down. Gives it back as it will be read, so that a page does not depend on whether
 /// the experiment was killed in between.
 fn record<R: Serialize + DeserializeOwned>(
@@ -314,6 +319,23 @@ fn page<E: Experiment>(
 mod tests {
     use super::*;
     use std::cell::RefCell;
+
+    /// A gradient that is lost may have no error that is a number.
+    #[test]
+    fn what_is_no_number_is_infinitely_large_once_it_is_written_down() {
+        #[derive(Serialize, Deserialize)]
+        struct Lost {
+            #[serde(deserialize_with = "or_infinite")]
+            error: f64,
+        }
+        for error in [f64::NAN, f64::INFINITY] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let case = "lost".to_owned();
+            let found = Measured { case, seconds: 1.0, rows: vec![Lost { error }] };
+            let read = record(folder.path(), found).expect("written down");
+            assert_eq!(read.rows[0].error, f64::INFINITY);
+        }
+    }
 
     /// Squares of numbers; remembers what it measured.
     #[derive(Default)]

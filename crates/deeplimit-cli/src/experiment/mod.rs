@@ -38,7 +38,7 @@ pub use estimate::Estimate;
 pub use exponent::Exponent;
 pub use failure::Failure;
 pub use finetune::Finetune;
-pub use folder::{Summary, run, run_over_seeds};
+pub use folder::{Summary, or_infinite, run, run_over_seeds};
 pub use gamma::Gamma;
 pub use large_depth::LargeDepth;
 pub use linear::Linear;

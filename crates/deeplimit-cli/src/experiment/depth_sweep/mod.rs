@@ -10,7 +10,7 @@ mod training;
 
 pub use paper::{Asked, Paper};
 
-use super::{Experiment, Findings, Size};
+use super::{Experiment, Findings, Size, or_infinite};
 use crate::page::Text;
 use anyhow::{Result, bail, ensure};
 use deeplimit::control::Family;
@@ -59,18 +59,22 @@ pub struct Row {
     /// Share of the held-out images that are classified wrongly, in per cent.
     test_error: f64,
     /// Mean loss of the last epoch.
+    #[serde(deserialize_with = "or_infinite")]
     train_loss: f64,
     /// Median over the last epoch of the certificate's estimate; 0 for exact methods.
+    #[serde(deserialize_with = "or_infinite")]
     certificate: f64,
     /// Seconds of the training.
     seconds: f64,
     /// The method whose gradient is held against backprop's at the trained weights.
     probe: String,
     /// Relative error over all parameters of the flow.
+    #[serde(deserialize_with = "or_infinite")]
     gradient_error: f64,
     /// Control node, from the input on.
     layer: usize,
     /// Relative error over the parameters of this layer.
+    #[serde(deserialize_with = "or_infinite")]
     layer_error: f64,
 }
 

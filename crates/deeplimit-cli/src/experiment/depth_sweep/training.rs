@@ -1,5 +1,6 @@
 //! One training of a sweep, epoch by epoch: a killed one goes on with the epoch that it was in.
 
+use crate::experiment::or_infinite;
 use anyhow::{Context, Result};
 use deeplimit_nn::network::Score;
 use deeplimit_nn::train::{TrainError, Trainer, write_whole};
@@ -19,8 +20,10 @@ pub(super) struct Course {
     /// Share of the last epoch's training images that were classified wrongly on the way, in per cent.
     pub train_error: f64,
     /// Their mean loss.
+    #[serde(deserialize_with = "or_infinite")]
     pub train_loss: f64,
     /// Median over the last epoch of the gradient's error estimate; 0 for exact methods.
+    #[serde(deserialize_with = "or_infinite")]
     pub certificate: f64,
     /// Seconds of all epochs.
     pub seconds: f64,

@@ -13,7 +13,7 @@ mod findings;
 mod resampled;
 
 use super::training::{self, Course};
-use crate::experiment::{Experiment, Findings, Seeds, Size};
+use crate::experiment::{Experiment, Findings, Seeds, Size, or_infinite};
 use crate::page::Text;
 use anyhow::{Context, Result, bail, ensure};
 use deeplimit::control::Family;
@@ -112,8 +112,10 @@ pub struct Row {
     /// Share of the last epoch's training images, on the way.
     train_error: f64,
     /// Their mean loss.
+    #[serde(deserialize_with = "or_infinite")]
     train_loss: f64,
     /// Median over the last epoch of the gradient's error estimate; 0 for exact methods.
+    #[serde(deserialize_with = "or_infinite")]
     certificate: f64,
     /// Seconds of the training.
     seconds: f64,
