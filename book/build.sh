@@ -20,7 +20,7 @@ deeplimit() {
 }
 
 rm -rf "$out"
-for name in approximation linear adjoint-order estimate failure memory large-depth mean-ode exponent gamma scaling; do
+for name in approximation linear adjoint-order estimate failure memory large-depth mean-ode exponent regularisation gamma scaling; do
     deeplimit experiment "$name" --quick --out "$out/$name"
 done
 if [ -e "$cifar10" ]; then

@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::experiment::{
     self, AdjointOrder, Approximation, DepthSweep, Estimate, Exponent, Failure, Finetune, Gamma,
-    LargeDepth, Linear, MeanOde, Memory, Paper, PaperSweep, Repeat, Scaling, Size,
+    LargeDepth, Linear, MeanOde, Memory, Paper, PaperSweep, Regularisation, Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -124,6 +124,13 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
+    /// What gradient descent makes of weights over depth: their limit, the rate, the smoothness.
+    Regularisation {
+        #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Which limit trained networks have as their depth grows, with and without the H1 penalty.
     Scaling {
         #[command(flatten)]
@@ -222,6 +229,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         }
         Name::MeanOde { repeat, common } => common.repeated(repeat, MeanOde::new),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),
+        Name::Regularisation { repeat, common } => common.repeated(repeat, Regularisation::new),
         Name::Scaling { repeat, common } => {
             common.run(&Scaling::new(common.size(), repeat.from(common.seed, 5)))
         }

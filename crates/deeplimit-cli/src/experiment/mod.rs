@@ -26,6 +26,7 @@ mod large_depth;
 mod linear;
 mod mean_ode;
 mod memory;
+mod regularisation;
 mod scaling;
 mod seeds;
 mod together;
@@ -44,6 +45,7 @@ pub use large_depth::LargeDepth;
 pub use linear::Linear;
 pub use mean_ode::MeanOde;
 pub use memory::Memory;
+pub use regularisation::Regularisation;
 pub use scaling::Scaling;
 pub use seeds::{Repeat, Seeds};
 
