@@ -26,8 +26,9 @@ done
 if [ -e "$cifar10" ]; then
     deeplimit experiment depth-sweep --quick --data "$cifar10" --out "$out/depth-sweep"
     deeplimit experiment depth-sweep --paper --quick --data "$cifar10" --out "$out/depth-sweep-paper"
+    deeplimit experiment images --quick --data "$cifar10" --out "$out/images"
 else
-    echo "skipped: depth-sweep, $cifar10 is not there" >&2
+    echo "skipped: depth-sweep and images, $cifar10 is not there" >&2
 fi
 weights=$(find "$pretrained" -name 'resnet56*.th' 2>/dev/null | head -n 1 || true)
 if [ -n "$weights" ] && [ -e "$cifar10" ]; then

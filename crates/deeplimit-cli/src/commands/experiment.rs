@@ -3,7 +3,8 @@
 use crate::Outcome;
 use crate::experiment::{
     self, AdjointOrder, Approximation, DepthSweep, Estimate, Exponent, Failure, Finetune, Gamma,
-    LargeDepth, Linear, MeanOde, Memory, Paper, PaperSweep, Regularisation, Repeat, Scaling, Size,
+    Images, ImagesPart, LargeDepth, Linear, MeanOde, Memory, Paper, PaperSweep, Regularisation,
+    Repeat, Scaling, Size,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -110,6 +111,19 @@ enum Name {
         #[command(flatten)]
         common: Common,
     },
+    /// The adjoint method on CIFAR-10: what it recovers at the start, gradients of one network, trainings.
+    Images {
+        /// Folder of CIFAR-10's binary batches.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Only this part; may be repeated [default: all].
+        #[arg(long = "part", value_name = "PART")]
+        parts: Vec<ImagesPart>,
+        #[command(flatten)]
+        repeat: Repeat,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Two-matrix residual networks trained at growing depth, beside one of 2^14 layers.
     LargeDepth {
         #[command(flatten)]
@@ -142,7 +156,7 @@ enum Name {
 
 #[derive(clap::Args)]
 struct Common {
-    /// Smaller, in under a minute (finetune: three, depth-sweep: four).
+    /// Smaller, in under a minute (images: one and a half, finetune: three, depth-sweep: four).
     #[arg(long)]
     quick: bool,
     /// Decides all random numbers.
@@ -173,8 +187,18 @@ impl Common {
         repeat: &Repeat,
         of: impl Fn(Size, u64) -> E,
     ) -> Result<Outcome> {
+        self.repeated_if_read(repeat, |size, seed| Ok(of(size, seed)))
+    }
+
+    /// The same of one that reads files.
+    fn repeated_if_read<E: experiment::Experiment>(
+        &self,
+        repeat: &Repeat,
+        of: impl Fn(Size, u64) -> Result<E>,
+    ) -> Result<Outcome> {
         let seeds = repeat.from(self.seed, self.size().pick(2, 5));
-        let all: Vec<(u64, E)> = seeds.all().map(|seed| (seed, of(self.size(), seed))).collect();
+        let all = seeds.all().map(|seed| Ok((seed, of(self.size(), seed)?)));
+        let all = all.collect::<Result<Vec<(u64, E)>>>()?;
         let summary = experiment::run_over_seeds(&all, self.size(), self.out.as_deref())?;
         self.tell(&summary)
     }
@@ -222,6 +246,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             let size = common.size();
             let seeds = repeat.from(common.seed, size.pick(2, 5));
             common.run(&Gamma::new(size, data.as_deref(), seeds)?)
+        }
+        Name::Images { data, parts, repeat, common } => {
+            let of = |size, seed| Images::new(data.clone(), size, parts, seed);
+            common.repeated_if_read(repeat, of)
         }
         Name::LargeDepth { repeat, common } => {
             let seeds = repeat.from(common.seed, common.size().pick(2, 5));

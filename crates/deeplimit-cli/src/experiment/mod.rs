@@ -22,6 +22,7 @@ mod failure;
 mod finetune;
 mod folder;
 mod gamma;
+mod images;
 mod large_depth;
 mod linear;
 mod mean_ode;
@@ -41,6 +42,7 @@ pub use failure::Failure;
 pub use finetune::Finetune;
 pub use folder::{Summary, or_infinite, run, run_over_seeds};
 pub use gamma::Gamma;
+pub use images::{Images, Part as ImagesPart};
 pub use large_depth::LargeDepth;
 pub use linear::Linear;
 pub use mean_ode::MeanOde;
@@ -57,7 +59,7 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Size {
-    /// Under a minute on two cores, `finetune` three, `depth-sweep` four.
+    /// Under a minute on two cores, `images` one and a half, `finetune` three, `depth-sweep` four.
     Quick,
     /// What the book shows.
     Full,

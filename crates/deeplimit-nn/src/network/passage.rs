@@ -85,6 +85,23 @@ impl Network {
         diagnosed.collect()
     }
 
+    /// Where a batch enters each flow, from the input on; normalisations go by the batch, as in training.
+    ///
+    /// # Panics
+    /// For a batch that [`check_batch`](Self::check_batch) refuses.
+    pub fn entering(&self, batch: &Batch) -> Vec<Rows<f32>> {
+        if let Err(fault) = self.check_batch(batch.len()) {
+            panic!("{fault}");
+        }
+        let (mut x, mut entered) = (map::inputs(batch.shape, &batch.inputs), Vec::new());
+        for stage in &self.stages {
+            let (x0, _) = stage.entry(true).forward(&x);
+            x = cut(&stage.flow(true, None).forward(x0.clone()));
+            entered.push(x0);
+        }
+        entered
+    }
+
     /// There and back, with exact gradients; `ask` gives the cotangent of the last flow's end.
     fn passages(
         &self,

@@ -5,8 +5,8 @@
 //! against backprop's, layer by layer, on one batch of training images.
 
 mod findings;
-mod paper;
-mod training;
+pub mod paper;
+pub mod training;
 
 pub use paper::{Asked, Paper};
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 /// What is known of a training.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Course {
+pub struct Course {
     /// Whole epochs.
     pub epochs: usize,
     /// Share of the held-out images that are classified wrongly after the last epoch, in per cent.
@@ -52,7 +52,7 @@ impl Course {
     ///
     /// # Errors
     /// If the folder cannot be read or written, or there are no held-out images.
-    pub(super) fn of(trainer: &mut Trainer, folder: &Path) -> Result<Self> {
+    pub fn of(trainer: &mut Trainer, folder: &Path) -> Result<Self> {
         let notes = folder.join("epochs.json");
         let mut course = Self::default();
         if folder.join("last.safetensors").is_file() {
@@ -104,6 +104,6 @@ impl Course {
 }
 
 /// The share that is classified wrongly, in per cent.
-pub(super) fn error(score: &Score) -> f64 {
+pub fn error(score: &Score) -> f64 {
     100.0 * (1.0 - score.hits as f64 / score.samples as f64)
 }

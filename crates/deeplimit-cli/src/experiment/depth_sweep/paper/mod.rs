@@ -10,39 +10,24 @@
 //! and 61. An epoch has whole batches only, and running statistics move once a step.
 
 mod findings;
-mod resampled;
+mod network;
+pub mod resampled;
 
 use super::training::{self, Course};
 use crate::experiment::{Experiment, Findings, Seeds, Size, or_infinite};
 use crate::page::Text;
 use anyhow::{Context, Result, bail, ensure};
-use deeplimit::control::Family;
-use deeplimit::kernel::Activation;
 use deeplimit::{Method, Scheme};
-use deeplimit_nn::data::{
-    Augment, Batch, HeldOut, Normalisation, Normalise, Options, Source, Splits, batch,
-};
-use deeplimit_nn::network::{
-    FieldName, HeadConfig, Network, NetworkConfig, StageConfig, StepSize, TransitionConfig,
-};
-use deeplimit_nn::train::{
-    Config, GradientConfig, Optimiser, RateGroup, Schedule, TrainConfig, Trainer,
-};
+use deeplimit_nn::data::{Batch, Options, Splits, batch};
+use deeplimit_nn::network::Network;
+use deeplimit_nn::train::{Config, Trainer};
+pub use network::{FROZEN, PUBLISHED, Training, WITHIN, images};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Gradient methods that train: the exact one, the paper's, and the project's.
 const METHODS: [&str; 3] = ["backprop", PUBLISHED, ADAPTIVE];
-const PUBLISHED: &str = "adjoint-published";
 const ADAPTIVE: &str = "adjoint-adaptive";
-
-/// The paper's method, whose segments are walked again with stored steps where their estimate is above
-/// [`TOLERANCE`]: for the depths at which it is lost, as for figure 3b.
-const WITHIN: &str = "adjoint-published within 0.01";
-const TOLERANCE: f64 = 0.01;
-
-/// A training that leaves the residual functions as they start, at 0.
-const FROZEN: &str = "frozen flow";
 
 /// No training: the deepest network of backprop with its functions repeated or left out.
 const RESAMPLED: &str = "resampled";
@@ -154,19 +139,7 @@ impl Paper {
             let known = METHODS.join(", ");
             bail!("--method {name} is not in the sweep; known are {known}, {WITHIN:?}, {FROZEN:?}");
         }
-        let options = Options {
-            source: Source::Cifar10,
-            path: Some(data),
-            validation: HeldOut::Count(0),
-            limit_train: size.pick(Some(5_120), None),
-            limit_test: size.pick(Some(1_000), None),
-            normalise: Normalise::Given(Normalisation {
-                mean: vec![0.4914, 0.4822, 0.4465],
-                std: vec![0.2023, 0.1994, 0.2010],
-                target: None,
-            }),
-            ..Options::default()
-        };
+        let options = images(data, size.pick(Some(5_120), None), size.pick(Some(1_000), None));
         Ok(Self {
             splits: deeplimit_nn::data::load(&options)?,
             options,
@@ -178,66 +151,19 @@ impl Paper {
     }
 
     fn config(&self, case: &Case) -> Config {
-        let heun = case.scheme == Scheme::HEUN;
-        let stage = StageConfig {
-            field: FieldName::named("conv-bn").expect("a field of the registry"),
-            activation: Some(Activation::Relu),
-            depth: if heun { case.depth - 1 } else { case.depth },
-            scheme: case.scheme.name().to_owned(),
-            step_size: if heun { StepSize::Functions } else { StepSize::Steps },
-            init: Family::Independent,
+        let Case { seed, scheme, depth, method } = case;
+        let (options, epochs) = (&self.options, self.epochs);
+        let training = Training {
+            options,
+            seed: *seed,
+            scheme,
+            depth: *depth,
+            method,
+            epochs,
             zero_start: true,
-            transition: TransitionConfig::Stem {
-                channels: 16,
-                kernel: 5,
-                stride: 3,
-                padding: 1,
-                relu: true,
-                pool: false,
-                widen: None,
-                hidden: None,
-                bottleneck: true,
-                preactivation: false,
-                shortcut: deeplimit_nn::network::Shortcut::Project,
-            },
-            ..StageConfig::default()
+            fast: false,
         };
-        let held = |weights: &str, factor| RateGroup { weights: weights.to_owned(), factor };
-        let (method, tolerance) = match case.method {
-            FROZEN => (METHODS[0], None),
-            WITHIN => (PUBLISHED, Some(TOLERANCE)),
-            method => (method, None),
-        };
-        let rates = match case.method {
-            FROZEN => vec![held("stages.0", 0.0), held("stages.0.transition", 1.0)],
-            _ => Vec::new(),
-        };
-        Config {
-            seed: case.seed,
-            data: self.options.clone(),
-            augment: Augment { crop: 4, flip: true, ..Augment::default() },
-            gradient: GradientConfig {
-                method: method.to_owned(),
-                tolerance,
-                ..GradientConfig::default()
-            },
-            train: TrainConfig {
-                epochs: self.epochs,
-                batch: Some(256),
-                optimiser: Optimiser::Sgd,
-                rate: 0.1,
-                schedule: Schedule::Step,
-                momentum: Some(0.9),
-                weight_decay: 5e-4,
-                rates,
-                ..TrainConfig::default()
-            },
-            network: NetworkConfig {
-                stage: vec![stage],
-                head: HeadConfig { pool: true, window: Some(4), ..HeadConfig::default() },
-            },
-            ..Config::default()
-        }
+        training.config()
     }
 }
 

@@ -7,7 +7,7 @@ use deeplimit_nn::train::{Position, Trainer};
 use std::path::Path;
 
 /// Gives a network the functions of another, and what is around them.
-pub(super) fn take(trainer: &mut Trainer, from: &Network) -> Result<()> {
+pub fn take(trainer: &mut Trainer, from: &Network) -> Result<()> {
     let (from, mut to) = (WeightsFile::of(from), WeightsFile::of(trainer.network()));
     let shapes: Vec<(String, usize)> =
         to.tensors().map(|(name, dims, _)| (name.to_owned(), dims[0])).collect();
