@@ -35,6 +35,11 @@ impl<'a> Rows<'a> {
         -self.largest(|row| -value(row))
     }
 
+    /// The share of them of which something is so; not a number where there are none.
+    pub fn share(&self, is: impl Fn(&Row) -> bool) -> f64 {
+        self.0.iter().filter(|row| is(row)).count() as f64 / self.0.len() as f64
+    }
+
     pub fn points(&self, x: impl Fn(&Row) -> f64, y: impl Fn(&Row) -> f64) -> Vec<(f64, f64)> {
         let mut points: Vec<(f64, f64)> = self.0.iter().map(|row| (x(row), y(row))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
