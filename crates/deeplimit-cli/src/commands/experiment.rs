@@ -156,7 +156,7 @@ enum Name {
 
 #[derive(clap::Args)]
 struct Common {
-    /// Smaller, in under a minute (images: one and a half, finetune: three, depth-sweep: four).
+    /// Smaller, in under a minute (gamma: one and a half, images: two and a half, finetune: three, depth-sweep: four).
     #[arg(long)]
     quick: bool,
     /// Decides all random numbers.
