@@ -1,6 +1,7 @@
 //! Weights of a stage that are a function of depth with few coefficients, and their check.
 
-use super::config::{NetworkError, StageConfig};
+use super::config::StageConfig;
+use super::error::NetworkError;
 use deeplimit::AnyScheme;
 use deeplimit::control::{Basis, Expansion, Family};
 use serde::{Deserialize, Serialize};

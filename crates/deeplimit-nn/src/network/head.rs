@@ -1,7 +1,8 @@
 //! The last state to the outputs, and on to the loss.
 
 use super::Score;
-use super::config::{HeadConfig, NetworkError, NetworkPlan, StageConfig};
+use super::config::{HeadConfig, NetworkPlan, StageConfig};
+use super::error::NetworkError;
 use super::loss::loss;
 use super::map::{Map, Slopes, cut};
 use super::normalised::{Blueprint, Normalised};

@@ -7,6 +7,7 @@ mod config;
 mod depth;
 mod dropout;
 mod entry;
+mod error;
 mod evaluator;
 mod field;
 mod finite;
@@ -27,10 +28,9 @@ mod weights;
 
 pub use answer::Answer;
 pub use basis::ControlConfig;
-pub use config::{
-    HeadConfig, NetworkConfig, NetworkError, NetworkPlan, Outputs, StageConfig, StagePlan,
-};
+pub use config::{HeadConfig, NetworkConfig, NetworkPlan, Outputs, StageConfig, StagePlan};
 pub use depth::{Limit, LimitFault};
+pub use error::NetworkError;
 pub use evaluator::{Evaluator, Reached};
 pub use field::{FieldName, Formula};
 pub use finite::{BadOutput, BadWeight};

@@ -1,6 +1,6 @@
 //! The size of a stage's steps.
 
-use super::config::NetworkError;
+use super::error::NetworkError;
 use deeplimit::AnyScheme;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! The maps between flows that a configuration can name, and the shapes that they give.
 
-use super::config::NetworkError;
+use super::error::NetworkError;
 use super::normalised::after;
 use super::stem_end::pooled;
 use crate::data::Shape;

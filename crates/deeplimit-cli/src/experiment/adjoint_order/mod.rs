@@ -6,6 +6,7 @@
 //! over many samples instead: their errors are rare and large.
 
 mod errors;
+mod networks;
 mod page;
 mod theory;
 
@@ -13,15 +14,15 @@ use super::walks::{against_differences, random, stored, walk};
 use super::{Experiment, Findings, Size};
 use crate::page::Text;
 use anyhow::Result;
-use deeplimit::control::{Control, Family};
+use deeplimit::control::Control;
 use deeplimit::field::{ConvBn, Stacked, Tiled};
 use deeplimit::gradient::larger;
-use deeplimit::kernel::{Activation, Image};
 use deeplimit::scheme::AnyScheme;
 use deeplimit::scheme::reversible::AnyReversible;
 use deeplimit::{Field, Flow, Method, Rows, Scheme, State, seed};
-use deeplimit_nn::network::{FieldName, Formula};
+use deeplimit_nn::network::Formula;
 use errors::Errors;
+use networks::Net;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -30,62 +31,6 @@ use std::path::Path;
 pub struct AdjointOrder {
     settings: Settings,
     seed: u64,
-}
-
-/// A kind of random network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Net {
-    /// tanh, weights that are samples of one smooth function of depth.
-    Smooth,
-    /// tanh, weights with an independent part in every layer.
-    Rough,
-    /// relu, smooth weights.
-    Relu,
-    /// Convolutions with tanh, smooth weights.
-    Conv,
-    /// The same with batch normalisation.
-    ConvBn,
-}
-
-impl Net {
-    const ALL: [Self; 5] = [Self::Smooth, Self::Rough, Self::Relu, Self::Conv, Self::ConvBn];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Smooth => "smooth",
-            Self::Rough => "rough",
-            Self::Relu => "relu",
-            Self::Conv => "conv",
-            Self::ConvBn => "conv-bn",
-        }
-    }
-
-    fn formula(self) -> Formula {
-        let (name, channels, size, hidden) = match self {
-            Self::Smooth | Self::Rough | Self::Relu => ("mlp", 4, 1, 6),
-            Self::Conv => ("conv", 2, 3, 3),
-            Self::ConvBn => ("conv-bn", 2, 3, 3),
-        };
-        let activation = if self == Self::Relu { Activation::Relu } else { Activation::Tanh };
-        let name = FieldName::named(name).expect("a field of the registry");
-        name.formula(channels, Image { height: size, width: size }, hidden, activation)
-    }
-
-    fn family(self) -> Family {
-        if self == Self::Rough { Family::Rough } else { Family::Smooth }
-    }
-
-    /// Random weights. A normalised field is of size 1 whatever its weights: its gains are made smaller
-    /// so that all networks have h L well below 1 at the least depth.
-    fn control(self, nodes: usize, seed: u64) -> Control<f64> {
-        let mut control = self.formula().initial(nodes, self.family(), 1.0, seed);
-        if self == Self::ConvBn {
-            let last = control.kinds().iter().position(|kind| kind.name == "g2");
-            let gains = &mut control.values_mut()[last.expect("a gain")];
-            gains.iter_mut().for_each(|gain| *gain *= 0.5);
-        }
-        control
-    }
 }
 
 /// What is averaged over at one depth.

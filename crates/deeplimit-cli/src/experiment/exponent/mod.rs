@@ -301,12 +301,12 @@ mod tests {
     }
 
     fn rows(experiment: &Exponent) -> Vec<Row> {
-        let measure = |case: &Case| experiment.measure(case, Path::new("")).unwrap();
+        let measure = |case: &Case| experiment.measure(case, Path::new("")).expect("rows");
         experiment.cases().iter().flat_map(measure).collect()
     }
 
     fn failing(experiment: &Exponent, rows: &[Row]) -> Vec<String> {
-        let claims = experiment.findings(rows).unwrap().claims;
+        let claims = experiment.findings(rows).expect("findings").claims;
         claims.into_iter().filter(|claim| !claim.holds).map(|claim| claim.claim).collect()
     }
 
@@ -346,7 +346,7 @@ mod tests {
         assert!(small.iter().any(|claim| claim.contains("Hypothesis 2")), "{small:?}");
         let untrained = changed(|row| row.last_loss = row.first_loss);
         assert_eq!(untrained.len(), 3, "{untrained:?}");
-        let all = experiment.findings(&[]).unwrap().claims.len();
+        let all = experiment.findings(&[]).expect("findings").claims.len();
         assert_eq!(failing(&experiment, &[]).len(), all, "nothing measured is no success");
     }
 }

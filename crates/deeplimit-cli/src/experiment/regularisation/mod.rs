@@ -307,12 +307,12 @@ mod tests {
     }
 
     fn rows(experiment: &Regularisation) -> Vec<Row> {
-        let measure = |case: &Case| experiment.measure(case, Path::new("")).unwrap();
+        let measure = |case: &Case| experiment.measure(case, Path::new("")).expect("rows");
         experiment.cases().iter().flat_map(measure).collect()
     }
 
     fn failing(experiment: &Regularisation, rows: &[Row]) -> Vec<String> {
-        let claims = experiment.findings(rows).unwrap().claims;
+        let claims = experiment.findings(rows).expect("findings").claims;
         claims.into_iter().filter(|claim| !claim.holds).map(|claim| claim.claim).collect()
     }
 
@@ -342,13 +342,13 @@ mod tests {
         assert_eq!(smooth.len(), 3, "{smooth:?}");
         let rough = changed(|row| row.largest_increment = 1.0);
         assert_eq!(rough.len(), 1, "{rough:?}");
-        let all = experiment.findings(&[]).unwrap().claims.len();
+        let all = experiment.findings(&[]).expect("findings").claims.len();
         assert_eq!(failing(&experiment, &[]).len(), all, "nothing measured is no success");
     }
 
     #[test]
     fn steps_lower_the_loss_as_gradient_flow_does() {
-        let loss = training::loss(Task::Gaussian, 8, 1).unwrap();
+        let loss = training::loss(Task::Gaussian, 8, 1).expect("a loss");
         let start = Network::start(Start::Repeated, Activation::Gelu, 4, 8, 2);
         // Where W is trained, too.
         let before = (0..4).fold(start, |network, _| network.step(&loss));
