@@ -141,6 +141,13 @@ fn tied_layers_begin_untied_as_they_were_and_then_go_their_own_ways() {
         untied.step().expect("a step");
     }
     assert!(spread(&untied) > 1e-6, "{}", spread(&untied));
+    // Weights of a head that reads other numbers; a new one may be as it likes.
+    let mut other = config("", "");
+    other.network.head.activation = Some(deeplimit::kernel::Activation::Tanh);
+    let taken = trainer(&other).initialise(&file, tied.config(), Initial::default());
+    assert!(taken.expect_err("another head").to_string().starts_with("network.head: "));
+    let new = Initial { new_head: true, ..Initial::default() };
+    assert!(trainer(&other).initialise(&file, tied.config(), new).is_ok());
     // The other way there is no such weight.
     let (free, file) = trained(&config("", ""), 1);
     let error =

@@ -6,6 +6,7 @@ use common::random::{self, Flavour, Net, quantile};
 use common::{
     Case, GOLDEN_KINDS, assert_close, count, entry, list, load, number, numbers, object, run, text,
 };
+use deeplimit::field::Kinks;
 use deeplimit::prelude::*;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -41,7 +42,9 @@ fn explicit_rows_have_the_golden_certificate_errors_and_evaluations() {
         check("evals", (certificate.evaluations - 1.0) * depth as f64);
         assert_eq!(certificate.kink.is_some(), act == "relu", "a relu net has a kink exposure");
         if act == "relu" {
-            check("K", run::near_kinks(&flow, run::method(method), &case.x0, &case.bar));
+            let ends = [&case.x0, &case.bar];
+            let near = run::kinks(&flow, run::method(method), ends, Kinks::Near);
+            check("K", near / run::norm(&run.gradient, GOLDEN_KINDS));
         }
     }
 }
@@ -76,10 +79,10 @@ impl Outcome {
         Self {
             e0: run.certificate.state_error(),
             defect: run.certificate.defect,
-            near: run
-                .certificate
-                .kink
-                .map_or(0.0, |_| run::near_kinks(&net.flow, method, &net.x0, &net.bar)),
+            near: run.certificate.kink.map_or(0.0, |_| {
+                run::kinks(&net.flow, method, [&net.x0, &net.bar], Kinks::Near)
+                    / run::norm(&run.gradient, GOLDEN_KINDS)
+            }),
             gradient: run::gradient_error(&run.gradient, &exact.gradient, GOLDEN_KINDS),
             x0: run::distance(&run.x0_bar, &exact.x0_bar),
             layer: run::layer_error(&run.gradient, &exact.gradient, GOLDEN_KINDS),
@@ -162,4 +165,22 @@ fn kinks_that_are_near_catch_what_relu_hides_from_the_reconstruction_error() {
         assert!(wrong.is_none(), "{method}: a net with a wrong gradient was accepted");
         assert!(accepted.next().is_some(), "{method}: no net was accepted");
     }
+}
+
+/// What is reported of kinks is that of units on the way to the likely true state: x̃, or where the walk goes on
+/// from p also what the states have drifted by.
+#[test]
+fn the_kinks_that_are_reported_are_those_that_are_crossed() {
+    let mut crossed = 0;
+    for net in ensemble(Activation::Relu, 20) {
+        for name in ["adjoint-published", "adjoint-corrected", "adjoint-learned"] {
+            let method = run::parse(name);
+            let run = run::run(&net.flow, method, &net.x0, &net.bar);
+            let expected = run::kinks(&net.flow, method, [&net.x0, &net.bar], Kinks::Crossed);
+            let found = run.certificate.kink.expect("relu has kinks") * run.gradient.norm();
+            assert_close(name, found, expected, 1e-6, 1e-12);
+            crossed += usize::from(expected > 0.0);
+        }
+    }
+    assert!(crossed > 20, "{crossed} of 60 ways cross a kink");
 }

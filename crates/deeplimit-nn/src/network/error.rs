@@ -29,6 +29,9 @@ pub enum NetworkError {
         /// What is possible.
         expected: String,
     },
+    /// The weights of another head are to be taken.
+    #[error("network.head: the weights file has another; leave out network.head to take its own")]
+    OtherHead,
     /// Two settings do not go together.
     #[error("network.stage.{stage}: {reason}")]
     Combination {

@@ -330,7 +330,8 @@ impl Weighted {
                     let samples = x.rows();
                     self.padded(|to, from| {
                         for sample in 0..samples {
-                            if !relu || x.columns()[from * samples + sample] > 0.0 {
+                            let x = x.columns()[from * samples + sample];
+                            if !relu || super::relu::relu(x) != 0.0 {
                                 x_bar.columns_mut()[from * samples + sample] +=
                                     bar.columns()[to * samples + sample];
                             }

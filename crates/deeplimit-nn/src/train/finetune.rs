@@ -177,7 +177,7 @@ impl Trainer {
     /// number of outputs stays behind.
     ///
     /// # Errors
-    /// If the networks have other stages, or inputs of another shape.
+    /// If the networks have other stages, inputs of another shape, or another head that is to be taken.
     ///
     /// # Panics
     /// If a step was done.
@@ -207,17 +207,15 @@ impl Trainer {
             let reason = format!("the weights file has {theirs} stages, the configuration {ours}");
             return Err(NetworkError::Combination { stage: theirs.min(ours), reason }.into());
         }
-        if from.network.head != self.config.network.head {
-            let reason =
-                "the weights file has another network.head; leave out network.head to take its own";
-            return Err(
-                NetworkError::Combination { stage: ours - 1, reason: reason.to_owned() }.into()
-            );
-        }
         let trained = file.load_into(known).map_err(TrainError::Initial)?;
         let depths = [trained.depths(), self.network.depths()];
         let carried = trained.prolonged(&depths[1], how.by);
         let fits = !how.new_head && plan.outputs == Outputs::of(&self.splits.train);
+        let [theirs, ours] = [&from.network.head, &self.config.network.head];
+        // Of a head that stays behind only the normalisation before it is taken.
+        if if fits { theirs != ours } else { theirs.norm != ours.norm } {
+            return Err(NetworkError::OtherHead.into());
+        }
         let left_head = (!fits).then(|| plan.outputs.count());
         self.network = self.network.taking(carried, fits);
         Ok(Initialised { depths, left_head })

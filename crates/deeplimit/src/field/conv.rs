@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::exposure::{Apart, Kinks, Ways, slope_changes};
+use super::exposure::{Apart, slope_changes};
 use super::windows::{window_change, window_norms};
 use super::{Layer, NodeGradient};
 use crate::control::Kind;
@@ -344,10 +344,7 @@ impl<R: Real> Layer<R> for Conv {
             vector::add_column_squared_differences(squares, states[0], states[1]);
             let around = window_norms(&self.inner, squares, x.columns(), rest, samples);
             let moved = window_change(&self.inner, theta[0], states, samples);
-            let ways = match apart.kinks {
-                Kinks::Near => Ways::All,
-                Kinks::Crossed => Ways::Known(&moved),
-            };
+            let ways = apart.kinks.ways(&moved);
             let activation = self.activation;
             let changes = slope_changes(activation, theta[0], inputs, |_| 1.0, units, around, ways);
             changes.iter().map(|change| change.powi(2)).sum()

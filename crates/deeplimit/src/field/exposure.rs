@@ -31,6 +31,16 @@ pub enum Kinks {
     Crossed,
 }
 
+impl Kinks {
+    /// Where units may be moved, if it is known by how much.
+    pub(super) fn ways(self, moved: &dyn Fn(usize, usize) -> f64) -> Ways<'_> {
+        match self {
+            Self::Near => Ways::All,
+            Self::Crossed => Ways::Known(moved),
+        }
+    }
+}
+
 /// Where a difference of inputs may move a unit.
 #[derive(Clone, Copy)]
 pub(super) enum Ways<'a> {
@@ -46,8 +56,8 @@ pub(super) enum Ways<'a> {
 /// most.
 const BESIDE: f64 = 0.05;
 
-/// Of a unit at most so many places near its kink are looked at one by one, and one more of 64 of all; of
-/// more, every second or third stands for all.
+/// Of a unit about so many places near its kink are looked at, and one more of 64 of all; where there are
+/// more, every n-th of them stands for all.
 const LOOKED_AT: usize = 16;
 
 /// Σ_j [Σ_s Δ_js |a̅_js| √(1 + |x_s|²)]²: what other slopes of the hidden units could change of the
@@ -79,10 +89,7 @@ pub(super) fn exposure<R: Real>(
             })
             .sum()
         };
-        let ways = match apart.kinks {
-            Kinks::Near => Ways::All,
-            Kinks::Crossed => Ways::Known(&moved),
-        };
+        let ways = apart.kinks.ways(&moved);
         let changes = slope_changes(activation, weight, inputs, |_| 1.0, units, places, ways);
         changes.iter().map(|sum| sum.powi(2)).sum()
     })
@@ -160,16 +167,25 @@ fn crossed<R: Real>(
         if near == R::zero() {
             continue;
         }
+        if near.is_nan() {
+            *reach = near;
+            continue;
+        }
         let row = unit * plane..(unit + 1) * plane;
         let (z, a_bar) = (&z[row.clone()], &a_bar[row]);
         let furthest = within * (R::one() + beside);
         let places = || (0..plane).filter(|at| z[*at].abs() <= furthest * distances[*at]);
-        let every = places().count().div_ceil(most).max(1);
+        // Odd, so that it does not keep to some of the samples, whose number is mostly even.
+        let every = places().count().div_ceil(most).max(1) | 1;
         let counted = places().step_by(every).map(|place| {
             let there = z[place] + moved(unit, place);
             let crosses = (z[place] > R::zero()) != (there > R::zero());
             let next = there.abs() <= beside * within * distances[place];
-            if crosses | next { a_bar[place].abs() * sizes[place] } else { R::zero() }
+            if crosses | next | there.is_nan() {
+                a_bar[place].abs() * sizes[place]
+            } else {
+                R::zero()
+            }
         });
         *reach = counted.fold(R::zero(), |sum, change| sum + change) * R::of(every as f64);
     }

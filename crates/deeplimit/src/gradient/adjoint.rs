@@ -242,7 +242,7 @@ pub(super) struct Walk<'f, F: Field> {
     guessed: bool,
     /// o
     increment: F::State,
-    /// How far the true x_{n+1} may lie from y, since the last exact state; where a tolerance has to know.
+    /// How far the true x_{n+1} may lie from y, since the last exact state (see [`Adjoint::drifts`]).
     drift: Option<F::State>,
     /// Layers since the predictor knew nothing.
     processed: usize,

@@ -18,8 +18,9 @@
 //! ```
 //!
 //! for hidden units j, samples s and cotangents λ. The relu line costs little and is always measured;
-//! the other is measured with a tolerance only. Behind a second convolution of a layer δ_s is not known, and
-//! units count that it could take across in the root mean square.
+//! the other is measured with a tolerance only. Where a unit does not see the state itself (behind another
+//! nonlinearity or normalisation of the layer) δ_s is not known, and units count that it could take across in the
+//! root mean square.
 //!
 //! x̃_n is not the true state either: y, from which both p_n and x̃_n are made, is already off. Where the
 //! walk goes on from p, δ_n therefore includes the *drift* of y since the last exact state:

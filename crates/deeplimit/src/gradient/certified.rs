@@ -133,6 +133,7 @@ impl Evidence {
         self.stalled += segment.stalled;
         for (sum, more) in [
             (&mut self.kink_squared, segment.kink_squared),
+            (&mut self.near_squared, segment.near_squared),
             (&mut self.curvature_squared, segment.curvature_squared),
         ] {
             if let (Some(sum), Some(more)) = (sum, more) {

@@ -106,25 +106,34 @@ pub fn trace<F: Field>(
     Trace { states, points, cotangents, gradient }
 }
 
-/// K of all kinks that are near, relative to the golden gradient, on a method's way back with one anchor.
-pub fn near_kinks<L: Layer<f64>>(
+/// ‖G‖ K of the kinks on a method's way back with one anchor: those that are near x̃, or those that are crossed,
+/// with the drift of the states where the walk goes on from p.
+pub fn kinks<L: Layer<f64>>(
     flow: &Flow<Stacked<f64, L>>,
     method: Method,
-    x0: &Rows<f64>,
-    bar: &Rows<f64>,
+    [x0, bar]: [&Rows<f64>; 2],
+    kinks: Kinks,
 ) -> f64 {
-    let trace = trace(flow, adjoint(method), x0, bar);
+    let adjoint = adjoint(method);
+    let trace = trace(flow, adjoint, x0, bar);
     let mut stepper = flow.stepper(x0);
-    let (mut tape, mut increment) = (stepper.step_tape(), x0.scratch());
+    let (mut tape, mut increment, mut drift) = (stepper.step_tape(), x0.scratch(), x0.clone());
+    drift.set_zero();
     let mut sum = 0.0;
-    for (step, point) in trace.points.iter().enumerate() {
+    for (step, point) in trace.points.iter().enumerate().rev() {
         stepper.linearize_taking(step, &mut point.clone(), &mut increment, &mut tape);
         stepper.pull_back(step, &mut tape, &mut trace.cotangents[step + 1].clone(), None);
         let mut state = trace.states[step + 1].clone();
         state.add_scaled(-flow.h(), &increment);
-        sum += tape.exposure(flow.field(), stepper.scheme(), step, (&state, Kinks::Near));
+        let mut likely = state.clone();
+        if kinks == Kinks::Crossed && !adjoint.refine {
+            likely.add_scaled(1.0, &drift);
+        }
+        sum += tape.exposure(flow.field(), stepper.scheme(), step, (&likely, kinks));
+        drift.add_scaled(1.0, &state);
+        drift.add_scaled(-1.0, point);
     }
-    sum.sqrt() / norm(&trace.gradient, super::GOLDEN_KINDS)
+    sum.sqrt()
 }
 
 /// ‖a − b‖ / ‖b‖.

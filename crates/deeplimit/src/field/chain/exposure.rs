@@ -18,8 +18,9 @@ impl Chain {
     /// hidden units could make, if the true state were as far away as two states are `apart`.
     ///
     /// The formula is the convolutional field's, link by link, with each w as the normalisation scales it. The
-    /// units of a link without a convolution have one weight, 1. Of the first link it is known where the way
-    /// between the two states takes its units, but for what that changes of the batch's variance; behind it
+    /// units of a link without a convolution have one weight, 1. Of units that see the state itself it is known
+    /// where the way between the two states takes them, but for what that changes of the batch's variance, and
+    /// units that only the batch's mean moves are left out; behind another nonlinearity or normalisation
     /// a hidden image is as far away as the units' weights can bring it, or as they do in the root mean square over
     /// all ways. Other slopes of a nonlinearity before the first link change no gradient of the chain itself.
     pub(in crate::field) fn exposure<R: Real>(
@@ -29,9 +30,11 @@ impl Chain {
         tape: &ChainTape<R>,
         apart: Apart<'_, Tiled<R>>,
     ) -> f64 {
-        let shifts = match tape.by_batch {
-            true => mean_changes(self.outputs(), apart),
-            false => Vec::new(),
+        // Only units that see the state itself are moved by it in a way that is known.
+        let known = self.bend() == Bend::Kinked && self.links[0].before == Activation::Identity;
+        let shifts = match (known && tape.by_batch, apart.kinks) {
+            (true, Kinks::Crossed) => mean_changes(self.outputs(), apart),
+            _ => Vec::new(),
         };
         let pairs = apart.point.tiles.par_iter().zip(&apart.truth.tiles);
         let tiles = tape.tiles.par_iter().zip(&x.tiles).zip(pairs);
@@ -91,14 +94,13 @@ impl Chain {
                 let rows = || weight.chunks_exact(inputs).enumerate();
                 let first = index == 0 && link.before == Activation::Identity;
                 if bends {
-                    let shifted: Vec<f64> =
-                        rows().map(|(_, row)| mean_of_windows(row, shifts)).collect();
+                    let shifted = rows().map(|(_, row)| mean_of_windows(row, shifts));
+                    let shifted: Vec<f64> = if first { shifted.collect() } else { Vec::new() };
                     let change = window_change(windows, weight, states, samples);
                     let moved = |unit: usize, place: usize| change(unit, place) - shifted[unit];
                     let ways = match apart.kinks {
-                        Kinks::Near => Ways::All,
-                        Kinks::Crossed if first => Ways::Known(&moved),
-                        Kinks::Crossed => Ways::Typical,
+                        Kinks::Crossed if !first => Ways::Typical,
+                        kinks => kinks.ways(&moved),
                     };
                     let before = next.before;
                     let changes = slope_changes(before, weight, inputs, scale, units, places, ways);
@@ -116,17 +118,17 @@ impl Chain {
 
 /// Of every channel the mean difference of two states.
 fn mean_changes<R: Real>(channels: usize, apart: Apart<'_, Tiled<R>>) -> Vec<f64> {
-    let mut total = vec![0.0; channels];
-    let mut count = 0;
-    for (point, truth) in apart.point.tiles.iter().zip(&apart.truth.tiles) {
+    let pairs = apart.point.tiles.par_iter().zip(&apart.truth.tiles);
+    let of_tile = |(point, truth): (&Rows<R>, &Rows<R>)| {
         let plane = point.columns().len() / channels;
-        count += plane;
         let planes = point.columns().chunks_exact(plane).zip(truth.columns().chunks_exact(plane));
-        for (sum, (point, truth)) in total.iter_mut().zip(planes) {
-            *sum += sums::sum(truth) - sums::sum(point);
-        }
-    }
-    total.iter().map(|sum| sum / count as f64).collect()
+        let sums = planes.map(|(point, truth)| sums::sum(truth) - sums::sum(point));
+        (plane, sums.collect::<Vec<f64>>())
+    };
+    let parts: Vec<(usize, Vec<f64>)> = pairs.map(of_tile).collect();
+    let count = parts.iter().map(|(plane, _)| plane).sum::<usize>() as f64;
+    let total = |channel: usize| parts.iter().map(|(_, sums)| sums[channel]).sum::<f64>();
+    (0..channels).map(|channel| total(channel) / count).collect()
 }
 
 /// What the windows of a unit's weights make of an image of these channels, borders aside; 0 of no channels.
@@ -166,10 +168,7 @@ fn norm_exposure<R: Real>(
         let places = [&*distances, &*sizes];
         let shift = shifts.get(unit).copied().unwrap_or(0.0);
         let moved = |_: usize, place: usize| there[place].wide() - here[place].wide() - shift;
-        let ways = match kinks {
-            Kinks::Near => Ways::All,
-            Kinks::Crossed => Ways::Known(&moved),
-        };
+        let ways = kinks.ways(&moved);
         found.extend(slope_changes(
             activation,
             &[R::one()],
@@ -205,12 +204,15 @@ mod tests {
         Tiled::cut(&Rows::new(SAMPLES, width, &numbers(SAMPLES * width, seed)))
     }
 
-    /// Parameters of a chain; gains are about 1.5.
+    /// Parameters of a chain; gains are about 1.5, the first of each about −1.5.
     fn weights(chain: &Chain) -> Vec<Vec<f64>> {
         let values = |(seed, kind): (usize, crate::control::Kind)| {
             let mut values = numbers(kind.len(), seed as u64);
             let shift = if kind.name.starts_with('g') { 1.5 } else { 0.0 };
             values.iter_mut().for_each(|value| *value += shift);
+            if kind.name.starts_with('g') {
+                values[0] = -values[0];
+            }
             values
         };
         chain.kinds().into_iter().enumerate().map(values).collect()

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::State;
+use crate::field::Kinks;
 use crate::kernel::sums;
 use crate::seed::uniform;
 
