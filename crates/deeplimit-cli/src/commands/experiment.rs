@@ -190,14 +190,18 @@ impl Common {
         self.repeated_if_read(repeat, |size, seed| Ok(of(size, seed)))
     }
 
+    /// The seeds of an experiment that judges over several: as many as are asked for, else five, or two.
+    fn seeds(&self, repeat: &Repeat) -> experiment::Seeds {
+        repeat.from(self.seed, self.size().pick(2, 5))
+    }
+
     /// The same of one that reads files.
     fn repeated_if_read<E: experiment::Experiment>(
         &self,
         repeat: &Repeat,
         of: impl Fn(Size, u64) -> Result<E>,
     ) -> Result<Outcome> {
-        let seeds = repeat.from(self.seed, self.size().pick(2, 5));
-        let all = seeds.all().map(|seed| Ok((seed, of(self.size(), seed)?)));
+        let all = self.seeds(repeat).all().map(|seed| Ok((seed, of(self.size(), seed)?)));
         let all = all.collect::<Result<Vec<(u64, E)>>>()?;
         let summary = experiment::run_over_seeds(&all, self.size(), self.out.as_deref())?;
         self.tell(&summary)
@@ -219,13 +223,11 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         Name::Linear { repeat, common } => common.repeated(repeat, Linear::new),
         Name::AdjointOrder { repeat, common } => common.repeated(repeat, AdjointOrder::new),
         Name::Estimate { repeat, common } => {
-            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
-            common.run(&Estimate::new(common.size(), seeds))
+            common.run(&Estimate::new(common.size(), common.seeds(repeat)))
         }
         Name::Exponent { repeat, common } => common.repeated(repeat, Exponent::new),
         Name::Failure { repeat, common } => {
-            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
-            common.run(&Failure::new(common.size(), seeds))
+            common.run(&Failure::new(common.size(), common.seeds(repeat)))
         }
         Name::DepthSweep { data, paper: true, seeds, epochs, depths, methods, common } => {
             let (data, epochs, seeds) = (data.clone(), *epochs, *seeds);
@@ -244,16 +246,14 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         }
         Name::Gamma { data, repeat, common } => {
             let size = common.size();
-            let seeds = repeat.from(common.seed, size.pick(2, 5));
-            common.run(&Gamma::new(size, data.as_deref(), seeds)?)
+            common.run(&Gamma::new(size, data.as_deref(), common.seeds(repeat))?)
         }
         Name::Images { data, parts, repeat, common } => {
             let of = |size, seed| Images::new(data.clone(), size, parts, seed);
             common.repeated_if_read(repeat, of)
         }
         Name::LargeDepth { repeat, common } => {
-            let seeds = repeat.from(common.seed, common.size().pick(2, 5));
-            common.run(&LargeDepth::new(common.size(), seeds))
+            common.run(&LargeDepth::new(common.size(), common.seeds(repeat)))
         }
         Name::MeanOde { repeat, common } => common.repeated(repeat, MeanOde::new),
         Name::Memory { common } => common.run(&Memory::new(common.size(), common.seed)),

@@ -207,7 +207,7 @@ impl LargeDepth {
 
     /// The trainings of one start at one depth.
     fn training(&self, run: usize, start: Start, depth: usize) -> Vec<Row> {
-        let index = Start::ALL.iter().position(|s| *s == start).unwrap_or(0);
+        let index = Start::ALL.iter().position(|s| *s == start).expect("one of all");
         let (references, own) = (self.reference(run), &self.runs[run]);
         let reference = &references[index];
         let (recorded, end) = Self::train(own.descent(start, depth), self.steps[0]);
@@ -448,6 +448,16 @@ mod tests {
         });
         // Early, at the end, and in the long run.
         assert_eq!(rough, 3);
+        // Layers drawn independently in the place of smooth ones.
+        let false_world: Vec<Row> = (rows.iter().filter(|row| !is_smooth(row)))
+            .flat_map(|row| [row.clone(), Row { start: "smooth".into(), ..row.clone() }])
+            .collect();
+        let found = experiment.findings(&false_world).expect("findings").claims;
+        let fallen = failed(&found);
+        assert!(fallen.len() >= 8, "{fallen:?}");
+        assert!(
+            fallen.iter().all(|claim| claim.contains("smooth start") || claim.starts_with("and "))
+        );
         let nothing = experiment.findings(&[]).expect("findings").claims;
         assert!(nothing.iter().all(|claim| !claim.holds), "nothing measured is no success");
     }

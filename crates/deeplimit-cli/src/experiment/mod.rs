@@ -52,6 +52,7 @@ pub use scaling::Scaling;
 pub use seeds::{Repeat, Seeds};
 
 use crate::page::{Claim, Curve, Section, Stroke, Text};
+use deeplimit::gradient::larger;
 use serde::{Serialize, de::DeserializeOwned};
 use std::path::Path;
 
@@ -59,7 +60,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Size {
-    /// Under a minute on two cores, `images` one and a half, `finetune` three, `depth-sweep` four.
+    /// Under a minute on two cores, `gamma` one and a half, `images` two and a half, `finetune` three,
+    /// `depth-sweep` four.
     Quick,
     /// What the book shows.
     Full,
@@ -146,6 +148,16 @@ pub fn within(
     };
     let (claim, holds) = (claim.into(), range.contains(&measured));
     Claim { claim, expected, measured: significant(measured), holds }
+}
+
+/// The largest of some numbers; NaN if one of them is, or there are none.
+pub fn most(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().reduce(larger).unwrap_or(f64::NAN)
+}
+
+/// The smallest of some numbers, likewise.
+pub fn least(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().reduce(smaller).unwrap_or(f64::NAN)
 }
 
 /// The smaller of two numbers; NaN if one of them is (`f64::min` would hide it).

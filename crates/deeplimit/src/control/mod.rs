@@ -53,6 +53,7 @@ pub use numbers::{Numbers, SharedNumbers};
 pub use penalty::DepthPenalty;
 pub use prolong::{ProlongBy, Prolongation};
 
+use crate::gradient::larger;
 use crate::kernel::{large_pages, sums};
 use crate::{Bytes, Heap, Real, seed};
 
@@ -229,7 +230,7 @@ impl<R: Real> Control<R> {
             pairs.map(|(a, b)| (b.wide() - a.wide()).powi(2)).sum::<f64>().sqrt()
         };
         let largest = |kind| {
-            (0..self.nodes.saturating_sub(1)).map(|node| increment(kind, node)).fold(0.0, f64::max)
+            (0..self.nodes.saturating_sub(1)).map(|node| increment(kind, node)).fold(0.0, larger)
         };
         (0..self.kinds.len()).map(largest).collect()
     }

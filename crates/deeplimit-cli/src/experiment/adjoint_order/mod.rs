@@ -11,7 +11,7 @@ mod page;
 mod theory;
 
 use super::walks::{against_differences, random, stored, walk};
-use super::{Experiment, Findings, Size};
+use super::{Experiment, Findings, Size, or_infinite};
 use crate::page::Text;
 use anyhow::Result;
 use deeplimit::control::Control;
@@ -65,17 +65,23 @@ pub struct Row {
     /// e_rec = max_n ‖x̃_n − x_n‖ / max_n ‖x_n‖; adjoints only.
     reconstruction_error: Option<f64>,
     /// e_0 = ‖x̃_0 − x_0‖ / ‖x_0‖; 0 for methods that recover nothing.
+    #[serde(deserialize_with = "or_infinite")]
     state_error: f64,
     /// Relative error of the gradient of all parameters.
+    #[serde(deserialize_with = "or_infinite")]
     gradient_error: f64,
     /// The same of the network where it is largest, and the networks where it is above 4·10⁻³ or not a number.
+    #[serde(deserialize_with = "or_infinite")]
     gradient_error_largest: f64,
     networks_above: usize,
     /// Relative error of the cotangent of x_0.
+    #[serde(deserialize_with = "or_infinite")]
     cotangent_error: f64,
     /// The certificate's estimate of the gradient error.
+    #[serde(deserialize_with = "or_infinite")]
     estimate: f64,
     /// Evaluations of all layers, a pull-back counting 2.
+    #[serde(deserialize_with = "or_infinite")]
     cost_units: f64,
 }
 

@@ -1,7 +1,7 @@
 //! Claims, tables and figures of [`estimate`](super).
 
 use super::{KINDS, METHODS, Mode, Row, TOLERANCES};
-use crate::experiment::{Findings, within};
+use crate::experiment::{Findings, most, within};
 use crate::page::{
     CURVES, Claim, Curve, Figure, Frame, Part, Scale, Section, Stroke, Table, Text, significant,
 };
@@ -25,7 +25,7 @@ impl Sums<'_> {
     }
 
     fn worst(&self) -> f64 {
-        self.0.iter().filter_map(|row| row.worst).fold(f64::NAN, f64::max)
+        most(self.0.iter().map(|row| row.worst))
     }
 }
 

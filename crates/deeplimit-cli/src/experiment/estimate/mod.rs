@@ -14,9 +14,10 @@
 mod findings;
 mod networks;
 
-use super::{Experiment, Findings, Seeds, Size};
+use super::{Experiment, Findings, Seeds, Size, or_infinite};
 use crate::page::Text;
 use anyhow::Result;
+use deeplimit::gradient::larger;
 use networks::{Found, KINDS, gradients, kinked};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -99,7 +100,8 @@ pub struct Row {
     misses_4: u64,
     misses_10: u64,
     /// The largest error by what was said.
-    worst: Option<f64>,
+    #[serde(deserialize_with = "or_infinite")]
+    worst: f64,
     /// Gradients off by less than the largest tolerance, and those of them with an estimate above 10 times
     /// the error.
     small: u64,
@@ -132,7 +134,7 @@ impl Row {
             row.misses_4 += above(4.0);
             row.misses_10 += above(10.0);
             let ratio = one.error / said;
-            row.worst = Some(row.worst.map_or(ratio, |worst| worst.max(ratio)));
+            row.worst = larger(row.worst, ratio);
             if one.error < TOLERANCES[0] {
                 row.small += 1;
                 row.alarms += u64::from(one.estimate.is_nan() || one.estimate > 10.0 * one.error);

@@ -1,7 +1,7 @@
 //! What the networks show: critical exponents, and those that training chooses.
 
 use super::{ALPHAS, BELOW, Family, RATES, Row, TRAININGS};
-use crate::experiment::within;
+use crate::experiment::{most, within};
 use crate::page::{
     BLUE, CURVES, Claim, Curve, Figure, Frame, GREEN, ORANGE, Part, Scale, Section, Stroke, Table,
     Text, significant,
@@ -47,11 +47,11 @@ fn trainings() -> [Trained; 3] {
 }
 
 impl Shown<'_> {
-    /// (L, value) of a family at one α.
+    /// (L, value) of a family at one α; NaN where it is lost.
     fn drawn(&self, family: Family, alpha: f64, value: Value) -> Vec<(f64, f64)> {
         let name = family.name();
         let rows = self.rows.iter().filter(|row| row.name == name && row.alpha == Some(alpha));
-        rows.filter_map(|row| Some((row.layers as f64, value(row)?))).collect()
+        rows.map(|row| (row.layers as f64, value(row).unwrap_or(f64::NAN))).collect()
     }
 
     /// α with the exponent p of ‖x_L − x_0‖/‖x_0‖ in L, and whether all of these are small.
@@ -78,11 +78,11 @@ impl Shown<'_> {
         Slope::fit(&self.drawn(family, BELOW, |row| row.growth)).value
     }
 
-    /// (L, value) of trained networks.
+    /// (L, value) of trained networks; NaN where it is lost.
     fn over_depth(&self, of: Trained, value: Value) -> Vec<(f64, f64)> {
         let name = of.activation.to_string();
         let rows = self.rows.iter().filter(|row| row.name == name && row.rate == Some(of.rate));
-        rows.filter_map(|row| Some((row.layers as f64, value(row)?))).collect()
+        rows.map(|row| (row.layers as f64, value(row).unwrap_or(f64::NAN))).collect()
     }
 
     fn slope(&self, of: Trained, value: Value) -> f64 {
@@ -130,7 +130,7 @@ impl Shown<'_> {
             within(format!("{name}: {what}"), value, range)
         };
         let losses = self.over_depth(of, |row| row.last_loss);
-        let worst = losses.iter().map(|loss| loss.1).fold(f64::NAN, f64::max);
+        let worst = most(losses.iter().map(|loss| loss.1));
         let mut claims = vec![claim(
             "the training succeeds; largest loss at the end".into(),
             worst,

@@ -16,6 +16,7 @@ use crate::page::Text;
 use anyhow::Result;
 use deeplimit::kernel::Activation;
 use deeplimit::seed;
+use deeplimit_nn::data::epoch_order;
 use fractional::Increments;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -184,8 +185,9 @@ impl Exponent {
         let data = Data::draw(recipe.samples, seed::derive(self.seed, 1));
         let own = seed::derive(seed::derive(self.seed, 2), layers as u64);
         let trained = training::train(&recipe, activation, layers, &data, own);
-        let order =
-            if self.scrambled { training::shuffled(layers, own) } else { (0..layers).collect() };
+        let scrambled = epoch_order(layers, own, 0).into_iter().map(|layer| layer as usize);
+        let order: Vec<usize> =
+            if self.scrambled { scrambled.collect() } else { (0..layers).collect() };
         let found = trained.statistics(&order);
         Row {
             rate: Some(rate),

@@ -32,16 +32,6 @@ impl Recipe {
     }
 }
 
-/// The layers in another order (Fisher, Yates).
-pub fn shuffled(layers: usize, seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..layers).collect();
-    for last in (1..layers).rev() {
-        let unit = (seed::uniform(seed, last as u64) + 1.0) / 2.0;
-        order.swap(last, (unit * (last + 1) as f64) as usize);
-    }
-    order
-}
-
 /// Inputs and targets of length 1.
 pub struct Data {
     inputs: Rows<f64>,

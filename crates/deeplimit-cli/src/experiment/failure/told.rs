@@ -1,7 +1,7 @@
 //! Rows that are asked for together, and what was said about their gradients.
 
 use super::{Row, TOLERANCE};
-use crate::experiment::within;
+use crate::experiment::{most, within};
 use crate::page::{Claim, significant};
 
 /// Rows that are asked for together.
@@ -27,8 +27,7 @@ impl<'a> Rows<'a> {
 
     /// The largest value; not a number where one of them is.
     pub fn largest(&self, value: impl Fn(&Row) -> f64) -> f64 {
-        let values = self.0.iter().map(|row| value(row));
-        values.reduce(|a, b| if a >= b || a.is_nan() { a } else { b }).unwrap_or(f64::NAN)
+        most(self.0.iter().map(|row| value(row)))
     }
 
     pub fn least(&self, value: impl Fn(&Row) -> f64) -> f64 {

@@ -72,11 +72,13 @@ fn by_parameter(found: &Control<f32>, exact: &Control<f32>) -> Vec<(String, Vec<
                 let (a, b) = (f64::from(*a), f64::from(*b));
                 [difference + (a - b).powi(2), size + b * b]
             });
-            (difference / size).sqrt()
+            // A function that is not in the flow, or has no gradient at all, has no relative error; that of a
+            // gradient that is no number is as large as can be.
+            let error = (difference / size).sqrt();
+            let none = size == 0.0 && difference == 0.0;
+            (!none).then_some(if error.is_nan() { f64::INFINITY } else { error })
         };
-        // A function that is not in the flow, or has no gradient at all, has no relative error.
-        let errors = (0..exact.nodes()).map(error).filter(|error| !error.is_nan());
-        let errors: Vec<f64> = errors.collect();
+        let errors: Vec<f64> = (0..exact.nodes()).filter_map(error).collect();
         kinds[0].1.extend(&errors);
         kinds.push((kind.name.to_owned(), errors));
     }

@@ -1,7 +1,7 @@
 //! What the trainings show.
 
 use super::{RATE, Row, Start, TOLERANCE};
-use crate::experiment::Seeds;
+use crate::experiment::{Seeds, least, most};
 use crate::page::{Claim, significant};
 use deeplimit::limit::Slope;
 
@@ -57,10 +57,10 @@ impl Shown<'_> {
         self.steps().last().copied().unwrap_or(0)
     }
 
-    /// (depth, value) of the trainings at one step.
+    /// (depth, value) of the trainings at one step; NaN where it is lost.
     pub fn over_depth(&self, start: Start, step: usize, value: Value) -> Vec<(f64, f64)> {
         let rows = self.of("training", start).filter(|row| row.step == step);
-        rows.filter_map(|row| Some((row.depth as f64, value(row)?))).collect()
+        rows.map(|row| (row.depth as f64, value(row).unwrap_or(f64::NAN))).collect()
     }
 
     /// (time, value) of one depth.
@@ -93,8 +93,8 @@ impl Shown<'_> {
     pub fn rates(&self, start: Start, until: f64, value: Value) -> (f64, f64) {
         let steps: Vec<usize> = self.steps();
         let steps = steps.iter().skip(1).filter(|step| RATE * **step as f64 <= until);
-        let rates = steps.map(|step| self.rate(start, *step, value));
-        rates.fold((f64::NAN, f64::NAN), |(l, h), rate| (l.min(rate), h.max(rate)))
+        let rates: Vec<f64> = steps.map(|step| self.rate(start, *step, value)).collect();
+        (least(rates.iter().copied()), most(rates))
     }
 
     /// The exponent in N at the last step of the three deepest networks.
@@ -134,10 +134,8 @@ impl Shown<'_> {
             -0.3..=0.3,
         ));
         for start in Start::ALL {
-            let most = |own: Self| {
-                let gaps =
-                    own.of("repeated", start).map(|row| row.repeated_gap.unwrap_or(f64::NAN));
-                gaps.fold(f64::NAN, |a, b| if b <= a { a } else { b })
+            let gap = |own: Self| {
+                most(own.of("repeated", start).map(|row| row.repeated_gap.unwrap_or(f64::NAN)))
             };
             claims.push(self.seeds.each(
                 format!(
@@ -147,7 +145,7 @@ impl Shown<'_> {
                     self.repeated,
                     significant(TOLERANCE),
                 ),
-                &self.each(most),
+                &self.each(gap),
                 0.0..=GAP,
             ));
         }
@@ -242,22 +240,20 @@ impl Shown<'_> {
     /// The share of the loss that a long run leaves, the exponent of the largest steepness of all times,
     /// and how many times that of the first sixteenth of the time it is: the largest of all depths.
     pub fn long_run(&self, start: Start) -> [f64; 3] {
-        let (mut left, mut peaks, mut growth) = (f64::NAN, Vec::new(), f64::NAN);
+        let (mut left, mut peaks, mut growth) = (Vec::new(), Vec::new(), Vec::new());
         for depth in self.depths("long") {
             let losses = self.over_time("long", start, depth, |row| row.loss);
             let steep = self.over_time("long", start, depth, |row| row.scaled_increment);
             let ends = |points: &[(f64, f64)]| points[points.len() - 1].1 / points[0].1;
-            left = left.max(ends(&losses));
-            let most = |points: &mut dyn Iterator<Item = &(f64, f64)>| {
-                points.map(|point| point.1).fold(0.0, f64::max)
-            };
+            left.push(ends(&losses));
             let end = steep[steep.len() - 1].0;
-            let early = most(&mut steep.iter().filter(|(time, _)| *time <= end / 16.0));
-            let whole = most(&mut steep.iter());
-            growth = growth.max(whole / early);
+            let early = steep.iter().filter(|(time, _)| *time <= end / 16.0);
+            let early = most(early.map(|point| point.1));
+            let whole = most(steep.iter().map(|point| point.1));
+            growth.push(whole / early);
             peaks.push((depth as f64, whole));
         }
-        [left, Slope::fit(&peaks).value, growth]
+        [most(left), Slope::fit(&peaks).value, most(growth)]
     }
 
     fn long_claims(&self) -> [Claim; 3] {

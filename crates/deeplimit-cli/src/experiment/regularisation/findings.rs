@@ -1,7 +1,7 @@
 //! What the descents show: distances to the limit, rates, and smoothness.
 
 use super::{RECORDED, Row, SAMPLES, Start, Task};
-use crate::experiment::{name_dashes, power_law, within};
+use crate::experiment::{least, most, name_dashes, power_law, within};
 use crate::page::{
     BLUE, CURVES, Claim, Curve, Figure, Frame, GREEN, ORANGE, Part, Scale, Section, Stroke, Table,
     Text, VIOLET, significant,
@@ -57,9 +57,7 @@ impl Shown<'_> {
     fn largest(&self, samples: usize, value: impl Fn(&Row) -> f64) -> Vec<(f64, f64)> {
         let at = |layers: usize| {
             let rows = self.gaussian(samples).filter(|row| row.layers == layers);
-            let values = rows.map(&value);
-            let most = values.fold(f64::NEG_INFINITY, |a, b| if b <= a { a } else { b });
-            (layers as f64, most)
+            (layers as f64, most(rows.map(&value)))
         };
         self.depths(samples).into_iter().map(at).collect()
     }
@@ -79,17 +77,16 @@ impl Shown<'_> {
     fn decay(&self, samples: usize) -> f64 {
         let constants = self.constant(samples);
         let Some(&(_, constant)) = constants.first() else { return f64::NAN };
-        let mut least = f64::INFINITY;
+        let mut rates = Vec::new();
         let mut start = f64::NAN;
         for row in self.gaussian(samples) {
             if row.steps == 0 {
                 start = row.loss;
             } else {
-                let own = -(row.loss / start).ln() / (constant * row.time);
-                least = if own >= least { least } else { own };
+                rates.push(-(row.loss / start).ln() / (constant * row.time));
             }
         }
-        if least.is_finite() { least } else { f64::NAN }
+        least(rates)
     }
 
     /// The largest ℓ/ℓ_0 at the end.
@@ -102,7 +99,7 @@ impl Shown<'_> {
         };
         let left =
             self.depths(samples).into_iter().map(|layers| loss(layers, last) / loss(layers, 0));
-        left.fold(f64::NAN, |a, b| if b <= a { a } else { b })
+        most(left)
     }
 
     /// (L, value) of networks that have learnt digits, or have not yet.
@@ -177,10 +174,10 @@ impl Shown<'_> {
             let [before, after] =
                 [false, true].map(|trained| self.digits(kind, trained, |row| row.loss));
             let ratios = before.iter().zip(&after).map(|(before, after)| after.1 / before.1);
-            ratios.fold(f64::NAN, |a, b| if b <= a { a } else { b })
+            most(ratios)
         });
-        let most = losses.into_iter().fold(f64::NEG_INFINITY, |a, b| if b <= a { a } else { b });
-        claims.push(within("digits: training succeeds; largest ℓ/ℓ_0 at its end", most, 0.0..=0.5));
+        let left = most(losses);
+        claims.push(within("digits: training succeeds; largest ℓ/ℓ_0 at its end", left, 0.0..=0.5));
         claims
     }
 

@@ -12,7 +12,7 @@
 mod findings;
 mod training;
 
-use super::{Experiment, Findings, Size};
+use super::{Experiment, Findings, Size, or_infinite};
 use crate::page::Text;
 use anyhow::Result;
 use deeplimit::control::Control;
@@ -100,13 +100,17 @@ pub struct Row {
     steps: usize,
     /// t = η · steps.
     time: f64,
+    #[serde(deserialize_with = "or_infinite")]
     loss: f64,
     /// ‖∇ℓ‖²/ℓ, the rate at which gradient flow lowers ln ℓ.
+    #[serde(deserialize_with = "or_infinite")]
     constant: f64,
     /// max_s ‖Z(s) − Z_deep(s)‖ over all numbers of a layer.
     distance: Option<f64>,
     /// max ‖W_{k+1} − W_k‖, and its root mean square.
+    #[serde(deserialize_with = "or_infinite")]
     largest_increment: f64,
+    #[serde(deserialize_with = "or_infinite")]
     increment: f64,
 }
 

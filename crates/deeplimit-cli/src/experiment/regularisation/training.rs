@@ -144,6 +144,5 @@ pub fn increments(control: &Control<f64>) -> [f64; 2] {
         pairs.map(|(a, b)| (b - a).powi(2)).sum()
     };
     let squares: Vec<f64> = (0..control.nodes() - 1).map(square).collect();
-    let largest = squares.iter().copied().fold(0.0, f64::max);
-    [largest.sqrt(), (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()]
+    [control.largest_increments()[0], (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()]
 }
